@@ -1,0 +1,15 @@
+/* engine/kernels/quant.h: frozen weights in fewer bits. INT8: one fp32 scale a row of the logical [out, in] matrix (absmax / 127), one payload for both
+ * directions. NF4: blocks of 64 along `in` (QLoRA's 16 levels), absmax of a block 8-bit in groups of 256 less their mean (double quantisation). */
+#ifndef WT_ENGINE_KERNELS_QUANT_H
+#define WT_ENGINE_KERNELS_QUANT_H
+
+#include "engine/kernels/gemm.h"
+
+/* Bytes of payload + scales for an [out, in] matrix. */
+size_t wt_quant_bytes(enum wt_dtype kind, size_t out, size_t in);
+/* Quantises src (any float dtype) into memory of wt_quant_bytes; ret describes it (never transposed). OpenMP inside. */
+void wt_quant_from(enum wt_dtype kind, const struct wt_matrix *src, void *memory, struct wt_matrix *ret);
+/* Describes memory that was quantised before (a cache file). */
+void wt_quant_view(enum wt_dtype kind, size_t out, size_t in, const void *memory, struct wt_matrix *ret);
+
+#endif

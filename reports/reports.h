@@ -1,0 +1,108 @@
+/* reports/reports.h: what a run took, for people (HTML, Markdown, terminal) and programs (JSON, CSV), and the ledger of all runs.
+ *
+ * The document is report.json (schema wattune.report/1). wt_summary_to_json makes it from plain numbers; every other writer renders from that document alone, so a
+ * run's folder can be rendered again years later. All strings are hostile: each writer escapes for its own format. */
+#ifndef WT_REPORTS_REPORTS_H
+#define WT_REPORTS_REPORTS_H
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/units.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct wt_phase_figure {
+  char name[32]; /* profile, plan, load, tokenise, train, eval, checkpoint, save, paused */
+  double time_s, energy_wh;
+};
+struct wt_budget_figure {
+  char name[16]; /* time, energy, cost, co2, power, memory, disk */
+  double limit, used;
+};
+struct wt_series_point {
+  double t_s, loss, power_w, energy_wh, tokens_per_s;
+  uint64_t step;
+};
+struct wt_decision { /* of the governor, with the reading that caused it */
+  double t_s;
+  char what[96], why[160];
+};
+struct wt_sample_text {
+  char *prompt, *before, *after; /* heap */
+};
+
+/* Unknown numbers are NaN. Strings may be NULL. Pointers are borrowed. */
+struct wt_run_summary {
+  const char *status, *stop_reason; /* done|stopped|interrupted|failed */
+  const struct wt_json *plan;       /* chosen plan (contract section 5), copied */
+  const struct wt_json *plan_document; /* whole plan.json: pareto, rejected */
+  double time_s, energy_wh, cost, co2_g, co2_embodied_g, power_mean_w, power_max_w;
+  const char *currency;
+  uint64_t peak_rss_bytes, arena_bytes, fixed_bytes;
+  uint64_t tokens, supervised_tokens, steps, steps_planned, skipped_steps;
+  double tokens_per_s, gflops, peak_pct;
+  double predicted_time_s[3], predicted_energy_wh[3], predicted_cost[3], predicted_co2_g[3], predicted_power_w[3]; /* mean, low, high */
+  uint64_t predicted_memory_bytes;
+  const char *energy_source, *energy_boundary;
+  bool energy_measured;
+  double energy_uncertainty_pct, energy_low_wh, energy_high_wh;
+  double measured_wh, modelled_wh, imputed_wh, gap_s, suspended_s, paused_s;
+  double loss_first, loss_last, eval_before, eval_after, eval_best;
+  const struct wt_phase_figure *phases;
+  size_t phases_n;
+  const struct wt_budget_figure *budgets;
+  size_t budgets_n;
+  const struct wt_series_point *series; /* any number; thinned to 1,000 keeping extremes */
+  size_t series_n;
+  const struct wt_decision *decisions;
+  size_t decisions_n;
+  const struct wt_sample_text *samples;
+  size_t samples_n;
+  const struct wt_json *environment; /* machine, versions, hashes, seed, command line; copied */
+  const struct wt_json *files;       /* name -> relative path; copied */
+  int ranks;
+  const struct wt_json *machines;    /* a row a machine (cluster), or NULL */
+};
+
+struct wt_json *wt_summary_to_json(const struct wt_run_summary *s); /* NULL: out of memory */
+
+enum wt_report_format { WT_REPORT_HTML, WT_REPORT_MD, WT_REPORT_JSON, WT_REPORT_CSV, WT_REPORT_TEXT };
+/* One report document, or several side by side (names: labels of the columns, usually the folders' names). color: TEXT may use ANSI colours. live_refresh_s > 0: HTML refreshes itself. */
+enum wt_status wt_report_render(const struct wt_json *const *reports, const char *const *names, size_t n, enum wt_report_format format, bool color, int live_refresh_s, struct wt_buf *out, struct wt_error *err) WT_MUST_CHECK;
+/* report.json of a run's folder; an unfinished run without one is summarised from plan.json and metrics.jsonl. */
+enum wt_status wt_report_read(const char *run_dir, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
+/* report.json, report.html, report.md (and trainer_state.json) into the folder, each atomically. */
+enum wt_status wt_report_write_all(const struct wt_json *report, const char *run_dir, struct wt_error *err) WT_MUST_CHECK;
+
+/* ---- live view: one or two lines, pure: the caller prints them ---- */
+struct wt_live {
+  uint64_t step, steps;
+  double loss, loss_trend, tokens_per_s, power_w, cap_w, energy_wh, energy_limit_wh, cost, cost_limit, eta_s, eta_low_s, eta_high_s, elapsed_s;
+  const char *currency, *state; /* training, evaluating, paused (tariff), throttled, on battery, saving */
+  bool energy_measured;
+};
+/* Fits `width` columns; two lines when 80 or more. color as above. */
+void wt_live_lines(const struct wt_live *l, int width, bool color, struct wt_buf *out);
+
+/* ---- ledger ---- */
+struct wt_ledger;
+/* path NULL = state folder/ledger.sqlite. A damaged ledger is set aside (.damaged-STAMP) and begun anew; never in the way of a run. */
+enum wt_status wt_ledger_open(const char *path, struct wt_ledger **ret, struct wt_error *err) WT_MUST_CHECK;
+void wt_ledger_free(struct wt_ledger *l);
+void wt_ledger_freep(struct wt_ledger **l);
+/* One finished (or stopped) run, from its report document; depth: analytic, probe, learned. A resumed run of the same folder replaces its row. */
+enum wt_status wt_ledger_add(struct wt_ledger *l, const struct wt_json *report, const char *run_dir, const char *depth, const char *fingerprint, struct wt_error *err) WT_MUST_CHECK;
+struct wt_ledger_filter {
+  const char *fingerprint, *model, *method, *depth; /* NULL = any */
+  size_t limit; /* newest first; 0 = all */
+};
+/* {"runs":[...],"totals":{...,"by_month":[],"by_model":[],"by_method":[]}} */
+enum wt_status wt_ledger_history(struct wt_ledger *l, const struct wt_ledger_filter *f, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
+/* Error and coverage by depth: {"depths":[{"depth","runs","time_error_median_pct","time_error_p90_pct","inside_80_pct",...}]}. */
+enum wt_status wt_ledger_calibration(struct wt_ledger *l, const char *fingerprint, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
+/* Ratios actual / predicted mean of past runs on this machine, newest first, for the learned depth: up to n; returns how many. */
+size_t wt_ledger_ratios(struct wt_ledger *l, const char *fingerprint, const char *method, double *ret_time, double *ret_energy, size_t n);
+
+#endif

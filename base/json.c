@@ -73,20 +73,15 @@ static size_t string_end(const char *text, size_t len, size_t at, const char **r
       *ret_why = "a string holds a NUL byte";
       return i;
     }
-    if (text[i] == '\\') {
-      if (len - i > 5 && memcmp(text + i, "\\u0000", 6) == 0) {
-        *ret_why = "a string holds the character \\u0000";
-        return i;
-      }
+    if (text[i] == '\\')
       i++;
-    }
   }
   *ret_why = "a string does not end";
   return len;
 }
 
-/* What cJSON lets pass: too deep nesting, NUL characters (they would cut a string short). */
-static enum wt_status text_check(const char *text, size_t len, const char *what, struct wt_error *err)
+/* What cJSON lets pass: too deep nesting, NUL bytes, control characters between the values. ret_open: brackets left open. */
+static enum wt_status text_check(const char *text, size_t len, const char *what, size_t *ret_open, struct wt_error *err)
 {
   size_t depth = 0;
   for (size_t i = 0; i < len; i++) {
@@ -106,7 +101,33 @@ static enum wt_status text_check(const char *text, size_t len, const char *what,
       return fail_at(text, i, what, "a control character outside of a string", err);
     }
   }
+  *ret_open = depth;
   return WT_OK;
+}
+
+/* Strings end at a NUL inside, so the escape \u0000 is read as the two bytes C0 80, which valid UTF-8 never holds. */
+static const char nul_escape[] = "\\u0000", nul_bytes[] = "\xC0\x80";
+#define NUL_ESCAPE_BYTES (sizeof nul_escape - 1)
+
+/* Puts a copy of the text with every \u0000 replaced into out; leaves out empty when there is none. */
+static void nul_escapes_replace(const char *text, size_t len, struct wt_buf *out)
+{
+  if (!memmem(text, len, nul_escape, NUL_ESCAPE_BYTES))
+    return;
+  size_t from = 0;
+  for (size_t i = 0; i + 1 < len; i++) {
+    if (text[i] != '\\')
+      continue;
+    if (len - i >= NUL_ESCAPE_BYTES && memcmp(text + i, nul_escape, NUL_ESCAPE_BYTES) == 0) {
+      wt_buf_add(out, text + from, i - from);
+      wt_buf_adds(out, nul_bytes);
+      from = i + NUL_ESCAPE_BYTES;
+      i = from - 1;
+    } else {
+      i++; /* an escaped backslash hides what follows */
+    }
+  }
+  wt_buf_add(out, text + from, len - from);
 }
 
 struct hashed_key {
@@ -180,17 +201,14 @@ static bool is_space(char c)
 }
 
 /* Says where and why cJSON stopped at `end`. */
-static enum wt_status parse_failed(const char *text, size_t len, const char *end, const char *what, struct wt_error *err)
+static enum wt_status parse_failed(const char *text, size_t len, const char *end, bool open, const char *what, struct wt_error *err)
 {
   if (allocation_failed)
     return wt_fail(err, WT_ENOMEM, "%s: out of memory", what);
   size_t at = end && end >= text ? (size_t)(end - text) : 0;
   if (at > len)
     at = len;
-  size_t i = at;
-  while (i < len && is_space(text[i]))
-    i++;
-  if (i >= len)
+  if (open && at + 1 >= len)
     return fail_at(text, len, what, "the JSON text ends too early", err);
   return fail_at(text, at, what, "not valid JSON", err);
 }
@@ -207,12 +225,21 @@ enum wt_status wt_json_parse(const char *text, size_t len, const char *what, str
     start++;
   if (start == len)
     return wt_fail(err, WT_EFORMAT, "%s: empty where JSON was expected", what);
-  WT_TRY(text_check(text, len, what, err));
+  size_t open = 0;
+  WT_TRY(text_check(text, len, what, &open, err));
+  WT_AUTO(wt_buf_release) struct wt_buf copy;
+  wt_buf_init(&copy, len + 1);
+  nul_escapes_replace(text, len, &copy);
+  WT_TRY(wt_buf_ok(&copy, what, err));
+  if (copy.len) {
+    text = copy.data;
+    len = copy.len;
+  }
   const char *end = NULL;
   allocation_failed = false;
   cJSON *root = cJSON_ParseWithLengthOpts(text, len, &end, 0);
   if (!root)
-    return parse_failed(text, len, end, what, err);
+    return parse_failed(text, len, end, open > 0, what, err);
   WT_AUTO(wt_json_freep) struct wt_json *v = outside(root);
   size_t at = (size_t)(end - text);
   while (at < len && is_space(text[at]))
@@ -302,6 +329,19 @@ const char *wt_json_key(const struct wt_json *child)
 const char *wt_json_str(const struct wt_json *v)
 {
   return wt_json_type(v) == WT_JSON_STRING ? inside(v)->valuestring : NULL;
+}
+
+bool wt_json_text(const struct wt_json *v, struct wt_buf *out)
+{
+  const char *s = wt_json_str(v);
+  if (!s)
+    return false;
+  for (const char *nul; (nul = strstr(s, nul_bytes)); s = nul + 2) {
+    wt_buf_add(out, s, (size_t)(nul - s));
+    wt_buf_addc(out, '\0');
+  }
+  wt_buf_adds(out, s);
+  return true;
 }
 
 bool wt_json_num(const struct wt_json *v, double *ret)
@@ -459,9 +499,14 @@ void wt_json_quote(const char *s, size_t n, struct wt_buf *out)
   size_t from = 0;
   for (size_t i = 0; i < n; i++) {
     unsigned char c = (unsigned char)s[i];
-    if (c >= 32 && c != '"' && c != '\\' && c != 127)
+    bool nul = c == 0xC0 && i + 1 < n && s[i + 1] == nul_bytes[1];
+    if (c >= 32 && c != '"' && c != '\\' && c != 127 && !nul)
       continue;
     wt_buf_add(out, s + from, i - from);
+    if (nul) {
+      i++;
+      c = 0;
+    }
     from = i + 1;
     const char *at = strchr("\"\"\\\\\bb\ff\nn\rr\tt", c);
     if (c && at && (c == '"' || c == '\\' || c < 32)) {

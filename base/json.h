@@ -29,7 +29,9 @@ size_t wt_json_len(const struct wt_json *v); /* children of an array or object; 
 const struct wt_json *wt_json_first(const struct wt_json *v); /* iterate: for (c = first(v); c; c = next(c)) */
 const struct wt_json *wt_json_next(const struct wt_json *child);
 const char *wt_json_key(const struct wt_json *child); /* key of an object's child, NULL in arrays */
-const char *wt_json_str(const struct wt_json *v); /* NULL when not a string */
+/* NULL when not a string. A string that holds U+0000 shows it as the bytes C0 80; wt_json_text gives the true bytes. */
+const char *wt_json_str(const struct wt_json *v);
+bool wt_json_text(const struct wt_json *v, struct wt_buf *out); /* appends the string's bytes; false when not a string */
 bool wt_json_num(const struct wt_json *v, double *ret); /* false when not a number; *ret untouched */
 bool wt_json_u64(const struct wt_json *v, uint64_t *ret); /* integer >= 0 (number, or string of digits) */
 bool wt_json_bool(const struct wt_json *v, bool *ret);

@@ -23,6 +23,8 @@ struct wt_matrix {
   const float *scale;   /* INT8: [out] */
   const void *aux;      /* NF4: scales (quant.h) */
   const void *packed;   /* prepacked panels of our own kernels, or NULL */
+  size_t ld;            /* elements from one stored row to the next; 0 = tight */
+  size_t first_row;     /* NF4: row of the quantised matrix where this one begins (data and aux are those of the whole) */
 };
 
 enum wt_gemm_compute { WT_GEMM_F32, WT_GEMM_INT16 };
@@ -37,7 +39,7 @@ void wt_matrix_backward(float *dx, size_t lddx, const float *dy, size_t lddy, co
 void wt_matrix_grad(float *dw, const float *dy, size_t lddy, const float *x, size_t ldx, size_t out, size_t in, bool transposed, size_t m);
 /* One row (of `out`) as floats: embedding look-ups, norms of rows, merging. */
 void wt_matrix_row(const struct wt_matrix *w, size_t row, float *ret);
-/* Rows [row, row + rows) of the logical [out, in] matrix as another matrix (same storage). */
+/* Rows [row, row + rows) of the logical [out, in] matrix as another matrix (same storage; not packed). */
 struct wt_matrix wt_matrix_rows(const struct wt_matrix *w, size_t row, size_t rows);
 
 /* Skinny products of LoRA (r up to about 256), dispatch inside: u[m,r] = x[m,in] A[r,in]^T; y[m,out] += s * u B[out,r]^T; and their gradients (+=). */

@@ -12,4 +12,9 @@ void wt_quant_from(enum wt_dtype kind, const struct wt_matrix *src, void *memory
 /* Describes memory that was quantised before (a cache file). */
 void wt_quant_view(enum wt_dtype kind, size_t out, size_t in, const void *memory, struct wt_matrix *ret);
 
+/* Floats [first, first + n) of one row of an NF4 matrix; first is a multiple of 64. */
+void wt_nf4_row(const struct wt_matrix *w, size_t row, size_t first, size_t n, float *ret);
+/* Several rows of any matrix (of the logical [out, in]) as floats; OpenMP inside. */
+void wt_matrix_to_f32(const struct wt_matrix *w, size_t row, size_t rows, float *ret);
+
 #endif

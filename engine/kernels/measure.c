@@ -1,0 +1,122 @@
+/* engine/kernels/measure.c: rates of the engine's own products, for calibration. */
+#include "base/cleanup.h"
+#include "engine/engine.h"
+#include "engine/kernels/gemm.h"
+#include "engine/kernels/quant.h"
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+static double now_s(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void fill(float *x, size_t n)
+{
+  uint32_t state = 1u;
+  for (size_t i = 0; i < n; i++)
+    x[i] = (float)((state = state * 1664525u + 1013904223u) >> 8) / 8388608.0f - 1.0f;
+}
+
+/* Everything one measurement holds. */
+struct bench {
+  int form;
+  size_t m, n, k;
+  float *x, *y, *w;     /* [m, k], [m, n], [n, k] */
+  void *converted, *scratch;
+  struct wt_matrix matrix;
+  enum wt_gemm_compute compute;
+};
+
+static void bench_release(struct bench *b)
+{
+  wt_freep(&b->x);
+  wt_freep(&b->y);
+  wt_freep(&b->w);
+  wt_freep(&b->converted);
+  wt_freep(&b->scratch);
+}
+
+static bool bench_weights(struct bench *b, enum wt_weights weights)
+{
+  size_t n = b->n * b->k;
+  b->matrix = (struct wt_matrix){.dtype = WT_F32, .out = b->n, .in = b->k, .data = b->w};
+  if (weights == WT_WEIGHTS_BF16) {
+    uint16_t *half = (uint16_t *)wt_malloc(n * sizeof *half);
+    if (!half)
+      return false;
+    for (size_t i = 0; i < n; i++) {
+      uint32_t bits;
+      memcpy(&bits, b->w + i, sizeof bits);
+      half[i] = (uint16_t)(bits >> 16);
+    }
+    b->converted = half;
+    b->matrix.dtype = WT_BF16;
+    b->matrix.data = half;
+  } else if (weights == WT_WEIGHTS_INT8 || weights == WT_WEIGHTS_NF4) {
+    enum wt_dtype kind = weights == WT_WEIGHTS_INT8 ? WT_INT8 : WT_NF4;
+    b->converted = wt_malloc(wt_quant_bytes(kind, b->n, b->k));
+    if (!b->converted)
+      return false;
+    struct wt_matrix source = b->matrix;
+    wt_quant_from(kind, &source, b->converted, &b->matrix);
+  }
+  return true;
+}
+
+static void bench_once(struct bench *b)
+{
+  if (b->form == 0)
+    wt_matrix_forward(b->y, b->n, b->x, b->k, &b->matrix, b->m, 0.0f, b->compute, b->scratch);
+  else if (b->form == 1)
+    wt_matrix_backward(b->x, b->k, b->y, b->n, &b->matrix, b->m, 0.0f, b->compute, b->scratch);
+  else
+    wt_matrix_grad(b->w, b->y, b->n, b->x, b->k, b->n, b->k, false, b->m);
+}
+
+double wt_engine_measure_gemm(int form, size_t m, size_t n, size_t k, enum wt_weights weights, enum wt_compute compute, int threads, double budget_s)
+{
+  struct bench b = {.form = form, .m = m, .n = n, .k = k, .compute = compute == WT_COMPUTE_INT16 ? WT_GEMM_INT16 : WT_GEMM_F32};
+  double rate = 0, counted = wt_gemm_flop();
+  int before = wt_gemm_threads();
+  (void)wt_gemm_set_threads(threads);
+  b.x = (float *)wt_malloc(m * k * sizeof(float));
+  b.y = (float *)wt_malloc(m * n * sizeof(float));
+  b.w = (float *)wt_malloc(n * k * sizeof(float));
+  if (b.x && b.y && b.w) {
+    fill(b.x, m * k);
+    fill(b.y, m * n);
+    fill(b.w, n * k);
+    bool ready = form == 2 || bench_weights(&b, weights);
+    size_t scratch = ready && form != 2 ? wt_matrix_scratch_bytes(&b.matrix, m, b.compute) : 0;
+    b.scratch = wt_malloc(scratch ? scratch : 1);
+    if (ready && b.scratch) {
+      bench_once(&b); /* pages, caches, threads */
+      double best = HUGE_VAL, begin = now_s(), last = begin;
+      for (int i = 0; i < 2 || last - begin < budget_s; i++) {
+        bench_once(&b);
+        double t = now_s();
+        best = fmin(best, t - last);
+        last = t;
+      }
+      rate = 2.0 * (double)m * (double)n * (double)k / best * 1e-9;
+    }
+  }
+  bench_release(&b);
+  (void)wt_gemm_set_threads(before);
+  wt_gemm_add_flop(counted - wt_gemm_flop());
+  return rate;
+}
+
+const char *wt_engine_kernels_name(void)
+{
+  return wt_gemm_name();
+}
+
+double wt_engine_flop_count(void)
+{
+  return wt_gemm_flop();
+}

@@ -24,6 +24,7 @@ struct wt_budget_figure {
 struct wt_series_point {
   double t_s, loss, power_w, energy_wh, tokens_per_s;
   uint64_t step;
+  double lr, grad_norm; /* 0 = not told */
 };
 struct wt_decision { /* of the governor, with the reading that caused it */
   double t_s;

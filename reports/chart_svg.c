@@ -1,0 +1,181 @@
+/* reports/chart_svg.c: charts as inline SVG. Coordinates are in a fixed view box; the page scales it. */
+#include "reports/chart_svg.h"
+#include "reports/doc.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+#define WT_CHART_W 720.0
+#define WT_CHART_H 260.0
+#define WT_CHART_LEFT 64.0
+#define WT_CHART_RIGHT 16.0
+#define WT_CHART_TOP 16.0
+#define WT_CHART_BOTTOM 40.0
+
+struct range {
+  double low, high;
+};
+
+static void range_add(struct range *r, double x)
+{
+  if (!isfinite(x))
+    return;
+  if (!(r->low <= x))
+    r->low = x;
+  if (!(r->high >= x))
+    r->high = x;
+}
+
+/* Steps of 1, 2 or 5 times a power of ten that give about `want` ticks. */
+static double tick_step(struct range r, int want)
+{
+  double raw = (r.high - r.low) / want, power = pow(10, floor(log10(raw))), f = raw / power;
+  return power * (f <= 1 ? 1 : f <= 2 ? 2 : f <= 5 ? 5 : 10);
+}
+
+static double place(double v, struct range r, double from, double to) { return from + (to - from) * (v - r.low) / (r.high - r.low); }
+
+static void axis(const struct wt_chart *c, struct range x, struct range y, struct wt_buf *out)
+{
+  const double right = WT_CHART_W - WT_CHART_RIGHT, bottom = WT_CHART_H - WT_CHART_BOTTOM;
+  double step = tick_step(y, 5);
+  for (double v = ceil(y.low / step) * step; v <= y.high + 1e-9 * step; v += step) {
+    double py = place(v, y, bottom, WT_CHART_TOP);
+    wt_buf_addf(out, "<line class=\"grid\" x1=\"%.0f\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/>", WT_CHART_LEFT, right, py, py);
+    wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.1f\">%.6g</text>", WT_CHART_LEFT - 6, py + 4, fabs(v) < 1e-9 * step ? 0.0 : v);
+  }
+  step = tick_step(x, 8);
+  for (double v = ceil(x.low / step) * step; v <= x.high + 1e-9 * step; v += step)
+    wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.0f\">%.6g</text>", place(v, x, WT_CHART_LEFT, right), bottom + 16,
+                fabs(v) < 1e-9 * step ? 0.0 : v);
+  wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.0f\">", right, WT_CHART_H - 6);
+  wt_escape_html(c->x_label, out);
+  wt_buf_addf(out, "</text><text class=\"tick\" x=\"%.0f\" y=\"12\">", WT_CHART_LEFT);
+  wt_escape_html(c->y_label, out);
+  wt_buf_adds(out, "</text>");
+}
+
+static void curve_path(const struct wt_curve *u, size_t index, struct range x, struct range y, struct wt_buf *out)
+{
+  const double right = WT_CHART_W - WT_CHART_RIGHT, bottom = WT_CHART_H - WT_CHART_BOTTOM;
+  bool pen = false;
+  wt_buf_addf(out, "<path class=\"line\" style=\"stroke:var(--c%zu)\" d=\"", index % 6);
+  for (size_t i = 0; i < u->n; i++) {
+    if (!isfinite(u->x[i]) || !isfinite(u->y[i])) {
+      pen = false;
+      continue;
+    }
+    wt_buf_addf(out, "%s%.1f %.1f", pen ? "L" : "M", place(u->x[i], x, WT_CHART_LEFT, right), place(u->y[i], y, bottom, WT_CHART_TOP));
+    pen = true;
+  }
+  wt_buf_adds(out, "\"/>");
+}
+
+static void legend(const struct wt_chart *c, struct wt_buf *out)
+{
+  if (c->curves_n < 2)
+    return;
+  wt_buf_adds(out, "<ul class=\"legend\">");
+  for (size_t i = 0; i < c->curves_n; i++) {
+    wt_buf_addf(out, "<li><span class=\"key\" style=\"background:var(--c%zu)\"></span>", i % 6);
+    wt_escape_html(c->curves[i].name, out);
+    wt_buf_adds(out, "</li>");
+  }
+  wt_buf_adds(out, "</ul>");
+}
+
+void wt_chart_lines(const struct wt_chart *c, struct wt_buf *out)
+{
+  struct range x = {(double)NAN, (double)NAN}, y = x;
+  size_t points = 0;
+  for (size_t k = 0; k < c->curves_n; k++)
+    for (size_t i = 0; i < c->curves[k].n; i++)
+      if (isfinite(c->curves[k].x[i]) && isfinite(c->curves[k].y[i])) {
+        range_add(&x, c->curves[k].x[i]);
+        range_add(&y, c->curves[k].y[i]);
+        points++;
+      }
+  if (points < 2 || !(x.high > x.low))
+    return;
+  range_add(&y, c->level);
+  if (c->y_from_zero)
+    range_add(&y, 0);
+  double margin = (y.high - y.low) * 0.05;
+  if (!(margin > 0))
+    margin = fabs(y.high) > 0 ? fabs(y.high) * 0.1 : 1;
+  if (!(c->y_from_zero && y.low >= 0))
+    y.low -= margin;
+  y.high += margin;
+  wt_buf_addf(out, "<figure><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"", WT_CHART_W, WT_CHART_H);
+  wt_escape_html(c->title, out);
+  wt_buf_adds(out, "\">");
+  axis(c, x, y, out);
+  if (isfinite(c->level)) {
+    double py = place(c->level, y, WT_CHART_H - WT_CHART_BOTTOM, WT_CHART_TOP);
+    wt_buf_addf(out, "<line class=\"level\" x1=\"%.0f\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/>", WT_CHART_LEFT, WT_CHART_W - WT_CHART_RIGHT, py, py);
+    wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.1f\">", WT_CHART_W - WT_CHART_RIGHT, py - 4);
+    wt_escape_html(c->level_name, out);
+    wt_buf_adds(out, "</text>");
+  }
+  for (size_t k = 0; k < c->curves_n; k++)
+    curve_path(&c->curves[k], k, x, y, out);
+  wt_buf_adds(out, "</svg>");
+  legend(c, out);
+  wt_buf_adds(out, "</figure>\n");
+}
+
+void wt_chart_interval(const char *title, double low, double mean, double high, double actual, double limit, struct wt_buf *out)
+{
+  struct range r = {0, (double)NAN};
+  const double width = 320, left = 4;
+  range_add(&r, low);
+  range_add(&r, high);
+  range_add(&r, mean);
+  range_add(&r, actual);
+  if (isfinite(limit) && limit < 4 * r.high)
+    range_add(&r, limit);
+  if (!(r.high > 0))
+    return;
+  r.high *= 1.05;
+  wt_buf_adds(out, "<svg class=\"interval\" viewBox=\"0 0 328 24\" role=\"img\" aria-label=\"");
+  wt_escape_html(title, out);
+  wt_buf_addf(out, "\"><line class=\"grid\" x1=\"%.0f\" x2=\"%.0f\" y1=\"12\" y2=\"12\"/>", left, left + width);
+  if (isfinite(low) && isfinite(high))
+    wt_buf_addf(out, "<rect class=\"band\" x=\"%.1f\" y=\"6\" width=\"%.1f\" height=\"12\" rx=\"3\"/>", left + width * low / r.high,
+                fmax(1, width * (high - low) / r.high));
+  if (isfinite(mean))
+    wt_buf_addf(out, "<line class=\"mean\" x1=\"%.1f\" x2=\"%.1f\" y1=\"4\" y2=\"20\"/>", left + width * mean / r.high, left + width * mean / r.high);
+  if (isfinite(limit) && limit <= r.high)
+    wt_buf_addf(out, "<line class=\"limit\" x1=\"%.1f\" x2=\"%.1f\" y1=\"1\" y2=\"23\"/>", left + width * limit / r.high, left + width * limit / r.high);
+  if (isfinite(actual))
+    wt_buf_addf(out, "<circle class=\"actual\" cx=\"%.1f\" cy=\"12\" r=\"5\"/>", left + width * actual / r.high);
+  wt_buf_adds(out, "</svg>");
+}
+
+void wt_chart_stack(const char *title, const char *const *names, const double *parts, size_t n, const char *unit, struct wt_buf *out)
+{
+  double sum = 0, at = 0;
+  for (size_t i = 0; i < n; i++)
+    sum += isfinite(parts[i]) && parts[i] > 0 ? parts[i] : 0;
+  if (!(sum > 0))
+    return;
+  wt_buf_adds(out, "<figure><svg viewBox=\"0 0 720 28\" role=\"img\" aria-label=\"");
+  wt_escape_html(title, out);
+  wt_buf_adds(out, "\">");
+  for (size_t i = 0; i < n; i++) {
+    if (!(isfinite(parts[i]) && parts[i] > 0))
+      continue;
+    double w = 720 * parts[i] / sum;
+    wt_buf_addf(out, "<rect x=\"%.1f\" y=\"2\" width=\"%.1f\" height=\"24\" style=\"fill:var(--c%zu)\"/>", at, fmax(w - 1, 0.5), i % 6);
+    at += w;
+  }
+  wt_buf_adds(out, "</svg><ul class=\"legend\">");
+  for (size_t i = 0; i < n; i++) {
+    if (!(isfinite(parts[i]) && parts[i] > 0))
+      continue;
+    wt_buf_addf(out, "<li><span class=\"key\" style=\"background:var(--c%zu)\"></span>", i % 6);
+    wt_escape_html(names[i], out);
+    wt_buf_addf(out, " %.4g %s (%.1f %%)</li>", parts[i], unit, 100 * parts[i] / sum);
+  }
+  wt_buf_adds(out, "</ul></figure>\n");
+}

@@ -1,0 +1,32 @@
+/* reports/chart_svg.h: line and interval charts as inline SVG (no script; colours come from the page's CSS variables --c0 ... --c5). Private to reports/. */
+#ifndef WT_REPORTS_CHART_SVG_H
+#define WT_REPORTS_CHART_SVG_H
+
+#include "base/buf.h"
+#include <stddef.h>
+
+struct wt_curve {
+  const char *name; /* shown in the legend when there are several; hostile text allowed */
+  const double *x, *y; /* NaN points break the line */
+  size_t n;
+};
+
+struct wt_chart {
+  const char *title;   /* accessible name */
+  const char *x_label, *y_label;
+  const struct wt_curve *curves;
+  size_t curves_n;
+  double level;        /* horizontal dashed line (a cap, a budget); NaN = none */
+  const char *level_name;
+  int y_from_zero;
+};
+/* Nothing is drawn when no curve has two finite points. */
+void wt_chart_lines(const struct wt_chart *c, struct wt_buf *out);
+
+/* A band low..high with a tick at mean, a mark at actual, and a bar at the limit, on one scale from 0. */
+void wt_chart_interval(const char *title, double low, double mean, double high, double actual, double limit, struct wt_buf *out);
+
+/* Parts of a whole as one stacked bar with a legend; parts that are not finite or 0 are left out. */
+void wt_chart_stack(const char *title, const char *const *names, const double *parts, size_t n, const char *unit, struct wt_buf *out);
+
+#endif

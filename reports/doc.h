@@ -1,0 +1,59 @@
+/* reports/doc.h: reading a report document, and escaping for each output. Private to reports/. */
+#ifndef WT_REPORTS_DOC_H
+#define WT_REPORTS_DOC_H
+
+#include "base/buf.h"
+#include "base/json.h"
+#include <stdbool.h>
+
+/* Value at a dotted path ("actual.cost.amount"); NULL, NaN or `otherwise` when absent, null or of another type. */
+const struct wt_json *wt_doc_get(const struct wt_json *doc, const char *path);
+double wt_doc_num(const struct wt_json *doc, const char *path);
+const char *wt_doc_str(const struct wt_json *doc, const char *path, const char *otherwise);
+
+/* Appends text made harmless: HTML text and attribute values alike (also fit for SVG). */
+void wt_escape_html(const char *s, struct wt_buf *out);
+/* Markdown inline text: no emphasis, links, HTML, table bars or line breaks come out of it. */
+void wt_escape_md(const char *s, struct wt_buf *out);
+/* One CSV field, quoted when needed; text that a spreadsheet would take for a formula gets a leading apostrophe. */
+void wt_escape_csv(const char *s, struct wt_buf *out);
+/* Terminal text: control characters (also C1) shown as \xNN, so that no escape sequence passes. */
+void wt_escape_terminal(const char *s, struct wt_buf *out);
+/* Double-quoted YAML scalar. */
+void wt_escape_yaml(const char *s, struct wt_buf *out);
+
+/* A figure of the report as people read it; unknown gives "unknown". */
+enum wt_figure_kind { WT_FIGURE_TIME, WT_FIGURE_ENERGY, WT_FIGURE_POWER, WT_FIGURE_BYTES, WT_FIGURE_MASS, WT_FIGURE_COUNT, WT_FIGURE_NUMBER, WT_FIGURE_MONEY };
+void wt_figure(enum wt_figure_kind kind, double x, const char *currency, struct wt_buf *out);
+
+/* The rows "promised against actual" that every writer shows. */
+struct wt_promise {
+  const char *name; /* "Time" */
+  enum wt_figure_kind kind;
+  double mean, low, high, actual, error_pct, limit;
+};
+#define WT_PROMISES 6
+/* Fills up to WT_PROMISES rows; returns how many. */
+size_t wt_promises_of(const struct wt_json *report, struct wt_promise *ret);
+/* "LoRA r=16 on all-linear of stories260K (llama)": what was trained, as a sentence without a full stop. */
+void wt_sentence_of(const struct wt_json *report, struct wt_buf *out);
+/* "measured by powercap (package+dram), ±5 %" or "modelled (model:tdp-table), −50…+40 %" */
+void wt_energy_source_of(const struct wt_json *report, struct wt_buf *out);
+/* One line that says how the run ended and which budget bound. */
+void wt_ending_of(const struct wt_json *report, struct wt_buf *out);
+
+/* Writers, one file each (see the table in render.c). */
+struct wt_render {
+  const struct wt_json *const *reports;
+  const char *const *names;
+  size_t n;
+  bool color;
+  int live_refresh_s;
+};
+void wt_render_text(const struct wt_render *r, struct wt_buf *out);
+void wt_render_markdown(const struct wt_render *r, struct wt_buf *out);
+void wt_render_json(const struct wt_render *r, struct wt_buf *out);
+void wt_render_csv(const struct wt_render *r, struct wt_buf *out);
+void wt_render_html(const struct wt_render *r, struct wt_buf *out);
+
+#endif

@@ -1,0 +1,133 @@
+/* reports/html.c: one self-contained page: inline style and SVG, no script, no outside request. */
+#include "reports/html.h"
+#include "base/cleanup.h"
+#include "reports/chart_svg.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void wt_html_heading(const char *text, struct wt_buf *out)
+{
+  wt_buf_adds(out, "<h2>");
+  wt_escape_html(text, out);
+  wt_buf_adds(out, "</h2>\n");
+}
+
+void wt_html_row(const char *name, const char *value, struct wt_buf *out)
+{
+  if (!value || !*value)
+    return;
+  wt_buf_adds(out, "<tr><th scope=\"row\">");
+  wt_escape_html(name, out);
+  wt_buf_adds(out, "</th><td>");
+  wt_escape_html(value, out);
+  wt_buf_adds(out, "</td></tr>\n");
+}
+
+/* One column of the series of a report as numbers. */
+static double *column(const struct wt_json *report, const char *key, size_t n)
+{
+  double *v = wt_calloc(n ? n : 1, sizeof *v);
+  size_t i = 0;
+  if (!v)
+    return NULL;
+  for (const struct wt_json *p = wt_json_first(wt_json_get(report, "series")); p && i < n; p = wt_json_next(p))
+    v[i++] = wt_doc_num(p, key);
+  return v;
+}
+
+struct chart_row {
+  const char *title, *x_key, *x_label, *y_key, *y_label, *limit_path, *limit_name;
+  int y_from_zero, several_only;
+};
+
+static const struct chart_row chart_rows[] = {
+    {"Training loss by step", "step", "step", "loss", "loss", NULL, NULL, 0, 0},
+    {"Training loss by time", "t_s", "s", "loss", "loss", NULL, NULL, 0, 1},
+    {"Training loss by energy", "energy_wh", "Wh", "loss", "loss", NULL, NULL, 0, 1},
+    {"Learning rate", "step", "step", "lr", "learning rate", NULL, NULL, 1, 0},
+    {"Gradient norm", "step", "step", "grad_norm", "gradient norm", NULL, NULL, 1, 0},
+    {"Power over time", "t_s", "s", "power_w", "W", "budgets.power.limit", "power cap", 1, 0},
+    {"Energy over time", "t_s", "s", "energy_wh", "Wh", "budgets.energy.limit", "energy budget", 1, 0},
+    {"Tokens per second", "t_s", "s", "tokens_per_s", "tokens/s", NULL, NULL, 1, 0},
+};
+
+static void one_chart(const struct wt_render *r, const struct chart_row *row, struct wt_buf *out)
+{
+  struct wt_curve *curves = wt_calloc(r->n, sizeof *curves);
+  double **values = wt_calloc(2 * r->n, sizeof *values);
+  struct wt_chart chart = {.title = row->title, .x_label = row->x_label, .y_label = row->y_label, .curves = curves, .level = (double)NAN,
+                           .level_name = row->limit_name, .y_from_zero = row->y_from_zero};
+  for (size_t i = 0; curves && values && i < r->n; i++) {
+    size_t n = wt_json_len(wt_json_get(r->reports[i], "series"));
+    values[2 * i] = column(r->reports[i], row->x_key, n);
+    values[2 * i + 1] = column(r->reports[i], row->y_key, n);
+    if (!values[2 * i] || !values[2 * i + 1])
+      continue;
+    curves[chart.curves_n++] = (struct wt_curve){.name = r->names[i], .x = values[2 * i], .y = values[2 * i + 1], .n = n};
+  }
+  if (r->n == 1 && row->limit_path)
+    chart.level = wt_doc_num(r->reports[0], row->limit_path);
+  struct wt_buf svg;
+  wt_buf_init(&svg, 4u << 20);
+  wt_chart_lines(&chart, &svg);
+  if (svg.len) {
+    wt_buf_adds(out, "<h3>");
+    wt_escape_html(row->title, out);
+    wt_buf_adds(out, "</h3>\n");
+    wt_buf_add(out, svg.data, svg.len);
+  }
+  wt_buf_release(&svg);
+  for (size_t i = 0; values && i < 2 * r->n; i++)
+    free(values[i]);
+  free(values);
+  free(curves);
+}
+
+void wt_html_charts(const struct wt_render *r, struct wt_buf *out)
+{
+  wt_html_heading("How it went", out);
+  for (size_t i = 0; i < WT_COUNT(chart_rows); i++)
+    if (!chart_rows[i].several_only || r->n > 1)
+      one_chart(r, &chart_rows[i], out);
+}
+
+static void page_head(const struct wt_render *r, struct wt_buf *out)
+{
+  wt_buf_adds(out, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+                   "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n"
+                   "<link rel=\"icon\" href=\"data:,\">\n");
+  if (r->live_refresh_s > 0)
+    wt_buf_addf(out, "<meta http-equiv=\"refresh\" content=\"%d\">\n", r->live_refresh_s);
+  wt_buf_adds(out, "<title>");
+  for (size_t i = 0; i < r->n; i++) {
+    wt_buf_adds(out, i ? ", " : "wattune: ");
+    wt_escape_html(r->names[i], out);
+  }
+  wt_buf_adds(out, "</title>\n<style>");
+  wt_buf_adds(out, wt_html_style);
+  wt_buf_adds(out, "</style>\n</head>\n<body>\n<main>\n");
+}
+
+void wt_render_html(const struct wt_render *r, struct wt_buf *out)
+{
+  page_head(r, out);
+  if (r->n == 1) {
+    const struct wt_json *report = r->reports[0];
+    wt_html_first_screen(report, out);
+    wt_html_promises(report, out);
+    wt_html_samples(report, out);
+    wt_html_charts(r, out);
+    wt_html_energy(report, out);
+    wt_html_decisions(report, out);
+    wt_html_plans(report, out);
+    wt_html_machine(report, out);
+    wt_html_usage(report, out);
+  } else {
+    wt_html_comparison(r, out);
+    wt_html_charts(r, out);
+  }
+  wt_buf_adds(out, "</main>\n</body>\n</html>\n");
+}

@@ -1,0 +1,108 @@
+/* The ledger: rows, totals, calibration, damage. */
+#include "tests/test.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "reports/doc.h"
+#include "tests/unit/reports/sample.h"
+
+static char dir[64];
+
+static int setup(void **state)
+{
+  (void)state;
+  strcpy(dir, "/tmp/wt-ledger-XXXXXX");
+  return mkdtemp(dir) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+  (void)state;
+  return wt_fs_remove_tree(dir, NULL) == WT_OK ? 0 : -1;
+}
+
+static struct wt_ledger *open_ledger(void)
+{
+  char path[128];
+  struct wt_ledger *l = NULL;
+  struct wt_error err = {0};
+  snprintf(path, sizeof path, "%s/ledger.sqlite", dir);
+  WT_ASSERT_OK(wt_ledger_open(path, &l, &err), &err);
+  return l;
+}
+
+static void add(struct wt_ledger *l, const char *folder)
+{
+  char path[128];
+  struct wt_error err = {0};
+  struct wt_json *r = sample_report("model-x", 5);
+  snprintf(path, sizeof path, "%s/%s", dir, folder);
+  WT_ASSERT_OK(wt_fs_mkdirs(path, &err), &err);
+  WT_ASSERT_OK(wt_report_write_all(r, path, &err), &err);
+  WT_ASSERT_OK(wt_ledger_add(l, r, path, "analytic", "machine-1", &err), &err);
+  wt_json_free(r);
+}
+
+static void test_history(void **state)
+{
+  (void)state;
+  struct wt_error err = {0};
+  struct wt_json *h = NULL, *c = NULL;
+  struct wt_ledger *l = open_ledger();
+  add(l, "a");
+  add(l, "b");
+  add(l, "b"); /* the same folder again replaces its row */
+  WT_ASSERT_OK(wt_ledger_history(l, NULL, &h, &err), &err);
+  assert_int_equal(wt_json_len(wt_doc_get(h, "runs")), 2);
+  const struct wt_json *all = wt_json_first(wt_doc_get(h, "totals.all")), *method = wt_json_first(wt_doc_get(h, "totals.by_method"));
+  assert_true(wt_doc_num(all, "runs") == 2);
+  WT_ASSERT_CLOSE(wt_doc_num(all, "energy_wh"), 0.66, 1e-9, 0);
+  assert_string_equal(wt_doc_str(method, "name", ""), "lora");
+  wt_json_free(h);
+  struct wt_ledger_filter none = {.method = "full"};
+  WT_ASSERT_OK(wt_ledger_history(l, &none, &h, &err), &err);
+  assert_int_equal(wt_json_len(wt_doc_get(h, "runs")), 0);
+  wt_json_free(h);
+  WT_ASSERT_OK(wt_ledger_calibration(l, "machine-1", &c, &err), &err);
+  const struct wt_json *analytic = wt_json_first(wt_doc_get(c, "depths"));
+  assert_true(wt_doc_num(analytic, "runs") == 2 && wt_doc_num(analytic, "time_inside_80_pct") == 100);
+  WT_ASSERT_CLOSE(wt_doc_num(analytic, "time_error_median_pct"), 100 * (44.5 / 42 - 1), 1e-9, 0);
+  wt_json_free(c);
+  double time[8], energy[8];
+  assert_int_equal(wt_ledger_ratios(l, "machine-1", "lora", time, energy, 8), 2);
+  WT_ASSERT_CLOSE(time[0], 44.5 / 42, 1e-12, 0);
+  assert_int_equal(wt_ledger_ratios(l, "another", NULL, time, energy, 8), 0);
+  wt_ledger_free(l);
+}
+
+static void test_damaged_is_rebuilt(void **state)
+{
+  (void)state;
+  struct wt_error err = {0};
+  struct wt_json *h = NULL;
+  struct wt_ledger *l = open_ledger();
+  add(l, "a");
+  add(l, "b");
+  wt_ledger_free(l);
+  char path[128];
+  snprintf(path, sizeof path, "%s/ledger.sqlite", dir);
+  WT_ASSERT_OK(wt_fs_write_atomic(path, "this is no database, but it is long enough to look at", 53, &err), &err);
+  l = open_ledger();
+  WT_ASSERT_OK(wt_ledger_history(l, NULL, &h, &err), &err);
+  assert_int_equal(wt_json_len(wt_doc_get(h, "runs")), 2);
+  wt_json_free(h);
+  wt_ledger_free(l);
+  char **names = NULL;
+  size_t aside = 0;
+  WT_ASSERT_OK(wt_fs_list(dir, &names, &err), &err);
+  for (char **n = names; *n; n++)
+    aside += strstr(*n, ".damaged-") != NULL;
+  assert_int_equal(aside, 1);
+  wt_strings_free(names);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_history, setup, teardown), cmocka_unit_test_setup_teardown(test_damaged_is_rebuilt, setup, teardown)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

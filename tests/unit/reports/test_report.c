@@ -83,7 +83,7 @@ static void test_hostile_strings_stay_text(void **state)
   const char *md_body = strstr(md, "\n---\n"); /* the YAML head holds strings as quoted scalars */
   assert_non_null(md_body);
   assert_null(strstr(md_body, "<script"));
-  assert_null(strstr(md, "[l](http"));
+  assert_null(strstr(md_body, "[l](http"));
   assert_null(strstr(csv, ",=cmd"));
   assert_null(strstr(csv, "\n=run-c"));
   assert_null(strstr(text, "\033"));

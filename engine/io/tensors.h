@@ -23,20 +23,31 @@ enum wt_dtype {
 
 #define WT_TENSOR_MAX_RANK 4
 
+/* How a file keeps the elements of a tensor. Safetensors are always plain. GGUF files of some families are not; the set then
+ * presents the Hugging Face view (names, shapes, order, values) and wt_tensor_to_f32 converts while it reads. */
+enum wt_layout {
+  WT_LAYOUT_PLAIN,
+  WT_LAYOUT_LLAMA_ROWS, /* rows of each head interleaved: HF row (half j, pair i) of a head is file row 2 i + j */
+  WT_LAYOUT_TRANSPOSED  /* file keeps [shape[1], shape[0]] (GPT-2's Conv1D) */
+};
+
 struct wt_tensor {
   const char *name;
   enum wt_dtype dtype;
   unsigned rank;
   size_t shape[WT_TENSOR_MAX_RANK]; /* row-major, outermost first (GGUF's ne[] reversed) */
   size_t elements;
-  const void *data;
+  const void *data; /* NULL in a set of headers. Use it in place only if wt_tensor_in_place() says so */
   size_t bytes;
+  enum wt_layout layout;
+  size_t head_dim; /* rows of one head for WT_LAYOUT_LLAMA_ROWS */
+  float add;       /* added to each value read: -1 for Gemma's norms in GGUF, which keep 1 + w */
 };
 
 struct wt_tensors; /* opaque set */
 
 /* path: a folder (model.safetensors.index.json, model.safetensors, any single *.safetensors, or a single *.gguf), or one .safetensors /
- * .gguf file. adapter folders: adapter_model.safetensors. */
+ * .gguf file. adapter folders: adapter_model.safetensors. A GGUF file of a known family shows HF names; names that are not known stay GGUF's. */
 enum wt_status wt_tensors_open(const char *path, struct wt_tensors **ret, struct wt_error *err) WT_MUST_CHECK;
 void wt_tensors_free(struct wt_tensors *s);
 void wt_tensors_freep(struct wt_tensors **s);
@@ -51,7 +62,15 @@ enum wt_status wt_tensors_open_headers(const char *path, struct wt_tensors **ret
 const char *wt_dtype_name(enum wt_dtype t); /* "F32", "BF16", "Q8_0": safetensors' / GGUF's spelling */
 /* Bytes of n elements (n divisible by the block for block formats), 0 for ours. */
 size_t wt_dtype_bytes(enum wt_dtype t, size_t n);
-/* Reads elements [begin, begin + n) of a tensor as floats (F32, BF16, F16, F64 and the GGUF block formats; begin and n multiples of the block). */
+/* Weights of one block: 1, 32 or 256. */
+size_t wt_dtype_block(enum wt_dtype t);
+/* True when data may be used as it lies in the mapping: plain layout, nothing to add, aligned for its type. Otherwise copy through wt_tensor_to_f32. */
+bool wt_tensor_in_place(const struct wt_tensor *t);
+/* File row of row r of the HF tensor for WT_LAYOUT_LLAMA_ROWS, and the way back. */
+size_t wt_llama_file_row(size_t r, size_t head_dim);
+size_t wt_llama_hf_row(size_t r, size_t head_dim);
+/* Reads elements [begin, begin + n) of a tensor as floats, in the order of shape (all types but ours; begin and n multiples of the block). For a transposed
+ * tensor whole-tensor reads are the cheapest. data must not be NULL. */
 void wt_tensor_to_f32(const struct wt_tensor *t, size_t begin, size_t n, float *out);
 void wt_bf16_to_f32(const uint16_t *in, size_t n, float *out);
 void wt_f16_to_f32(const uint16_t *in, size_t n, float *out);
@@ -70,6 +89,9 @@ struct wt_tensor_source {
   enum wt_status (*read)(void *ctx, size_t begin, size_t n, float *out, struct wt_error *err);
   void *ctx;
 };
+
+/* n floats into elements of type t (F32, BF16, F16, Q8_0; n a multiple of the block). out has wt_dtype_bytes(t, n) bytes. */
+void wt_dtype_from_f32(enum wt_dtype t, const float *in, size_t n, void *out);
 
 /* One safetensors file, atomically. metadata: object of strings or NULL ({"format":"pt"} is written then). */
 enum wt_status wt_safetensors_write(const char *path, const struct wt_tensor_source *t, size_t n, const struct wt_json *metadata, struct wt_error *err) WT_MUST_CHECK;

@@ -22,6 +22,8 @@ enum wt_status wt_tensors_add(struct wt_tensors *s, const struct wt_tensor *t, c
 enum wt_status wt_tensor_measure(struct wt_tensor *t, const char *what, struct wt_error *err) WT_MUST_CHECK;
 /* Takes over the mapping (m is emptied also on failure). */
 enum wt_status wt_tensors_own_map(struct wt_tensors *s, struct wt_map *m, struct wt_error *err) WT_MUST_CHECK;
+/* Converts all elements of a source to its type and writes them to f (named path in messages), a piece at a time. */
+enum wt_status wt_source_write(const struct wt_tensor_source *src, size_t elements, const char *path, FILE *f, struct wt_error *err) WT_MUST_CHECK;
 /* Readers: add all tensors of a file to the set. */
 enum wt_status wt_safetensors_read(struct wt_tensors *s, const char *path, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_safetensors_read_index(struct wt_tensors *s, const char *dir, const char *index, struct wt_error *err) WT_MUST_CHECK;

@@ -39,6 +39,11 @@ void *wt_malloc(size_t bytes)
 
 void *wt_calloc(size_t n, size_t size)
 {
+  size_t bytes;
+  if (!wt_size_mul(n, size, &bytes)) {
+    errno = ENOMEM;
+    return NULL;
+  }
   if (wt_fault_hit(WT_FAULT_ALLOC))
     return NULL;
   return calloc(n ? n : 1, size ? size : 1);

@@ -43,12 +43,19 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
   errno = reason;
 }
 
+/* Also puts the handler back when something else took the signal since. */
 static void handler_install(void)
 {
-  page_size = (size_t)sysconf(_SC_PAGESIZE);
-  struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  struct sigaction present, action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
   sigemptyset(&action.sa_mask);
-  sigaction(SIGBUS, &action, &previous);
+  pthread_mutex_lock(&lock);
+  page_size = (size_t)sysconf(_SC_PAGESIZE);
+  if (sigaction(SIGBUS, NULL, &present) == 0 && !(present.sa_flags & SA_SIGINFO && present.sa_sigaction == on_sigbus)) {
+    previous = present;
+    sigaction(SIGBUS, &action, NULL);
+  }
+  pthread_mutex_unlock(&lock);
 }
 
 static bool slot_take(const void *start, size_t bytes)
@@ -75,8 +82,7 @@ static size_t slot_find(const void *start)
 
 enum wt_status wt_fs_map(const char *path, struct wt_map *ret, struct wt_error *err)
 {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, handler_install);
+  handler_install();
   WT_AUTO(wt_closep) int fd = wt_fault_hit(WT_FAULT_OPEN) ? -1 : open(path, O_RDONLY | O_CLOEXEC);
   struct stat st;
   if (fd < 0 || fstat(fd, &st) != 0)

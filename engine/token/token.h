@@ -37,6 +37,10 @@ enum wt_status wt_detokenizer_feed(struct wt_detokenizer *d, int32_t id, struct 
 enum wt_status wt_detokenizer_flush(struct wt_detokenizer *d, struct wt_buf *out, struct wt_error *err) WT_MUST_CHECK;
 void wt_detokenizer_free(struct wt_detokenizer *d);
 
+/* Appends the text of one JSON string literal (quotes included, blanks around it allowed, nothing else): unlike a C string it may hold
+ * U+0000. what names the source in messages. */
+enum wt_status wt_token_json_string(const char *line, size_t n, const char *what, struct wt_buf *out, struct wt_error *err) WT_MUST_CHECK;
+
 size_t wt_tokenizer_vocab(const struct wt_tokenizer *t);  /* highest id + 1 */
 int32_t wt_tokenizer_bos(const struct wt_tokenizer *t);   /* -1 when none */
 int32_t wt_tokenizer_eos(const struct wt_tokenizer *t);

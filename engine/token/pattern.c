@@ -1,0 +1,100 @@
+/* engine/token/pattern.c: literal strings and regular expressions of tokenizers (written for Oniguruma), run by PCRE2. */
+#include "engine/token/internal.h"
+#include <string.h>
+
+#define SPACE_SET "\\t-\\r\\x{85}\\p{Z}"     /* what \s means there; PCRE2's own also takes U+180E */
+#define WORD_SET "\\p{L}\\p{M}\\p{Nd}\\p{Pc}" /* what \w means there; PCRE2's own has no marks */
+
+/* Rewrites the classes whose meaning differs between the two engines. */
+static void translate(const char *regex, struct wt_buf *out)
+{
+  bool in_set = false;
+  for (const char *p = regex; *p; p++) {
+    if (*p == '\\' && p[1]) {
+      p++;
+      const char *set = *p == 's' || *p == 'S' ? SPACE_SET : *p == 'w' || *p == 'W' ? WORD_SET : NULL;
+      bool negated = *p == 'S' || *p == 'W';
+      if (*p == 'h' || *p == 'H')
+        wt_buf_adds(out, *p == 'H' ? "[^0-9a-fA-F]" : in_set ? "0-9a-fA-F" : "[0-9a-fA-F]");
+      else if (!set || (negated && in_set)) {
+        wt_buf_addc(out, '\\');
+        wt_buf_addc(out, *p);
+      } else if (in_set)
+        wt_buf_adds(out, set);
+      else
+        wt_buf_addf(out, "[%s%s]", negated ? "^" : "", set);
+      continue;
+    }
+    if (*p == '[' && !in_set) {
+      in_set = true;
+      wt_buf_addc(out, *p);
+      if (p[1] == '^')
+        wt_buf_addc(out, *++p);
+      if (p[1] == ']')
+        wt_buf_addc(out, *++p);
+      continue;
+    }
+    if (*p == ']')
+      in_set = false;
+    wt_buf_addc(out, *p);
+  }
+}
+
+enum wt_status wt_pattern_literal(struct wt_pattern *p, const char *s, struct wt_error *err)
+{
+  p->literal = wt_strdup(s);
+  if (!p->literal)
+    return wt_fail(err, WT_ENOMEM, "tokenizer: out of memory");
+  p->literal_len = strlen(s);
+  return WT_OK;
+}
+
+enum wt_status wt_pattern_regex(struct wt_pattern *p, const char *regex, struct wt_error *err)
+{
+  WT_AUTO(wt_buf_release) struct wt_buf translated;
+  wt_buf_init(&translated, 1 << 20);
+  translate(regex, &translated);
+  WT_TRY(wt_buf_ok(&translated, "tokenizer: regular expression", err));
+  int code;
+  PCRE2_SIZE at;
+  p->code = pcre2_compile((PCRE2_SPTR)translated.data, translated.len, PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
+  if (!p->code) {
+    PCRE2_UCHAR why[160] = "?";
+    pcre2_get_error_message(code, why, sizeof why);
+    return wt_fail(err, WT_EFORMAT, "tokenizer: regular expression '%.200s': %s", regex, (char *)why);
+  }
+  pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE); /* without it matching is slower, not wrong */
+  return WT_OK;
+}
+
+void wt_pattern_release(struct wt_pattern *p)
+{
+  wt_freep(&p->literal);
+  pcre2_code_free(p->code);
+  p->code = NULL;
+}
+
+enum wt_status wt_pattern_find(const struct wt_pattern *p, struct wt_scratch *s, const char *text, size_t n, size_t from, size_t *ret_start, size_t *ret_end, struct wt_error *err)
+{
+  *ret_start = *ret_end = n;
+  if (p->literal) {
+    const char *hit = p->literal_len && from < n ? memmem(text + from, n - from, p->literal, p->literal_len) : NULL;
+    if (hit) {
+      *ret_start = (size_t)(hit - text);
+      *ret_end = *ret_start + p->literal_len;
+    }
+    return WT_OK;
+  }
+  int got = pcre2_match(p->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, s->match, s->match_context);
+  if (got == PCRE2_ERROR_NOMATCH)
+    return WT_OK;
+  if (got < 0) {
+    PCRE2_UCHAR why[160] = "?";
+    pcre2_get_error_message(got, why, sizeof why);
+    return wt_fail(err, WT_EFAIL, "tokenizer: splitting %zu bytes of text: %s", n, (char *)why);
+  }
+  const PCRE2_SIZE *at = pcre2_get_ovector_pointer(s->match);
+  *ret_start = at[0];
+  *ret_end = at[1];
+  return WT_OK;
+}

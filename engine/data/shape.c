@@ -1,0 +1,38 @@
+/* engine/data/shape.c: what a step is made of, from the data: the numbers that the cost model starts from. */
+#include "engine/estimate.h"
+
+void wt_step_shape_of(const struct wt_dataset *d, const size_t *idx, size_t n, size_t batch, size_t micro_batch_tok, struct wt_step_shape *ret)
+{
+  struct wt_step_shape s = {0};
+  if (!idx)
+    n = wt_dataset_count(d);
+  if (batch == 0)
+    batch = 1;
+  double steps = 0;
+  size_t in_micro_tok = 0; /* tokens of the micro-batch being filled */
+  for (size_t k = 0; k < n; k++) {
+    struct wt_example x = wt_dataset_get(d, idx ? idx[k] : k);
+    bool new_step = k % batch == 0;
+    steps += new_step;
+    if (new_step || in_micro_tok + x.n > micro_batch_tok) {
+      s.micro_batches++;
+      in_micro_tok = 0;
+    }
+    in_micro_tok += x.n;
+    s.sequences++;
+    s.tokens += (double)x.n;
+    s.tokens_squared += (double)x.n * (double)x.n;
+    for (size_t t = 1; t < x.n; t++)
+      s.supervised += x.labels[t] != WT_LABEL_NONE;
+    if (x.n > s.max_tok)
+      s.max_tok = x.n;
+  }
+  if (steps > 0) {
+    s.sequences /= steps;
+    s.tokens /= steps;
+    s.supervised /= steps;
+    s.micro_batches /= steps;
+    s.tokens_squared /= steps;
+  }
+  *ret = s;
+}

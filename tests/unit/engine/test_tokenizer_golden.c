@@ -166,7 +166,9 @@ static void check_file(const struct wt_tokenizer *t, const char *name, const cha
   wt_ids_release(&r.special);
 }
 
-/* tokenizer.json, or its .gz unpacked beside the test's working folder. */
+static char scratch_dir[] = "/tmp/wt-tokenizer-XXXXXX"; /* what is unpacked or written; removed at the end */
+
+/* tokenizer.json, or its .gz unpacked. */
 static void find_tokenizer(const char *name, char *path, size_t n)
 {
   snprintf(path, n, "%s/data/tokenizers/%s/tokenizer.json", WT_SHARED_DIR, name);
@@ -178,7 +180,7 @@ static void find_tokenizer(const char *name, char *path, size_t n)
   snprintf(path, n, "%s/data/tokenizers/%s/tokenizer.json.gz", WT_SHARED_DIR, name);
   gzFile in = gzopen(path, "rb");
   assert_non_null(in);
-  snprintf(path, n, "tokenizer-test-%s.json", name);
+  snprintf(path, n, "%s/%s.json", scratch_dir, name);
   FILE *out = fopen(path, "wb");
   assert_non_null(out);
   char buf[65536];
@@ -236,8 +238,8 @@ static void golden_ranks(void **state)
   WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *t = NULL;
   find_tokenizer("glm4", path, sizeof path);
   WT_ASSERT_OK(wt_tokenizer_open(path, &t, &err), &err);
-  WT_ASSERT_OK(wt_fs_mkdirs("tokenizer-test-ranks", &err), &err);
-  FILE *f = fopen("tokenizer-test-ranks/tokenizer.model", "wb");
+  snprintf(path, sizeof path, "%s/tokenizer.model", scratch_dir);
+  FILE *f = fopen(path, "wb");
   assert_non_null(f);
   for (size_t id = 0; id < t->vocab.n; id++) {
     unsigned char bytes[1024];
@@ -249,7 +251,7 @@ static void golden_ranks(void **state)
     fprintf(f, " %zu\n", id);
   }
   fclose(f);
-  check_tokenizer("glm4", "tokenizer-test-ranks");
+  check_tokenizer("glm4", path);
 }
 
 int main(void)
@@ -262,5 +264,9 @@ int main(void)
   tests[WT_COUNT(names)] = (struct CMUnitTest){.name = "llama2 tokenizer.model", .test_func = golden_model, .initial_state = names[3]};
   tests[WT_COUNT(names) + 1] = (struct CMUnitTest){.name = "chatglm3 tokenizer.model", .test_func = golden_model, .initial_state = names[0]};
   tests[WT_COUNT(names) + 2] = (struct CMUnitTest){.name = "tiktoken ranks", .test_func = golden_ranks};
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  if (!mkdtemp(scratch_dir))
+    return 1;
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  struct wt_error err;
+  return wt_fs_remove_tree(scratch_dir, &err) == WT_OK ? failed : 1;
 }

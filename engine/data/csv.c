@@ -34,14 +34,16 @@ enum wt_status wt_csv_record(const char *data, size_t n, char delimiter, char **
   WT_AUTO(wt_json_freep) struct wt_json *fields = wt_json_array();
   struct record r = {.fields = fields};
   struct csv_parser p;
-  if (!fields || csv_init(&p, CSV_STRICT_FINI) != 0)
+  if (!fields || csv_init(&p, 0) != 0)
     return wt_fail(err, WT_ENOMEM, "%s: out of memory", where);
   csv_set_delim(&p, (unsigned char)delimiter);
-  bool ok = csv_parse(&p, data, n, on_field, on_record, &r) == n && csv_fini(&p, on_field, on_record, &r) == 0;
+  bool ok = csv_parse(&p, data, n, on_field, on_record, &r) == n;
+  bool open_quote = p.pstate == CSV_INSIDE && p.quoted;
+  ok = csv_fini(&p, on_field, on_record, &r) == 0 && ok;
   csv_free(&p);
-  if (r.failed)
+  if (r.failed || !ok)
     return wt_fail(err, WT_ENOMEM, "%s: out of memory", where);
-  if (!ok)
+  if (open_quote)
     return wt_fail(err, WT_EFORMAT, "%s: a quoted field does not end", where);
   if (r.has_nul)
     return wt_fail(err, WT_EFORMAT, "%s: a field holds a NUL character", where);

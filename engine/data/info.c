@@ -113,7 +113,7 @@ enum wt_status wt_schema_apply_info(const char *path, const struct wt_json *firs
   *ret_found = false;
   if (!dir)
     return wt_fail(err, WT_ENOMEM, "data '%s': out of memory", path);
-  if (s->kind == WT_SCHEMA_TOKENS || wt_json_type(first_row) != WT_JSON_OBJECT || wt_fs_list(dir, &names, NULL) != WT_OK)
+  if ((s->kind == WT_SCHEMA_TOKENS && s->format[0]) || wt_json_type(first_row) != WT_JSON_OBJECT || wt_fs_list(dir, &names, NULL) != WT_OK)
     return WT_OK;
   static const char suffix[] = "dataset_info.json";
   for (char **name = names; *name; name++) {

@@ -44,6 +44,8 @@ bool wt_schema_of_row(const struct wt_json *row, struct wt_schema *s);
  * Applied over what was detected; a column that the first row does not have is WT_EFORMAT. */
 enum wt_status wt_schema_apply_info(const char *path, const struct wt_json *first_row, struct wt_schema *s, bool *ret_found, struct wt_error *err) WT_MUST_CHECK;
 
+enum { CSV_INSIDE = 2 }; /* libcsv's parser state inside a field: with .quoted, its quote is still open */
+
 /* Fields of one CSV record as an object (NULL header: an array of strings). where: "file:line". */
 enum wt_status wt_csv_record(const char *data, size_t n, char delimiter, char **header, const char *where, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
 

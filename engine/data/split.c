@@ -2,6 +2,7 @@
 #include "engine/data/split.h"
 #include "base/cleanup.h"
 #include "engine/data/datafile.h"
+#include "engine/data/schema.h"
 #include <csv.h>
 #include <stdlib.h>
 #include <string.h>
@@ -361,8 +362,10 @@ static enum wt_status next_csv(struct wt_splitter *s, struct wt_rawrow *ret, boo
     if (some && csv_parse(&s->csv, s->buf + s->begin + fed, total - fed, NULL, on_csv_row, s) != total - fed)
       return wt_fail(err, WT_ENOMEM, "%s:%llu: %s", s->path, (unsigned long long)s->line, csv_strerror(csv_error(&s->csv)));
     if (!s->csv_row && s->eof && total == available(s)) {
-      if (csv_fini(&s->csv, NULL, on_csv_row, s) != 0)
+      if (s->csv.pstate == CSV_INSIDE && s->csv.quoted)
         return wt_fail(err, WT_EFORMAT, "%s:%llu: a quoted field that begins in this row does not end", s->path, (unsigned long long)s->line);
+      if (csv_fini(&s->csv, NULL, on_csv_row, s) != 0)
+        return wt_fail(err, WT_ENOMEM, "%s:%llu: %s", s->path, (unsigned long long)s->line, csv_strerror(csv_error(&s->csv)));
       s->csv_row = true;
     }
     if (s->csv_row) {
@@ -469,7 +472,7 @@ enum wt_status wt_splitter_open(const char *path, enum wt_split how, char delimi
   s->how = how;
   s->line = 1;
   if (how == WT_SPLIT_CSV) {
-    if (csv_init(&s->csv, CSV_STRICT_FINI) != 0)
+    if (csv_init(&s->csv, 0) != 0)
       return wt_fail(err, WT_ENOMEM, "data '%s': out of memory", path);
     s->csv_open = true;
     csv_set_delim(&s->csv, (unsigned char)delimiter);

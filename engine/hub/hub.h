@@ -1,0 +1,92 @@
+/* engine/hub/hub.h: parts of the downloader, private to engine/hub. The public call is wt_fetch (engine/engine.h).
+ *
+ * Life of a file: HEAD by hand (commit, etag, size, signed address; the token never leaves the first host) -> lock of the blob -> parts by Range into
+ * BLOB.wattune.incomplete beside a mapped progress record -> digest while it arrives -> sync -> rename to the final name -> symlink in the snapshot. */
+#ifndef WT_ENGINE_HUB_HUB_H
+#define WT_ENGINE_HUB_HUB_H
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/sha256.h"
+#include "engine/engine.h"
+
+enum wt_source_kind { WT_SOURCE_NONE, WT_SOURCE_URL, WT_SOURCE_FILE, WT_SOURCE_HF_MODEL, WT_SOURCE_HF_DATASET, WT_SOURCE_MODELSCOPE };
+
+struct wt_source {
+  enum wt_source_kind kind;
+  char *repo;     /* ORG/NAME or NAME */
+  char *revision; /* NULL = default of the hub */
+  char *path;     /* file inside a dataset repo, or NULL */
+  char *url;      /* URL: as given; FILE: the local path */
+};
+/* WT_EUSAGE for a malformed source. A string without a known scheme is WT_SOURCE_NONE. */
+enum wt_status wt_source_parse(const char *text, struct wt_source *ret, struct wt_error *err) WT_MUST_CHECK;
+void wt_source_release(struct wt_source *s);
+
+/* A relative path from a server: true when it cannot leave its folder (no "..", absolute, drive, backslash, control character, device name). */
+bool wt_name_is_safe(const char *path);
+/* An etag or commit that may be a file name. */
+bool wt_etag_is_safe(const char *etag);
+
+/* ---- HTTP ---- */
+struct wt_http_reply {
+  long status;
+  char etag[256], linked_etag[256], commit[64], error_code[64], error_message[512], location[4096];
+  int64_t size;        /* Content-Length, -1 unknown */
+  int64_t linked_size; /* X-Linked-Size, -1 */
+  bool accept_ranges;
+  double retry_after_s; /* -1 */
+};
+struct wt_http {
+  char *token;        /* NULL = none; sent only to the host it was meant for */
+  bool allow_http;
+  bool (*cancelled)(void *ctx);
+  void *ctx;
+};
+/* One request without following redirects. body may be NULL (HEAD). WT_EDOWNLOAD on a transport failure; any HTTP status is WT_OK. */
+enum wt_status wt_http_request(const struct wt_http *h, bool head, const char *url, bool with_token, const char *range, struct wt_buf *body, struct wt_http_reply *ret, struct wt_error *err) WT_MUST_CHECK;
+/* The same with retries: transport failures, 408, 429, 5xx are tried again with jittered back-off, Retry-After honoured. */
+enum wt_status wt_http_retry(const struct wt_http *h, bool head, const char *url, bool with_token, const char *range, struct wt_buf *body, struct wt_http_reply *ret, struct wt_error *err) WT_MUST_CHECK;
+/* Error of a status with the hub's own words: 401/403 gated, 404, ... */
+enum wt_status wt_http_refusal(const struct wt_http_reply *r, const char *what, struct wt_error *err);
+bool wt_same_host(const char *url_a, const char *url_b); /* scheme, host and port */
+char *wt_url_escape(const char *text, bool keep_slash);  /* heap */
+double wt_backoff_s(unsigned tries);                     /* jittered, 0.5 s doubling to 30 s */
+struct curl_slist;
+void *wt_http_easy_new(const struct wt_http *h, const char *url); /* CURL handle with the common options; NULL: out of memory */
+
+/* ---- downloads ---- */
+struct wt_download {
+  const char *name;       /* for messages and progress */
+  char *url;              /* to GET from; heap, may be renewed */
+  bool with_token;        /* the GET goes to the host of the token */
+  char *final_path;       /* where it goes when whole */
+  char *lock_path;        /* NULL = none */
+  uint64_t size;          /* UINT64_MAX unknown */
+  char etag[256];         /* of the answer, for If-Range and for resuming */
+  char digest[65];        /* expected: 64 hex sha256, 40 hex git blob sha1, "" none */
+  /* Asks for a fresh address when a signed one has expired (403). May be NULL. */
+  enum wt_status (*renew)(struct wt_download *d, struct wt_error *err);
+  void *ctx;
+  bool done, cached;
+  uint64_t have;          /* bytes so far */
+};
+/* All of them, several at once; stops at the first that cannot be had (the others keep what they have for the next time). */
+enum wt_status wt_download_all(const struct wt_http *h, const struct wt_fetch_options *o, struct wt_download *d, size_t n, struct wt_error *err) WT_MUST_CHECK;
+
+/* Progress record of a partial file, mapped so that a killed process leaves it true. */
+#define WT_PARTS_MAX 16
+struct wt_part {
+  uint64_t begin, end, at; /* bytes [begin, at) are on disk, [at, end) are wanted */
+};
+struct wt_parts {
+  char magic[8];
+  uint64_t size;
+  char etag[256];
+  uint64_t n;
+  struct wt_part part[WT_PARTS_MAX];
+};
+
+#endif

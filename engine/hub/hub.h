@@ -71,6 +71,7 @@ struct wt_download {
   enum wt_status (*renew)(struct wt_download *d, struct wt_error *err);
   void *ctx;
   bool done, cached;
+  bool replace;           /* an existing final file is stale: write it anew */
   uint64_t have;          /* bytes so far */
 };
 /* All of them, several at once; stops at the first that cannot be had (the others keep what they have for the next time). */
@@ -88,5 +89,38 @@ struct wt_parts {
   uint64_t n;
   struct wt_part part[WT_PARTS_MAX];
 };
+
+/* ---- one fetch ---- */
+struct wt_remote_file {
+  char *name;
+  uint64_t size;     /* UINT64_MAX unknown */
+  char digest[65];
+};
+struct wt_fetcher {
+  const struct wt_fetch_options *options;
+  struct wt_http http;
+  struct wt_source source;
+  const char *text;          /* SOURCE as given */
+  char *endpoint, *commit, *folder; /* folder: what is returned */
+  struct wt_remote_file *files;     /* chosen */
+  size_t files_n;
+  struct wt_download *downloads;    /* a row a file, same order */
+  char **contexts;                  /* resolve addresses, for renewing */
+};
+enum wt_status wt_fetch_hf(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_fetch_hf_headers(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_fetch_modelscope(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_fetch_url(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_fetch_local(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
+
+/* Of all names in a repository, those that training needs (or that match options->include); all checked to be safe names. index: text of
+ * model.safetensors.index.json, or NULL. dataset: every file. Replaces f->files. */
+enum wt_status wt_fetch_choose(struct wt_fetcher *f, const struct wt_json *index, bool dataset, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_fetch_add_file(struct wt_fetcher *f, const char *name, uint64_t size, const char *digest, struct wt_error *err) WT_MUST_CHECK;
+/* Checks the disk, downloads what is not cached; nothing with dry_run. */
+enum wt_status wt_fetch_transfer(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
+char *wt_hf_endpoint(void);
+char *wt_hf_token(void); /* HF_TOKEN, or the token file; NULL none */
+bool wt_env_true(const char *name);
 
 #endif

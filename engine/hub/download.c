@@ -1,0 +1,443 @@
+/* engine/hub/download.c: several files and several ranges of a file at once, over one libcurl multi handle in one thread.
+ *
+ * Each connection serves one part of one file from where the part stands to its end. A part that ends early is taken up again from there; a file that gives no
+ * new byte in WT_TRIES tries in a row ends the download; any byte resets the count. A server that ignores Range gets one connection from the start. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/hub/parts.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#define WT_CONNECTIONS 8
+#define WT_FILES_AT_ONCE 4
+#define WT_PARTS_AT_ONCE 4
+#define WT_SPLIT_MIN_BYTES ((uint64_t)16 << 20) /* a part with less left is not split */
+#define WT_FAST_BYTES_PER_S 150e6                /* a connection this fast gains nothing from more than two */
+#define WT_TRIES 8
+
+struct file {
+  struct wt_download *d;
+  struct wt_partial partial;
+  struct wt_finisher *finisher;
+  bool open, ended, no_ranges;
+  unsigned tries, corrupt_times, active;
+  uint64_t have_then; /* bytes at the last try */
+  double not_before_s, begun_s;
+  uint64_t begun_bytes;
+};
+
+struct connection {
+  CURL *easy;
+  struct curl_slist *headers;
+  struct file *file;
+  size_t part;
+  uint64_t from; /* first byte asked for */
+  bool judged, reached_end, refused_range, wrong_range;
+  double retry_after_s;
+  char range[64];
+  uint64_t answered_from; /* of Content-Range; UINT64_MAX = none */
+  enum wt_status status;
+  struct wt_error err;
+};
+
+struct loop {
+  CURLM *multi;
+  const struct wt_http *http;
+  const struct wt_fetch_options *options;
+  struct file *files;
+  size_t n;
+  struct connection *connections[WT_CONNECTIONS];
+  uint64_t total_bytes;
+};
+
+static size_t on_header(char *line, size_t size, size_t n, void *ctx)
+{
+  struct connection *c = ctx;
+  size_t bytes = size * n;
+  char text[512];
+  snprintf(text, sizeof text, "%.*s", (int)(bytes < sizeof text - 1 ? bytes : sizeof text - 1), line);
+  if (!strncmp(text, "HTTP/", 5)) {
+    c->answered_from = UINT64_MAX;
+    c->retry_after_s = -1;
+  } else if (!strncasecmp(text, "content-range:", 14)) {
+    const char *digits = text + 14 + strcspn(text + 14, "0123456789");
+    c->answered_from = strtoull(digits, NULL, 10);
+  } else if (!strncasecmp(text, "retry-after:", 12))
+    c->retry_after_s = strtod(text + 12, NULL);
+  return bytes;
+}
+
+/* Looks at the status line once the body begins. Returns false when the body is not ours to keep. */
+static bool judge(struct connection *c)
+{
+  long status = 0;
+  curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+  if (!c->judged) {
+    c->judged = true;
+    c->refused_range = status == 200 && c->from > 0;
+    c->wrong_range = status == 206 && c->answered_from != c->from;
+  }
+  return (status == 206 || status == 200) && !c->refused_range && !c->wrong_range;
+}
+
+static size_t on_body(char *data, size_t size, size_t n, void *ctx)
+{
+  struct connection *c = ctx;
+  struct wt_part *p = &c->file->partial.parts->part[c->part];
+  size_t bytes = size * n, keep = bytes;
+  if (!judge(c))
+    return c->refused_range || c->wrong_range ? 0 : bytes; /* the text of an error: read and dropped */
+  if (keep > p->end - p->at)
+    keep = (size_t)(p->end - p->at);
+  for (size_t done = 0; done < keep;) {
+    ssize_t w = pwrite(c->file->partial.data_fd, data + done, keep - done, (off_t)(p->at));
+    if (w <= 0) {
+      if (w < 0 && errno == EINTR)
+        continue;
+      c->status = wt_fail_errno(&c->err, WT_EDOWNLOAD, "fetch '%s': cannot write '%s'", c->file->d->name, c->file->partial.data_path);
+      return 0;
+    }
+    done += (size_t)w;
+    __atomic_store_n(&p->at, p->at + (uint64_t)w, __ATOMIC_RELEASE);
+  }
+  if (p->at == p->end) {
+    c->reached_end = true;
+    if (keep < bytes || p->end < c->file->d->size)
+      return keep == bytes ? bytes : 0; /* the rest belongs to another connection */
+  }
+  return bytes;
+}
+
+static void connection_free(struct loop *l, size_t i)
+{
+  struct connection *c = l->connections[i];
+  if (!c)
+    return;
+  curl_multi_remove_handle(l->multi, c->easy);
+  curl_easy_cleanup(c->easy);
+  curl_slist_free_all(c->headers);
+  c->file->active--;
+  free(c);
+  l->connections[i] = NULL;
+}
+
+static void drop_connections_of(struct loop *l, const struct file *f)
+{
+  for (size_t i = 0; i < WT_CONNECTIONS; i++)
+    if (l->connections[i] && l->connections[i]->file == f)
+      connection_free(l, i);
+}
+
+static enum wt_status connect_part(struct loop *l, size_t slot, struct file *f, size_t part, struct wt_error *err)
+{
+  struct wt_part *p = &f->partial.parts->part[part];
+  struct connection *c = wt_calloc(1, sizeof *c);
+  if (!c || !(c->easy = wt_http_easy_new(l->http, f->d->url))) {
+    free(c);
+    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  }
+  c->file = f;
+  c->part = part;
+  c->from = p->at;
+  c->answered_from = UINT64_MAX;
+  c->retry_after_s = -1;
+  c->headers = curl_slist_append(NULL, "Accept-Encoding: identity");
+  if (f->d->with_token && l->http->token) {
+    WT_AUTO(wt_freep) char *line = wt_asprintf("Authorization: Bearer %s", l->http->token);
+    c->headers = line ? curl_slist_append(c->headers, line) : c->headers;
+  } else { /* a signed address may redirect once more; no token is there to leak */
+    curl_easy_setopt(c->easy, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(c->easy, CURLOPT_MAXREDIRS, 5L);
+  }
+  if (!f->no_ranges && (p->at > 0 || p->end < f->d->size)) {
+    if (p->end == UINT64_MAX)
+      snprintf(c->range, sizeof c->range, "%llu-", (unsigned long long)p->at);
+    else
+      snprintf(c->range, sizeof c->range, "%llu-%llu", (unsigned long long)p->at, (unsigned long long)p->end - 1);
+    curl_easy_setopt(c->easy, CURLOPT_RANGE, c->range);
+  }
+  curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers);
+  curl_easy_setopt(c->easy, CURLOPT_HEADERFUNCTION, on_header);
+  curl_easy_setopt(c->easy, CURLOPT_HEADERDATA, c);
+  curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_body);
+  curl_easy_setopt(c->easy, CURLOPT_WRITEDATA, c);
+  curl_easy_setopt(c->easy, CURLOPT_BUFFERSIZE, 512L * 1024);
+  curl_easy_setopt(c->easy, CURLOPT_PRIVATE, c);
+  curl_multi_add_handle(l->multi, c->easy);
+  l->connections[slot] = c;
+  f->active++;
+  return WT_OK;
+}
+
+static bool part_is_served(const struct loop *l, const struct file *f, size_t part)
+{
+  for (size_t i = 0; i < WT_CONNECTIONS; i++)
+    if (l->connections[i] && l->connections[i]->file == f && l->connections[i]->part == part)
+      return true;
+  return false;
+}
+
+/* Halves the part with the most left, so that one more connection has work. Returns whether it did. */
+static bool split(struct file *f)
+{
+  struct wt_parts *p = f->partial.parts;
+  size_t best = SIZE_MAX;
+  if (f->no_ranges || f->d->size == UINT64_MAX || p->n >= WT_PARTS_MAX)
+    return false;
+  for (size_t i = 0; i < p->n; i++)
+    if (p->part[i].end - p->part[i].at >= 2 * WT_SPLIT_MIN_BYTES && (best == SIZE_MAX || p->part[i].end - p->part[i].at > p->part[best].end - p->part[best].at))
+      best = i;
+  if (best == SIZE_MAX)
+    return false;
+  struct wt_part *old = &p->part[best];
+  uint64_t middle = (old->at + (old->end - old->at) / 2) & ~(uint64_t)0xffff;
+  p->part[p->n] = (struct wt_part){.begin = middle, .end = old->end, .at = middle};
+  __atomic_store_n(&p->n, p->n + 1, __ATOMIC_RELEASE);
+  old->end = middle;
+  return true;
+}
+
+/* Connections that a file is worth: two for a large one, four when the line is slower than one connection could be. */
+static unsigned wanted(const struct file *f, double now)
+{
+  if (f->no_ranges || f->d->size == UINT64_MAX || f->d->size < 2 * WT_SPLIT_MIN_BYTES)
+    return 1;
+  double seconds = now - f->begun_s;
+  double rate = seconds > 0 ? (double)(wt_partial_have(&f->partial) - f->begun_bytes) / seconds : 0;
+  return seconds > 0.5 && rate < WT_FAST_BYTES_PER_S ? WT_PARTS_AT_ONCE : 2;
+}
+
+static enum wt_status open_file(struct loop *l, struct file *f, struct wt_error *err)
+{
+  WT_TRY(wt_partial_open(&f->partial, l->http, f->d, err));
+  f->open = true;
+  if (!f->partial.parts) {
+    f->d->done = f->d->cached = f->ended = true;
+    wt_partial_release(&f->partial);
+    f->open = false;
+    return WT_OK;
+  }
+  f->begun_s = wt_mono_s(&wt_clock_system);
+  f->begun_bytes = f->have_then = wt_partial_have(&f->partial);
+  return wt_finisher_start(&f->partial, f->d, &f->finisher, err);
+}
+
+static enum wt_status feed(struct loop *l, struct wt_error *err)
+{
+  double now = wt_mono_s(&wt_clock_system);
+  size_t open = 0;
+  for (size_t i = 0; i < l->n; i++)
+    open += l->files[i].open && !l->files[i].ended;
+  for (size_t i = 0; i < l->n; i++) {
+    struct file *f = &l->files[i];
+    if (f->ended || (!f->open && open >= WT_FILES_AT_ONCE))
+      continue;
+    if (!f->open) {
+      WT_TRY(open_file(l, f, err));
+      open += f->open;
+    }
+    for (size_t slot = 0; slot < WT_CONNECTIONS && !f->ended && now >= f->not_before_s; slot++) {
+      struct wt_parts *p = f->partial.parts;
+      if (l->connections[slot] || f->active >= wanted(f, now))
+        continue;
+      size_t part = 0;
+      while (part < p->n && (p->part[part].at >= p->part[part].end || part_is_served(l, f, part)))
+        part++;
+      if (part < p->n || split(f))
+        WT_TRY(connect_part(l, slot, f, part < p->n ? part : p->n - 1, err));
+      else
+        break;
+    }
+  }
+  return WT_OK;
+}
+
+/* A connection ended without its part being whole: when to try again, or the end of it. */
+static enum wt_status plan_retry(struct loop *l, struct file *f, struct connection *c, CURLcode code, long status, struct wt_error *err)
+{
+  uint64_t have = wt_partial_have(&f->partial);
+  if (have > f->have_then)
+    f->tries = 0;
+  f->have_then = have;
+  if (++f->tries > WT_TRIES) {
+    if (code != CURLE_OK)
+      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s; no byte more in %d tries, at %llu bytes", f->d->name, curl_easy_strerror(code), WT_TRIES, (unsigned long long)have);
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server answers %ld; no byte more in %d tries, at %llu bytes", f->d->name, status, WT_TRIES, (unsigned long long)have);
+  }
+  if ((status == 401 || status == 403 || status == 410) && f->d->renew) {
+    WT_TRY(f->d->renew(f->d, err));
+    return WT_OK;
+  }
+  if (status >= 400 && status != 408 && status != 416 && status != 425 && status != 429 && status < 500)
+    return wt_http_refusal(&(struct wt_http_reply){.status = status}, f->d->name, err);
+  if (f->tries > 1 || status >= 400) { /* the first cut connection is taken up at once */
+    double wait = c->retry_after_s >= 0 ? fmin(c->retry_after_s, 120) : wt_backoff_s(f->tries - 1);
+    f->not_before_s = wt_mono_s(&wt_clock_system) + wait;
+  }
+  (void)l;
+  return WT_OK;
+}
+
+static enum wt_status restart_without_ranges(struct loop *l, struct file *f, struct wt_error *err)
+{
+  bool corrupt;
+  drop_connections_of(l, f);
+  (void)!wt_finisher_join(WT_TAKE(f->finisher), true, &corrupt, NULL);
+  f->no_ranges = true;
+  wt_partial_restart(&f->partial, f->d->size, f->d->etag);
+  f->have_then = 0;
+  wt_debug("fetch '%s': the server does not continue files; from the beginning, over one connection", f->d->name);
+  return wt_finisher_start(&f->partial, f->d, &f->finisher, err);
+}
+
+static enum wt_status on_end(struct loop *l, size_t slot, CURLcode code, struct wt_error *err)
+{
+  struct connection *c = l->connections[slot];
+  struct file *f = c->file;
+  struct wt_parts *p = f->partial.parts;
+  long status = 0;
+  curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+  enum wt_status result = WT_OK;
+  if (c->status != WT_OK) {
+    result = c->status;
+    if (err)
+      *err = c->err;
+  } else if (c->refused_range)
+    return restart_without_ranges(l, f, err);
+  else if (f->d->size == UINT64_MAX && code == CURLE_OK && (status == 200 || status == 206)) {
+    p->part[c->part].end = p->part[c->part].at; /* the length was not known; this was all */
+    f->d->size = p->part[c->part].at;
+    __atomic_store_n(&p->size, f->d->size, __ATOMIC_RELEASE);
+  } else if (p->part[c->part].at < p->part[c->part].end) {
+    if (f->no_ranges) { /* nothing can be continued: begin again */
+      if (p->part[0].at > f->have_then)
+        f->tries = 0;
+      p->part[0].at = 0;
+    }
+    result = plan_retry(l, f, c, code, status, err);
+  }
+  connection_free(l, slot);
+  return result;
+}
+
+static enum wt_status collect(struct loop *l, struct wt_error *err)
+{
+  int left;
+  for (CURLMsg *m; (m = curl_multi_info_read(l->multi, &left));) {
+    if (m->msg != CURLMSG_DONE)
+      continue;
+    for (size_t i = 0; i < WT_CONNECTIONS; i++)
+      if (l->connections[i] && l->connections[i]->easy == m->easy_handle) {
+        WT_TRY(on_end(l, i, m->data.result, err));
+        break;
+      }
+  }
+  return WT_OK;
+}
+
+static enum wt_status settle(struct loop *l, struct wt_error *err)
+{
+  for (size_t i = 0; i < l->n; i++) {
+    struct file *f = &l->files[i];
+    if (f->ended || !f->finisher || !wt_finisher_is_done(f->finisher))
+      continue;
+    bool corrupt = false;
+    struct wt_error why = {0};
+    enum wt_status status = wt_finisher_join(WT_TAKE(f->finisher), false, &corrupt, &why);
+    drop_connections_of(l, f);
+    if (corrupt && f->corrupt_times++ == 0) {
+      wt_warn("%s; once more from the beginning", why.message);
+      wt_partial_restart(&f->partial, f->d->size, f->d->etag);
+      f->have_then = 0;
+      WT_TRY(wt_finisher_start(&f->partial, f->d, &f->finisher, err));
+      continue;
+    }
+    if (status != WT_OK) {
+      if (corrupt)
+        wt_partial_discard(&f->partial);
+      if (err)
+        *err = why;
+      return status;
+    }
+    f->d->have = wt_partial_have(&f->partial);
+    f->d->done = f->ended = true;
+    wt_partial_release(&f->partial);
+    f->open = false;
+  }
+  return WT_OK;
+}
+
+static void show(struct loop *l)
+{
+  const struct wt_fetch_options *o = l->options;
+  uint64_t all = 0;
+  if (!o->on_progress)
+    return;
+  for (size_t i = 0; i < l->n; i++) {
+    struct file *f = &l->files[i];
+    if (f->open && f->partial.parts)
+      f->d->have = wt_partial_have(&f->partial);
+    all += f->d->cached ? f->d->size : f->d->have;
+  }
+  for (size_t i = 0; i < l->n; i++)
+    if (l->files[i].open || l->files[i].d->done)
+      o->on_progress(o->ctx, l->files[i].d->name, l->files[i].d->cached ? l->files[i].d->size : l->files[i].d->have, l->files[i].d->size, all, l->total_bytes);
+}
+
+static enum wt_status run(struct loop *l, struct wt_error *err)
+{
+  double shown = 0;
+  for (;;) {
+    int running;
+    WT_TRY(feed(l, err));
+    curl_multi_perform(l->multi, &running);
+    WT_TRY(collect(l, err));
+    WT_TRY(settle(l, err));
+    size_t left = 0;
+    for (size_t i = 0; i < l->n; i++)
+      left += !l->files[i].ended;
+    double now = wt_mono_s(&wt_clock_system);
+    if (now - shown > 0.2 || !left) {
+      show(l);
+      shown = now;
+    }
+    if (!left)
+      return WT_OK;
+    if (l->http->cancelled && l->http->cancelled(l->http->ctx))
+      return wt_fail(err, WT_EINTERRUPTED, "fetch: interrupted; what has come is kept");
+    curl_multi_poll(l->multi, NULL, 0, running ? 100 : 5, NULL);
+  }
+}
+
+enum wt_status wt_download_all(const struct wt_http *h, const struct wt_fetch_options *o, struct wt_download *d, size_t n, struct wt_error *err)
+{
+  struct loop l = {.http = h, .options = o, .n = n, .files = wt_calloc(n ? n : 1, sizeof *l.files), .multi = curl_multi_init()};
+  enum wt_status status = l.files && l.multi ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  for (size_t i = 0; status == WT_OK && i < n; i++) {
+    l.files[i].d = &d[i];
+    l.total_bytes += d[i].size == UINT64_MAX ? 0 : d[i].size;
+    if (d[i].done)
+      l.files[i].ended = true;
+  }
+  if (status == WT_OK)
+    status = run(&l, err);
+  for (size_t i = 0; i < WT_CONNECTIONS; i++)
+    connection_free(&l, i);
+  for (size_t i = 0; l.files && i < n; i++) {
+    bool corrupt;
+    if (l.files[i].finisher)
+      (void)!wt_finisher_join(l.files[i].finisher, true, &corrupt, NULL);
+    if (l.files[i].open)
+      wt_partial_release(&l.files[i].partial);
+  }
+  curl_multi_cleanup(l.multi);
+  free(l.files);
+  return status;
+}

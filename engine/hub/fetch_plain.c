@@ -1,0 +1,220 @@
+/* engine/hub/fetch_plain.c: plain URLs, local files, and ModelScope. */
+#include "base/fs.h"
+#include "base/log.h"
+#include "engine/hub/hub.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum wt_status one_download(struct wt_fetcher *f, const char *name, struct wt_error *err)
+{
+  WT_TRY(wt_fetch_add_file(f, name, UINT64_MAX, f->options->sha256, err));
+  f->downloads = wt_calloc(1, sizeof *f->downloads);
+  if (!f->downloads)
+    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  f->downloads[0] = (struct wt_download){.name = f->files[0].name, .size = UINT64_MAX};
+  return WT_OK;
+}
+
+static enum wt_status check_sha256(const char *text, struct wt_error *err)
+{
+  if (text && (strlen(text) != 64 || strspn(text, "0123456789abcdefABCDEF") != 64))
+    return wt_fail(err, WT_EUSAGE, "--sha256 '%s': not 64 hexadecimal digits", text);
+  return WT_OK;
+}
+
+static void lower(char *s)
+{
+  for (; *s; s++)
+    if (*s >= 'A' && *s <= 'F')
+      *s = (char)(*s - 'A' + 'a');
+}
+
+static enum wt_status verify_file(const char *path, const char *what, const char *want, struct wt_error *err)
+{
+  char hex[WT_SHA256_HEX_BYTES], expected[65];
+  snprintf(expected, sizeof expected, "%.64s", want);
+  lower(expected);
+  WT_TRY(wt_sha256_file(path, hex, err));
+  return strcmp(hex, expected) ? wt_fail(err, WT_EDOWNLOAD, "fetch '%s': its sha256 is %s, expected %s", what, hex, expected) : WT_OK;
+}
+
+enum wt_status wt_fetch_local(struct wt_fetcher *f, struct wt_error *err)
+{
+  const char *path = f->source.url;
+  WT_TRY(check_sha256(f->options->sha256, err));
+  if (!wt_fs_exists(path))
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': no such file", f->text);
+  WT_TRY(one_download(f, wt_path_base(path), err));
+  f->downloads[0].done = f->downloads[0].cached = true;
+  if (!wt_fs_is_dir(path)) {
+    if (f->options->sha256)
+      WT_TRY(verify_file(path, f->text, f->options->sha256, err));
+    WT_TRY(wt_fs_size(path, &f->downloads[0].size, err));
+  }
+  if (f->options->out_dir && !f->options->dry_run && !wt_fs_is_dir(path)) {
+    f->folder = wt_path_join(f->options->out_dir, wt_path_base(path));
+    WT_TRY(wt_fs_mkdirs(f->options->out_dir, err));
+    return f->folder ? wt_fs_copy(path, f->folder, err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  }
+  f->folder = wt_strdup(path);
+  return f->folder ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+}
+
+/* Last component of the URL's path, decoded; "download" when there is none that may be a file name. */
+static char *name_of_url(const char *url)
+{
+  char *path = NULL, *name = NULL;
+  CURLU *u = curl_url();
+  if (u && !curl_url_set(u, CURLUPART_URL, url, 0) && !curl_url_get(u, CURLUPART_PATH, &path, CURLU_URLDECODE))
+    name = wt_strdup(wt_path_base(path));
+  curl_free(path);
+  curl_url_cleanup(u);
+  if (name && !wt_name_is_safe(name)) {
+    free(name);
+    name = NULL;
+  }
+  return name ? name : wt_strdup("download");
+}
+
+/* HEAD with redirects followed by hand: https never becomes http. A server that refuses HEAD leaves size and etag unknown. */
+static enum wt_status head_url(struct wt_fetcher *f, struct wt_download *d, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) char *url = wt_strdup(f->source.url);
+  for (int hops = 0; url && hops < 10; hops++) {
+    struct wt_http_reply r;
+    WT_TRY(wt_http_retry(&f->http, true, url, false, NULL, NULL, &r, err));
+    if (r.status >= 300 && r.status < 400 && r.location[0]) {
+      char *next = NULL;
+      CURLU *u = curl_url();
+      if (u && !curl_url_set(u, CURLUPART_URL, url, 0) && !curl_url_set(u, CURLUPART_URL, r.location, 0)) {
+        char *text = NULL;
+        if (!curl_url_get(u, CURLUPART_URL, &text, 0))
+          next = wt_strdup(text);
+        curl_free(text);
+      }
+      curl_url_cleanup(u);
+      if (!next || (!strncmp(url, "https://", 8) && strncmp(next, "https://", 8))) {
+        free(next);
+        return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected to '%s', which is not followed", f->text, r.location);
+      }
+      free(url);
+      url = next;
+      continue;
+    }
+    if (r.status == 200) {
+      snprintf(d->etag, sizeof d->etag, "%s", r.etag);
+      d->size = r.size >= 0 ? (uint64_t)r.size : UINT64_MAX;
+    } else if (r.status == 404 || r.status == 410 || r.status == 401)
+      return wt_http_refusal(&r, f->text, err);
+    d->url = WT_TAKE(url);
+    return WT_OK;
+  }
+  return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected in a circle", f->text);
+}
+
+/* NAME.wattune.source beside the file says where it came from and its etag: the same address with the same etag is not fetched again. */
+static bool is_current(const char *note_path, const char *note)
+{
+  struct wt_buf b;
+  wt_buf_init(&b, 8192);
+  bool same = wt_fs_exists(note_path) && wt_fs_read(note_path, 8000, &b, NULL) == WT_OK && !strcmp(b.data, note);
+  wt_buf_release(&b);
+  return same;
+}
+
+enum wt_status wt_fetch_url(struct wt_fetcher *f, struct wt_error *err)
+{
+  WT_TRY(check_sha256(f->options->sha256, err));
+  f->http.allow_http |= !strncmp(f->source.url, "http://", 7);
+  WT_AUTO(wt_freep) char *name = name_of_url(f->source.url);
+  if (!name)
+    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  WT_TRY(one_download(f, name, err));
+  struct wt_download *d = &f->downloads[0];
+  WT_TRY(head_url(f, d, err));
+  char key[WT_SHA256_HEX_BYTES];
+  wt_sha256_hex(f->source.url, strlen(f->source.url), key);
+  WT_AUTO(wt_freep) char *cache = wt_cache_dir();
+  d->final_path = f->options->out_dir ? wt_path_join(f->options->out_dir, name) : cache ? wt_asprintf("%s/downloads/%.16s/%s", cache, key, name) : NULL;
+  d->lock_path = cache ? wt_asprintf("%s/downloads/.locks/%.16s.lock", cache, key) : NULL;
+  f->folder = d->final_path ? wt_strdup(d->final_path) : NULL;
+  WT_AUTO(wt_freep) char *note_path = d->final_path ? wt_asprintf("%s.wattune.source", d->final_path) : NULL;
+  WT_AUTO(wt_freep) char *note = wt_asprintf("%s\n%s\n%llu\n", f->source.url, d->etag, (unsigned long long)d->size);
+  if (!f->folder || !d->lock_path || !note_path || !note)
+    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  if (f->options->sha256) {
+    snprintf(d->digest, sizeof d->digest, "%.64s", f->options->sha256);
+    lower(d->digest);
+  }
+  if (wt_fs_exists(d->final_path)) {
+    d->done = d->cached = d->digest[0] ? verify_file(d->final_path, f->text, d->digest, NULL) == WT_OK : d->etag[0] && is_current(note_path, note);
+    d->replace = !d->done;
+  }
+  WT_TRY(wt_fetch_transfer(f, err));
+  return f->options->dry_run || d->cached || !d->etag[0] ? WT_OK : wt_fs_write_atomic(note_path, note, strlen(note), err);
+}
+
+/* ---- ModelScope: listing with sha256, plain GETs ---- */
+
+static enum wt_status list_modelscope(struct wt_fetcher *f, const char *revision, struct wt_error *err)
+{
+  struct wt_buf body;
+  struct wt_http_reply reply;
+  WT_AUTO(wt_freep) char *rev = wt_url_escape(revision, false);
+  WT_AUTO(wt_freep) char *url = rev ? wt_asprintf("%s/api/v1/models/%s/repo/files?Revision=%s&Recursive=True", f->endpoint, f->source.repo, rev) : NULL;
+  WT_AUTO(wt_json_freep) struct wt_json *doc = NULL;
+  wt_buf_init(&body, (size_t)64 << 20);
+  enum wt_status status = url ? wt_http_retry(&f->http, false, url, false, NULL, &body, &reply, err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  if (status == WT_OK && reply.status != 200)
+    status = wt_http_refusal(&reply, f->text, err);
+  if (status == WT_OK && wt_json_parse(body.data, body.len, "ModelScope's listing", &doc, err) != WT_OK)
+    status = WT_EDOWNLOAD;
+  wt_buf_release(&body);
+  WT_TRY(status);
+  for (const struct wt_json *s = wt_json_first(wt_json_get(wt_json_get(doc, "Data"), "Files")); s; s = wt_json_next(s)) {
+    uint64_t size = UINT64_MAX;
+    const char *path = wt_json_str(wt_json_get(s, "Path"));
+    wt_json_u64(wt_json_get(s, "Size"), &size);
+    if (path && strcmp(wt_json_str_or(s, "Type", "blob"), "tree"))
+      WT_TRY(wt_fetch_add_file(f, path, size, wt_json_str_or(s, "Sha256", ""), err));
+  }
+  return WT_OK;
+}
+
+enum wt_status wt_fetch_modelscope(struct wt_fetcher *f, struct wt_error *err)
+{
+  const char *endpoint = getenv("MODELSCOPE_ENDPOINT");
+  const char *revision = f->options->revision ? f->options->revision : f->source.revision ? f->source.revision : "master";
+  f->endpoint = wt_strdup(endpoint && *endpoint ? endpoint : "https://modelscope.cn");
+  if (!f->endpoint)
+    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  f->http.allow_http |= !strncmp(f->endpoint, "http://", 7);
+  WT_TRY(list_modelscope(f, revision, err));
+  WT_TRY(wt_fetch_choose(f, NULL, false, err));
+  WT_AUTO(wt_freep) char *cache = wt_cache_dir();
+  WT_AUTO(wt_freep) char *rev = wt_url_escape(revision, false);
+  f->folder = f->options->out_dir ? wt_strdup(f->options->out_dir) : cache && rev ? wt_asprintf("%s/modelscope/%s/%s", cache, f->source.repo, rev) : NULL;
+  f->downloads = wt_calloc(f->files_n, sizeof *f->downloads);
+  if (!f->folder || !f->downloads || !rev)
+    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  for (size_t i = 0; i < f->files_n; i++) {
+    struct wt_download *d = &f->downloads[i];
+    WT_AUTO(wt_freep) char *path = wt_url_escape(f->files[i].name, true);
+    *d = (struct wt_download){.name = f->files[i].name, .size = f->files[i].size};
+    snprintf(d->digest, sizeof d->digest, "%s", strlen(f->files[i].digest) == 64 ? f->files[i].digest : "");
+    snprintf(d->etag, sizeof d->etag, "%s", d->digest[0] ? d->digest : revision);
+    d->url = path ? wt_asprintf("%s/models/%s/resolve/%s/%s", f->endpoint, f->source.repo, rev, path) : NULL;
+    d->final_path = wt_path_join(f->folder, f->files[i].name);
+    d->lock_path = d->final_path ? wt_asprintf("%s.wattune.lock", d->final_path) : NULL;
+    if (!d->url || !d->lock_path)
+      return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+    if (wt_fs_exists(d->final_path)) {
+      d->done = d->cached = !d->digest[0] || verify_file(d->final_path, d->name, d->digest, NULL) == WT_OK;
+      d->replace = !d->done;
+    }
+  }
+  return wt_fetch_transfer(f, err);
+}

@@ -1,0 +1,126 @@
+/* engine/hub/finisher.c: the digest of a file while it arrives, so that the end of the download is the end of the wait. */
+#include "engine/hub/parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WT_FINISHER_BLOCK ((size_t)1 << 20)
+#define WT_WRITEBACK_BYTES ((uint64_t)16 << 20)
+
+struct wt_finisher {
+  struct wt_partial *partial;
+  struct wt_download *download;
+  pthread_t thread;
+  int stop, done; /* atomic */
+  bool corrupt;
+  enum wt_status status;
+  struct wt_error err;
+};
+
+/* End of the bytes that are on disk without a hole from `at` on. */
+static uint64_t contiguous_from(const struct wt_parts *p, uint64_t at)
+{
+  bool moved = true;
+  size_t n = (size_t)__atomic_load_n(&p->n, __ATOMIC_ACQUIRE);
+  while (moved) {
+    moved = false;
+    for (size_t i = 0; i < n; i++) {
+      uint64_t have = __atomic_load_n(&p->part[i].at, __ATOMIC_ACQUIRE);
+      if (p->part[i].begin <= at && have > at) {
+        at = have;
+        moved = true;
+      }
+    }
+  }
+  return at;
+}
+
+static enum wt_status digest_as_it_grows(struct wt_finisher *t, struct wt_digest *g, unsigned char *block)
+{
+  const struct wt_parts *p = t->partial->parts;
+  uint64_t at = 0, written = 0, ready = 0;
+  while (at < __atomic_load_n(&p->size, __ATOMIC_ACQUIRE)) {
+    if (ready <= at) {
+      ready = contiguous_from(p, at);
+      if (ready <= at) {
+        if (__atomic_load_n(&t->stop, __ATOMIC_ACQUIRE))
+          return WT_EINTERRUPTED;
+        usleep(1000);
+        continue;
+      }
+    }
+    size_t want = ready - at < WT_FINISHER_BLOCK ? (size_t)(ready - at) : WT_FINISHER_BLOCK;
+    ssize_t n = pread(t->partial->data_fd, block, want, (off_t)at);
+    if (n <= 0)
+      return wt_fail_errno(&t->err, WT_EDOWNLOAD, "fetch: cannot read '%s' back", t->partial->data_path);
+    if (t->download->digest[0])
+      wt_digest_add(g, block, (size_t)n);
+    at += (uint64_t)n;
+    if (at - written >= WT_WRITEBACK_BYTES) { /* let the disk begin early, so that the final sync is short */
+      (void)!sync_file_range(t->partial->data_fd, (off_t)written, (off_t)(at - written), SYNC_FILE_RANGE_WRITE);
+      written = at;
+    }
+  }
+  return WT_OK;
+}
+
+static void *work(void *ctx)
+{
+  struct wt_finisher *t = ctx;
+  struct wt_download *d = t->download;
+  bool git = strlen(d->digest) == 40;
+  char hex[WT_SHA256_HEX_BYTES] = "";
+  struct wt_digest *g = wt_digest_new(git ? WT_DIGEST_SHA1 : WT_DIGEST_SHA256);
+  unsigned char *block = wt_malloc(WT_FINISHER_BLOCK);
+  t->status = g && block ? WT_OK : wt_fail(&t->err, WT_ENOMEM, "fetch: out of memory");
+  if (t->status == WT_OK && git) { /* git's blob sha1 begins with its own header */
+    char head[64];
+    int n = snprintf(head, sizeof head, "blob %llu", (unsigned long long)d->size);
+    wt_digest_add(g, head, (size_t)n + 1);
+  }
+  if (t->status == WT_OK)
+    t->status = digest_as_it_grows(t, g, block);
+  if (t->status == WT_OK) {
+    wt_digest_hex(g, hex);
+    t->status = wt_partial_finish(t->partial, d, hex, &t->corrupt, &t->err);
+  }
+  wt_digest_free(g);
+  free(block);
+  __atomic_store_n(&t->done, 1, __ATOMIC_RELEASE);
+  return NULL;
+}
+
+enum wt_status wt_finisher_start(struct wt_partial *f, struct wt_download *d, struct wt_finisher **ret, struct wt_error *err)
+{
+  struct wt_finisher *t = wt_calloc(1, sizeof *t);
+  if (!t)
+    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  t->partial = f;
+  t->download = d;
+  if (pthread_create(&t->thread, NULL, work, t)) {
+    free(t);
+    return wt_fail(err, WT_EFAIL, "fetch: cannot start a thread");
+  }
+  *ret = t;
+  return WT_OK;
+}
+
+bool wt_finisher_is_done(struct wt_finisher *t) { return __atomic_load_n(&t->done, __ATOMIC_ACQUIRE) != 0; }
+
+enum wt_status wt_finisher_join(struct wt_finisher *t, bool stop, bool *ret_corrupt, struct wt_error *err)
+{
+  if (stop)
+    __atomic_store_n(&t->stop, 1, __ATOMIC_RELEASE);
+  pthread_join(t->thread, NULL);
+  enum wt_status status = t->status;
+  *ret_corrupt = t->corrupt;
+  if (status != WT_OK && err)
+    *err = t->err;
+  free(t);
+  return status;
+}

@@ -1,0 +1,31 @@
+/* engine/hub/parts.h: a partial file on disk. Private to engine/hub. */
+#ifndef WT_ENGINE_HUB_PARTS_H
+#define WT_ENGINE_HUB_PARTS_H
+
+#include "engine/hub/hub.h"
+
+struct wt_partial {
+  char *data_path, *record_path;
+  int data_fd, record_fd, lock_fd;
+  struct wt_parts *parts; /* mapped; NULL when the final file is there already */
+};
+
+/* Makes the folders, takes the blob's lock (waiting for another process), and opens the data and its record; a record that does not belong to this size and etag
+ * is begun anew. parts stays NULL when the final file exists (also: another process has just made it). */
+enum wt_status wt_partial_open(struct wt_partial *f, const struct wt_http *h, const struct wt_download *d, struct wt_error *err) WT_MUST_CHECK;
+void wt_partial_release(struct wt_partial *f);
+/* Forgets all bytes: one part from 0 to size. */
+void wt_partial_restart(struct wt_partial *f, uint64_t size, const char *etag);
+void wt_partial_discard(struct wt_partial *f); /* removes the files */
+uint64_t wt_partial_have(const struct wt_partial *f);
+/* All bytes are there and hex is their digest: compares it, syncs, renames. A mismatch sets *ret_corrupt and is WT_EDOWNLOAD. */
+enum wt_status wt_partial_finish(struct wt_partial *f, struct wt_download *d, const char *hex, bool *ret_corrupt, struct wt_error *err) WT_MUST_CHECK;
+
+/* Digests a partial file from its beginning while it grows, in a thread of its own, and finishes it (wt_partial_finish) once it is whole. */
+struct wt_finisher;
+enum wt_status wt_finisher_start(struct wt_partial *f, struct wt_download *d, struct wt_finisher **ret, struct wt_error *err) WT_MUST_CHECK;
+bool wt_finisher_is_done(struct wt_finisher *t);
+/* Waits for the thread (stopping it when the file is not whole), and gives its result. */
+enum wt_status wt_finisher_join(struct wt_finisher *t, bool stop, bool *ret_corrupt, struct wt_error *err) WT_MUST_CHECK;
+
+#endif

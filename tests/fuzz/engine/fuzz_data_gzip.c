@@ -1,0 +1,7 @@
+#include "tests/fuzz/engine/fuzz_data.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+  fuzz_dataset("a.jsonl.gz", data, size);
+  return 0;
+}

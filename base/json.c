@@ -493,28 +493,44 @@ struct wt_json *wt_json_copy(const struct wt_json *v)
 
 /* ---- writing ---- */
 
+/* Characters beyond ASCII that are written as an escape: U+0000 in its clothes, and what some readers take for the end of a line (U+0085, U+2028,
+ * U+2029). Bytes that make one at s, 0 if none. */
+static size_t special_scan(const char *s, size_t n, unsigned *ret_code)
+{
+  static const struct {
+    char bytes[4];
+    unsigned char n;
+    unsigned short code;
+  } rows[] = {{"\xC0\x80", 2, 0}, {"\xC2\x85", 2, 0x85}, {"\xE2\x80\xA8", 3, 0x2028}, {"\xE2\x80\xA9", 3, 0x2029}};
+  for (size_t i = 0; i < WT_COUNT(rows); i++)
+    if (n >= rows[i].n && memcmp(s, rows[i].bytes, rows[i].n) == 0) {
+      *ret_code = rows[i].code;
+      return rows[i].n;
+    }
+  return 0;
+}
+
 void wt_json_quote(const char *s, size_t n, struct wt_buf *out)
 {
   wt_buf_addc(out, '"');
   size_t from = 0;
   for (size_t i = 0; i < n; i++) {
-    unsigned char c = (unsigned char)s[i];
-    bool nul = c == 0xC0 && i + 1 < n && s[i + 1] == nul_bytes[1];
-    if (c >= 32 && c != '"' && c != '\\' && c != 127 && !nul)
+    unsigned code = (unsigned char)s[i];
+    size_t taken = 1;
+    if (code >= 127)
+      taken = code == 127 ? 1 : special_scan(s + i, n - i, &code);
+    else if (code >= 32 && code != '"' && code != '\\')
+      continue;
+    if (taken == 0)
       continue;
     wt_buf_add(out, s + from, i - from);
-    if (nul) {
-      i++;
-      c = 0;
-    }
+    const char *at = code && code < 127 ? strchr("\"\"\\\\\bb\ff\nn\rr\tt", (int)code) : NULL;
+    if (at)
+      wt_buf_addf(out, "\\%c", at[1]);
+    else
+      wt_buf_addf(out, "\\u%04x", code);
+    i += taken - 1;
     from = i + 1;
-    const char *at = strchr("\"\"\\\\\bb\ff\nn\rr\tt", c);
-    if (c && at && (c == '"' || c == '\\' || c < 32)) {
-      wt_buf_addc(out, '\\');
-      wt_buf_addc(out, at[1]);
-    } else {
-      wt_buf_addf(out, "\\u%04x", c);
-    }
   }
   wt_buf_add(out, s + from, n - from);
   wt_buf_addc(out, '"');

@@ -45,6 +45,12 @@ static void prints_what_it_read(void **state)
   check_round("\"\\u00e9\\ud83d\\ude00 \\n\\t\\u001b\\\"\\\\/\"", "\"\xc3\xa9\xf0\x9f\x98\x80 \\n\\t\\u001b\\\"\\\\/\"", false);
 }
 
+static void line_ends_are_escaped(void **state)
+{
+  (void)state;
+  check_round("\"a\xc2\x85\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xaa\x7f\xc2\xa0\"", "\"a\\u0085\\u2028\\u2029\xe2\x80\xaa\\u007f\xc2\xa0\"", false);
+}
+
 static void numbers_survive_the_round_trip(void **state)
 {
   (void)state;
@@ -219,6 +225,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(prints_what_it_read),
+      cmocka_unit_test(line_ends_are_escaped),
       cmocka_unit_test(numbers_survive_the_round_trip),
       cmocka_unit_test(refuses_what_is_not_json),
       cmocka_unit_test(nul_bytes_are_refused_and_nul_escapes_kept),

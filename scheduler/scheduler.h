@@ -20,13 +20,14 @@ struct wt_budgets { /* NaN / 0 = no limit */
 };
 
 struct wt_plan {
-  char id[32];             /* "lora-r16-mb1024-ckpt0-t2" */
+  char id[64];             /* "lora-r16-f32-adamw-mb1024-ckpt0-t2": unique among the candidates */
   struct wt_train_config config; /* resolved; strings borrowed from the options or static */
   double lr;
   enum wt_schedule schedule;
   double warmup;
-  uint64_t steps;
-  double epochs;
+  uint64_t steps;          /* what the budgets afford, at most steps_asked */
+  uint64_t steps_asked;    /* what --steps or --epochs ask for */
+  double epochs;           /* of the training part, in `steps` */
   size_t batch;
   double max_mhz;          /* NaN = not capped */
   double duty;             /* share of the time that computes, under a power cap; 1 without */
@@ -36,7 +37,9 @@ struct wt_plan {
   int quality_rank;        /* 1 = best of the order */
   char why[256];
   char depth[12];          /* analytic, probe, learned */
-  double step_s, eval_s, setup_s, save_s; /* parts of the mean time */
+  double step_s, eval_s, setup_s, save_s; /* parts of the mean time: one step, one evaluation, once, once (checkpoints and result) */
+  double step_flop;        /* counted operations of a step */
+  struct wt_engine_sizes sizes;
 };
 
 enum wt_budget_kind { WT_BUDGET_TIME, WT_BUDGET_ENERGY, WT_BUDGET_COST, WT_BUDGET_CO2, WT_BUDGET_POWER, WT_BUDGET_MEMORY, WT_BUDGET_DISK, WT_BUDGET_COUNT };
@@ -59,6 +62,12 @@ struct wt_plan_set {
 };
 void wt_plan_set_release(struct wt_plan_set *s);
 
+/* A step of one plan as the engine ran it on synthetic tokens (--probe). */
+struct wt_probe_result {
+  char id[64];   /* of the plan */
+  double step_s; /* median */
+};
+
 /* Everything that planning needs, gathered by the impure callers. */
 struct wt_plan_input {
   const struct wt_profile *profile;
@@ -70,6 +79,15 @@ struct wt_plan_input {
   const double *ratios_time, *ratios_energy; /* from the ledger, newest first (learned depth) */
   size_t ratios_n;
   uint64_t fixed_bytes; /* resident memory of the program itself before anything is opened */
+  const size_t *train_index; /* rows of data that are trained on, in file order; NULL = all */
+  size_t train_n;
+  const struct wt_dataset *eval_data; /* where the evaluation rows are (may be `data`); NULL = no evaluation */
+  const size_t *eval_index;
+  size_t eval_n;
+  double spent_s, spent_wh; /* used since the run's start before planning: profile, tokenising; counts against the budgets */
+  double done_steps;        /* on resume: steps that are behind */
+  const struct wt_probe_result *probes;
+  size_t probes_n;
 };
 /* Pure. WT_ENOPLAN when nothing fits (ret is filled all the same, with nearest). */
 enum wt_status wt_plan_choose(const struct wt_plan_input *in, struct wt_plan_set *ret, struct wt_error *err) WT_MUST_CHECK;
@@ -108,6 +126,7 @@ struct wt_governor_reading {
   double power_w, power_mean_10s_w, power_mean_30s_w;
   bool power_measured;
   uint64_t step, steps;    /* done, planned */
+  uint64_t steps_asked;    /* what the user asked for: an upper bound of a replan */
   double last_micro_step_s, last_micro_step_wh;
   double step_s, step_wh;  /* running means */
   double reserve_s, reserve_wh; /* for the final evaluation, saving and reports */

@@ -1,0 +1,311 @@
+/* scheduler/cost.c: from work to seconds, joules, money, grams and bytes, each with its interval. Pure.
+ *
+ * Time of a run = what is already spent + opening (read, convert, first touch) + evaluations + steps + checkpoints + saving. Under a power cap the computing
+ * parts are stretched by 1 / duty and the pauses draw idle watts. Spreads: one standard deviation of log(actual / predicted). */
+#include "base/cleanup.h"
+#include "scheduler/internal.h"
+#include <math.h>
+#include <string.h>
+
+#define SPREAD_ANALYTIC 0.20
+#define SPREAD_PROBE 0.07
+#define SPREAD_FLOOR 0.03
+#define PRIOR_WEIGHT 3.0 /* past runs that the prior counts for */
+#define LEARNED_FROM 3   /* ratios before a prediction calls itself learned */
+#define REPORT_S 0.15    /* plan, report and ledger files */
+#define SYNC_S 0.03      /* fsync of a checkpoint's files */
+#define WRITE_GBPS 0.3   /* of a plain disk, for files that are synced */
+#define SHARE_MIN 0.02   /* a plan that carries out less of the asked steps is none */
+#define MEMORY_SHARE 0.92 /* of the memory that is available now */
+
+struct wt_correction wt_cost_correct(const double *ratios, size_t n, double prior_spread)
+{
+  double sum = 0, squares = 0;
+  size_t used = 0;
+  for (size_t i = 0; i < n; i++)
+    if (ratios[i] > 0 && isfinite(ratios[i])) {
+      sum += log(ratios[i]);
+      used++;
+    }
+  double mean = used ? sum / (double)used : 0;
+  for (size_t i = 0; i < n; i++)
+    if (ratios[i] > 0 && isfinite(ratios[i]))
+      squares += (log(ratios[i]) - mean) * (log(ratios[i]) - mean);
+  double weight = PRIOR_WEIGHT + (double)used;
+  struct wt_correction c = {exp(sum / weight), sqrt((PRIOR_WEIGHT * prior_spread * prior_spread + squares) / weight)};
+  c.spread = fmin(fmax(c.spread, SPREAD_FLOOR), 1.0);
+  return c;
+}
+
+struct wt_interval wt_cost_interval(double x, double spread)
+{
+  return (struct wt_interval){x, x * exp(-WT_Z80 * spread), x * exp(WT_Z80 * spread)};
+}
+
+static const struct wt_step_shape *shape_of(struct wt_costing *c, const struct wt_plan *p)
+{
+  for (size_t i = 0; i < c->shapes_n; i++)
+    if (c->shapes[i].micro_batch_tok == p->config.micro_batch_tok)
+      return &c->shapes[i].shape;
+  size_t slot = c->shapes_n < WT_COUNT(c->shapes) ? c->shapes_n++ : WT_COUNT(c->shapes) - 1;
+  c->shapes[slot].micro_batch_tok = p->config.micro_batch_tok;
+  memset(&c->shapes[slot].shape, 0, sizeof c->shapes[slot].shape);
+  c->task->shape(c->task->ctx, p->batch, p->config.micro_batch_tok, &c->shapes[slot].shape);
+  return &c->shapes[slot].shape;
+}
+
+static double probed_step_s(const struct wt_plan_input *in, const struct wt_plan *p)
+{
+  for (size_t i = 0; i < in->probes_n; i++)
+    if (strcmp(in->probes[i].id, p->id) == 0)
+      return in->probes[i].step_s;
+  return NAN;
+}
+
+/* "500" steps or "10m": how many checkpoints a run of so many steps and seconds makes; the last one included. */
+static double checkpoints_of(const struct wt_run_options *o, double steps, double train_s)
+{
+  double n = train_s / 600;
+  if (o->save_every && o->save_every[0]) {
+    size_t digits = strspn(o->save_every, "0123456789");
+    double seconds = 0;
+    if (o->save_every[digits] == 0)
+      n = steps / fmax(strtod(o->save_every, NULL), 1);
+    else if (wt_parse_time(o->save_every, "--save-every", &seconds, NULL) == WT_OK)
+      n = train_s / fmax(seconds, 1);
+  }
+  return floor(n) + 1;
+}
+
+static double evaluations_of(const struct wt_run_options *o, double steps)
+{
+  double n = 2;
+  if (o->eval_every > 0)
+    n += floor(steps / (double)o->eval_every);
+  return n;
+}
+
+/* Seconds that do not depend on the number of steps, and those of one step and one evaluation. */
+struct parts {
+  double setup_s, step_s, cached_step_s, eval_s, checkpoint_s, save_s;
+};
+
+static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, const struct wt_engine_estimate *e, const struct wt_step_shape *shape)
+{
+  const struct wt_profile *m = c->in->profile;
+  int threads = p->config.threads;
+  struct parts t = {0};
+  double disk_gbps = m->storage.read_gbps > 0 ? m->storage.read_gbps : 0.5;
+  double touch_gbps = m->first_touch_gbps > 0 ? m->first_touch_gbps : 1.5;
+  t.setup_s = (double)e->load_bytes / (1e9 * disk_gbps) + (double)e->sizes.weights_bytes / (1e9 * touch_gbps) + (double)e->load_bytes / (1e9 * wt_rates_memory_gbps(c->rates, threads));
+  t.setup_s += (double)(e->sizes.run_bytes + e->sizes.step_bytes + e->sizes.scratch_bytes) / (1e9 * touch_gbps);
+  t.step_s = wt_rates_work_s(c->rates, &e->step, threads);
+  t.cached_step_s = wt_rates_work_s(c->rates, &e->cached_step, threads);
+  if (shape->tokens > 0)
+    t.eval_s = wt_rates_work_s(c->rates, &e->eval, threads) * c->task->eval_tokens / shape->tokens;
+  double probed = probed_step_s(c->in, p);
+  if (isfinite(probed) && t.step_s > 0) {
+    double factor = probed / t.step_s;
+    t.step_s *= factor;
+    t.cached_step_s *= factor;
+    t.eval_s *= factor;
+  }
+  t.checkpoint_s = (double)e->checkpoint_bytes / (1e9 * WRITE_GBPS) + SYNC_S;
+  t.save_s = (double)e->adapter_bytes / (1e9 * WRITE_GBPS) + SYNC_S + REPORT_S;
+  return t;
+}
+
+/* The power cap as a duty: pauses between micro-steps bring the mean down to the cap. NaN when the cap is at or below what the idle machine draws. */
+static double duty_of(const struct wt_plan_input *in, int threads)
+{
+  double cap = in->budgets.power_w;
+  if (!(cap > 0))
+    return 1;
+  struct wt_interval busy = wt_power_predict(in->profile, threads, 1), idle = wt_power_predict(in->profile, threads, 0);
+  if (!isfinite(busy.mean) || busy.mean <= cap)
+    return 1;
+  if (!(cap > idle.mean * 1.02))
+    return NAN;
+  return (0.98 * cap - idle.mean) / (busy.mean - idle.mean);
+}
+
+struct totals {
+  double compute_s, wait_s; /* computing, and other waiting (files) */
+};
+
+static struct totals totals_of(const struct wt_run_options *o, const struct parts *t, double steps, double done, double steps_of_epoch)
+{
+  struct totals s;
+  double left = fmax(steps - done, 0);
+  double first = fmin(left, steps_of_epoch); /* the first epoch fills the cache of the frozen prefix */
+  double train = first * t->step_s + (left - first) * t->cached_step_s;
+  s.compute_s = train + evaluations_of(o, steps) * t->eval_s;
+  s.wait_s = t->setup_s + checkpoints_of(o, steps, train) * t->checkpoint_s + t->save_s;
+  return s;
+}
+
+static struct wt_interval scaled(struct wt_interval x, double by)
+{
+  return (struct wt_interval){x.mean * by, x.low * by, x.high * by};
+}
+
+static const struct wt_interval unknown = {NAN, NAN, NAN};
+
+/* Time, energy, money and carbon of p->steps steps. */
+static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct parts *t)
+{
+  const struct wt_plan_input *in = c->in;
+  bool probed = isfinite(probed_step_s(in, p));
+  double prior = probed ? SPREAD_PROBE : SPREAD_ANALYTIC;
+  prior = sqrt(prior * prior + (c->task->sampled_fraction < 1 ? 0.0025 : 0));
+  struct wt_correction time = wt_cost_correct(in->ratios_time, in->ratios_n, prior), energy = wt_cost_correct(in->ratios_energy, in->ratios_n, prior);
+  snprintf(p->depth, sizeof p->depth, "%s", in->ratios_n >= LEARNED_FROM ? "learned" : probed ? "probe" : "analytic");
+  double of_epoch = c->task->train_rows > 0 ? ceil((double)c->task->train_rows / (double)(p->batch ? p->batch : 1)) : 1;
+  struct totals s = totals_of(in->options, t, (double)p->steps, in->done_steps, of_epoch);
+  double duty = p->duty > 0 ? p->duty : 1;
+  double seconds = (s.compute_s / duty + s.wait_s) * time.factor;
+  p->time_s = wt_cost_interval(seconds, time.spread);
+  struct wt_interval busy = wt_power_predict(in->profile, p->config.threads, duty), waiting = wt_power_predict(in->profile, 1, 1);
+  double share = s.compute_s / duty / fmax(s.compute_s / duty + s.wait_s, 1e-12);
+  p->power_w = unknown;
+  p->energy_wh = p->cost = p->co2_g = unknown;
+  if (isfinite(busy.mean) && busy.mean > 0) {
+    double mean = share * busy.mean + (1 - share) * (isfinite(waiting.mean) ? waiting.mean : busy.mean);
+    double power_spread = busy.high > busy.mean ? log(busy.high / busy.mean) / WT_Z80 : 0.02;
+    p->power_w = wt_cost_interval(mean, power_spread);
+    if (in->budgets.power_w > 0 && mean <= in->budgets.power_w)
+      p->power_w.high = fmin(p->power_w.high, in->budgets.power_w); /* held by the governor */
+    /* energy errs with time and with watts; past ratios of energy hold both */
+    double spread = in->ratios_n >= LEARNED_FROM ? energy.spread : sqrt(time.spread * time.spread + power_spread * power_spread);
+    double factor = in->ratios_n >= LEARNED_FROM ? energy.factor / time.factor : 1;
+    p->energy_wh = wt_cost_interval(mean * seconds * factor / 3600, spread);
+    if (isfinite(in->spent_wh))
+      p->energy_wh = (struct wt_interval){p->energy_wh.mean + in->spent_wh, p->energy_wh.low + in->spent_wh, p->energy_wh.high + in->spent_wh};
+    if (isfinite(in->rate.price_per_kwh))
+      p->cost = scaled(p->energy_wh, in->rate.price_per_kwh / 1000);
+    if (isfinite(in->rate.carbon_g_per_kwh))
+      p->co2_g = scaled(p->energy_wh, in->rate.carbon_g_per_kwh / 1000);
+  }
+  p->time_s = (struct wt_interval){p->time_s.mean + in->spent_s, p->time_s.low + in->spent_s, p->time_s.high + in->spent_s};
+  p->step_s = t->step_s * time.factor / duty;
+  p->eval_s = t->eval_s * time.factor / duty;
+  p->setup_s = t->setup_s * time.factor;
+  p->save_s = (checkpoints_of(in->options, (double)p->steps, (double)p->steps * p->step_s) * t->checkpoint_s + t->save_s) * time.factor;
+  p->epochs = c->task->train_rows > 0 ? (double)p->steps * (double)p->batch / (double)c->task->train_rows : NAN;
+}
+
+static bool in_budgets_that_grow(const struct wt_plan_input *in, const struct wt_plan *p)
+{
+  unsigned grow = 1u << WT_BUDGET_TIME | 1u << WT_BUDGET_ENERGY | 1u << WT_BUDGET_COST | 1u << WT_BUDGET_CO2;
+  return (wt_cost_violates(in, p, NULL) & grow) == 0;
+}
+
+/* The most steps whose high end stays inside the budgets that grow with steps; the asked ones when all fit or when too few would. */
+static void fit_steps(struct wt_costing *c, struct wt_plan *p, const struct parts *t)
+{
+  p->steps = p->steps_asked;
+  fill_totals(c, p, t);
+  if (in_budgets_that_grow(c->in, p))
+    return;
+  uint64_t low = (uint64_t)ceil(fmax(1, fmax(SHARE_MIN * (double)p->steps_asked, c->in->done_steps + 1))), high = p->steps_asked;
+  p->steps = low;
+  fill_totals(c, p, t);
+  if (!in_budgets_that_grow(c->in, p)) {
+    p->steps = p->steps_asked;
+    fill_totals(c, p, t);
+    return;
+  }
+  while (high - low > 1) { /* low fits, high does not */
+    uint64_t middle = low + (high - low) / 2;
+    p->steps = middle;
+    fill_totals(c, p, t);
+    if (in_budgets_that_grow(c->in, p))
+      low = middle;
+    else
+      high = middle;
+  }
+  p->steps = low;
+  fill_totals(c, p, t);
+}
+
+enum wt_status wt_cost_fill(struct wt_costing *c, struct wt_plan *p, struct wt_error *err)
+{
+  const struct wt_step_shape *shape = shape_of(c, p);
+  struct wt_engine_estimate e;
+  WT_TRY(c->task->estimate(c->task->ctx, &p->config, shape, &e, err));
+  p->sizes = e.sizes;
+  p->trainable_params = e.sizes.trainable_params;
+  p->memory_bytes = e.sizes.total_bytes;
+  p->disk_bytes = e.adapter_bytes + 2 * e.checkpoint_bytes; /* old and new stand side by side for a moment */
+  p->step_flop = e.step.flop;
+  struct parts t = parts_of(c, p, &e, shape);
+  p->duty = duty_of(c->in, p->config.threads);
+  if (isnan(p->duty)) { /* infeasible: shown as if it ran unthrottled */
+    p->duty = 1;
+  }
+  fit_steps(c, p, &t);
+  return WT_OK;
+}
+
+const char *wt_budget_name(enum wt_budget_kind k)
+{
+  static const char *const names[WT_BUDGET_COUNT] = {"time", "energy", "cost", "co2", "power", "memory", "disk"};
+  return k < WT_BUDGET_COUNT ? names[k] : "?";
+}
+
+double wt_cost_limit(const struct wt_plan_input *in, enum wt_budget_kind k)
+{
+  const struct wt_budgets *b = &in->budgets;
+  const double given[] = {b->time_s, b->energy_wh, b->cost, b->co2_g, b->power_w};
+  if (k <= WT_BUDGET_POWER)
+    return given[k] > 0 ? given[k] : NAN;
+  if (k == WT_BUDGET_DISK) {
+    double free_bytes = in->profile->storage.free_bytes > 0 ? (double)in->profile->storage.free_bytes : NAN;
+    return b->disk_bytes > 0 ? fmin((double)b->disk_bytes, isnan(free_bytes) ? INFINITY : free_bytes) : free_bytes;
+  }
+  double available = in->profile->memory.available_bytes > 0 ? (double)in->profile->memory.available_bytes : NAN;
+  if (in->profile->memory.limit_bytes > 0)
+    available = isnan(available) ? (double)in->profile->memory.limit_bytes : fmin(available, (double)in->profile->memory.limit_bytes);
+  double limit = MEMORY_SHARE * available;
+  if (b->memory_bytes > 0)
+    limit = isnan(limit) ? (double)b->memory_bytes : fmin(limit, (double)b->memory_bytes);
+  return limit - (double)in->fixed_bytes;
+}
+
+double wt_cost_need(const struct wt_plan *p, enum wt_budget_kind k)
+{
+  switch (k) {
+  case WT_BUDGET_TIME:
+    return p->time_s.high;
+  case WT_BUDGET_ENERGY:
+    return p->energy_wh.high;
+  case WT_BUDGET_COST:
+    return p->cost.high;
+  case WT_BUDGET_CO2:
+    return p->co2_g.high;
+  case WT_BUDGET_POWER:
+    return p->power_w.high;
+  case WT_BUDGET_MEMORY:
+    return (double)p->memory_bytes;
+  default:
+    return (double)p->disk_bytes;
+  }
+}
+
+unsigned wt_cost_violates(const struct wt_plan_input *in, const struct wt_plan *p, double *ret_distance)
+{
+  unsigned violates = 0;
+  double distance = 0;
+  for (enum wt_budget_kind k = 0; k < WT_BUDGET_COUNT; k++) {
+    double limit = wt_cost_limit(in, k), need = wt_cost_need(p, k);
+    if (isnan(limit) || isnan(need)) /* no budget, or a figure that nobody knows (then said by the caller) */
+      continue;
+    if (need <= limit)
+      continue;
+    violates |= 1u << k;
+    distance += limit > 0 ? log(need / limit) : 50;
+  }
+  if (ret_distance)
+    *ret_distance = distance;
+  return violates;
+}

@@ -1,0 +1,110 @@
+/* scheduler/internal.h: what the parts of the planner share. Pure: no clock, no files; the engine's estimate comes in as a function, so that
+ * the planner is tested with made-up models. */
+#ifndef WT_SCHEDULER_INTERNAL_H
+#define WT_SCHEDULER_INTERNAL_H
+
+#include "scheduler/scheduler.h"
+
+/* The task as the planner sees it. */
+struct wt_task {
+  struct wt_model_info model;
+  uint64_t train_rows;      /* examples trained on in an epoch */
+  double supervised_tokens; /* of an epoch of the training part */
+  size_t max_tok;           /* longest example, training and evaluation */
+  double eval_tokens, eval_supervised; /* of one evaluation; 0 = none */
+  double sampled_fraction;
+  /* wt_train_config_check, wt_step_shape_of and wt_engine_estimate of the real thing. */
+  enum wt_status (*check)(void *ctx, const struct wt_train_config *c, struct wt_error *err);
+  void (*shape)(void *ctx, size_t batch, size_t micro_batch_tok, struct wt_step_shape *ret);
+  enum wt_status (*estimate)(void *ctx, const struct wt_train_config *c, const struct wt_step_shape *shape, struct wt_engine_estimate *ret, struct wt_error *err);
+  void *ctx;
+};
+
+/* Steps that the options ask for: --steps, else the epochs' rows over the batch, rounded up; at least 1. */
+uint64_t wt_steps_asked(const struct wt_run_options *o, uint64_t train_rows);
+
+/* space.c: all configurations to consider, with what the user fixed kept. *ret is a heap array of *ret_n plans with config, lr, schedule, batch, steps_asked and id set. */
+enum wt_status wt_space_make(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan **ret, size_t *ret_n, struct wt_error *err) WT_MUST_CHECK;
+
+/* rates.c: what this machine does in a second. Holds the profile's table in logarithms and remembers every answer, since thousands of candidates ask for the
+ * same few products. */
+struct wt_rates;
+struct wt_rates *wt_rates_new(const struct wt_profile *p); /* NULL: out of memory. p must outlive it. */
+void wt_rates_free(struct wt_rates *r);
+void wt_rates_freep(struct wt_rates **r);
+/* GFLOP/s of one product, interpolated over the profile's table (inverse distance in the logarithms of m, n, k; exact at its points). Positive always:
+ * without a table the flat rate, without that the clock and the vector width. */
+double wt_rates_gemm_gflops(struct wt_rates *r, const struct wt_work_item *item, int threads);
+/* Seconds of a list of work. */
+double wt_rates_work_s(struct wt_rates *r, const struct wt_work *w, int threads);
+double wt_rates_memory_gbps(struct wt_rates *r, int threads);
+
+/* cost.c */
+/* What past ratios actual / predicted say: a factor shrunk toward 1 and one standard deviation of the logarithm, from a prior spread. */
+struct wt_correction {
+  double factor, spread;
+};
+struct wt_correction wt_cost_correct(const double *ratios, size_t n, double prior_spread);
+#define WT_Z80 1.2815515655446004 /* half-width of an 80 % interval in standard deviations */
+/* mean = x * factor, low and high at 80 %. */
+struct wt_interval wt_cost_interval(double x, double spread);
+/* Fills every figure of p (memory, time, energy, cost, power, steps that the budgets afford). Fails where the engine refuses the configuration. */
+struct wt_costing { /* of one planning */
+  const struct wt_plan_input *in;
+  const struct wt_task *task;
+  struct wt_rates *rates;
+  size_t shapes_n;
+  struct {
+    size_t micro_batch_tok;
+    struct wt_step_shape shape;
+  } shapes[16]; /* by micro-batch, filled as asked for */
+};
+enum wt_status wt_cost_fill(struct wt_costing *c, struct wt_plan *p, struct wt_error *err) WT_MUST_CHECK;
+/* Bits 1 << enum wt_budget_kind of what the plan breaks at the high end of its intervals. ret_distance (may be NULL): sum of log overshoots. */
+unsigned wt_cost_violates(const struct wt_plan_input *in, const struct wt_plan *p, double *ret_distance);
+/* The limit of a budget of the input and what the plan needs of it at the high end; NaN limit = none. Memory includes the machine's own bound. */
+double wt_cost_limit(const struct wt_plan_input *in, enum wt_budget_kind k);
+double wt_cost_need(const struct wt_plan *p, enum wt_budget_kind k);
+
+/* quality.c: the order of methods, with reasons. */
+/* A key that is smaller for better expected quality; equal keys are indistinguishable on the evidence. */
+uint64_t wt_quality_key(const struct wt_plan *p, const struct wt_task *task);
+/* Class of the method for those who prefer time, energy or money: 0 as good as the best on the evidence, 1 behind, 2 last resort. */
+int wt_quality_class(const struct wt_plan *p);
+const char *wt_quality_reason(const struct wt_plan *p, const struct wt_task *task);
+
+/* plan.c: wt_plan_choose with the task given. */
+enum wt_status wt_plan_choose_task(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *ret, struct wt_error *err) WT_MUST_CHECK;
+/* Chooses among plans whose figures are filled (order of the array does not matter). */
+enum wt_status wt_plan_select(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *s, struct wt_error *err) WT_MUST_CHECK;
+
+/* schedule.c: the learning rate. Progress after the warm-up runs from 0 to 1 piece by piece, so that a replan bends the rest and never jumps. */
+struct wt_lr_plan {
+  enum wt_schedule schedule;
+  double lr;             /* peak */
+  uint64_t steps;        /* in all */
+  uint64_t warmup_steps;
+  uint64_t bend_step;    /* from here on the rest is laid over bend_step..steps */
+  double bend_progress;  /* progress at bend_step */
+};
+struct wt_lr_plan wt_lr_plan_make(enum wt_schedule schedule, double lr, double warmup, uint64_t steps);
+/* Rate of step `step` (0-based), as transformers' get_*_schedule_with_warmup. */
+double wt_lr_at(const struct wt_lr_plan *l, uint64_t step);
+/* Lays the rest of the schedule over `steps` in all, from `step` on. */
+void wt_lr_bend(struct wt_lr_plan *l, uint64_t step, uint64_t steps);
+
+/* Order of the rows: position q of the run is row wt_order_at(q). Pure function of the seed. */
+struct wt_order {
+  uint64_t seed;
+  bool shuffle;
+  size_t n;           /* rows of an epoch */
+  uint64_t epoch;     /* of the permutation held; UINT64_MAX = none yet */
+  size_t *permutation; /* n indices, owned */
+};
+enum wt_status wt_order_init(struct wt_order *o, uint64_t seed, bool shuffle, size_t n, struct wt_error *err) WT_MUST_CHECK;
+void wt_order_release(struct wt_order *o);
+size_t wt_order_at(struct wt_order *o, uint64_t position);
+/* Splits n rows: *ret_eval_n of them, drawn by the seed, for evaluation, the others for training; both in file order. index has n entries: training rows first, then evaluation rows. */
+enum wt_status wt_split_make(size_t n, double eval_fraction, uint64_t seed, size_t **ret_index, size_t *ret_train_n, size_t *ret_eval_n, struct wt_error *err) WT_MUST_CHECK;
+
+#endif

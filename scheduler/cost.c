@@ -5,6 +5,8 @@
 #include "base/cleanup.h"
 #include "scheduler/internal.h"
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SPREAD_ANALYTIC 0.20

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "scheduler/internal.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define WT_SPACE_MAX 20000

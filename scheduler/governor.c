@@ -1,0 +1,295 @@
+/* scheduler/governor.c: what to do next, from a reading. Pure: no clock, no files.
+ *
+ * Power cap. Between micro-steps the governor inserts pauses. It keeps an account of joules above the cap: what was drawn less what the cap allows. The
+ * account moves with a model (busy watts while computing, idle watts while pausing), because meters lag; the model's total is pulled after the measured
+ * total with a time constant, so a constant lag shifts nothing and a wrong model is corrected, first of all in its busy watts. A pause lasts until the
+ * account is settled at idle watts. Unused allowance is kept for a fraction of a second only, so no window ever sees it spent later.
+ *
+ * Budgets. What is left less the reserve, over the running mean of a step, is the number of steps that are affordable; when that differs from the plan, the
+ * plan is laid anew (never beyond what the user asked for). A stop comes when the next micro-step would cross a limit. */
+#include "base/cleanup.h"
+#include "scheduler/scheduler.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FOLLOW_S 4.0      /* time constant of the correction by the meter */
+#define LEARN_BLOCK_S 1.5 /* busy watts are learned from blocks of at least this */
+#define CREDIT_S 0.25     /* how long an unused allowance is kept */
+#define SLEEP_MAX_S 1.0   /* one pause; then it looks again */
+#define REPLAN_SHARE 0.02 /* of the steps that remain: smaller changes are left alone */
+#define REPLAN_STEPS 3    /* measured steps before the first replan */
+#define STOP_MARGIN 1.1   /* a micro-step may take this much longer than the last */
+
+struct wt_governor_state {
+  struct wt_governor_limits l;
+  bool begun;
+  double t_s, slept_s;         /* of the last decision */
+  double busy_w, idle_w;       /* learned model */
+  double account_j;            /* above the cap */
+  double start_energy_j;
+  double model_j;              /* model's total since the start */
+  double follow_j;             /* low-passed measured - model */
+  double block_t_s, block_energy_j, block_busy_s;
+  uint64_t first_step;         /* done when the governor was born */
+  bool hot;
+};
+
+struct wt_governor_state *wt_governor_new(const struct wt_governor_limits *l)
+{
+  struct wt_governor_state *g = wt_calloc(1, sizeof *g);
+  if (!g)
+    return NULL;
+  g->l = *l;
+  g->idle_w = l->idle_w > 0 ? l->idle_w : 0;
+  g->busy_w = l->busy_w > g->idle_w ? l->busy_w : g->idle_w + 1;
+  return g;
+}
+
+void wt_governor_free(struct wt_governor_state *g)
+{
+  wt_freep(&g);
+}
+
+static struct wt_action go(void)
+{
+  return (struct wt_action){.kind = WT_ACT_GO, .budget = WT_BUDGET_COUNT};
+}
+
+static struct wt_action pause_for(double seconds, enum wt_budget_kind k, const char *why)
+{
+  struct wt_action a = {.kind = WT_ACT_SLEEP, .sleep_s = seconds, .budget = k};
+  snprintf(a.why, sizeof a.why, "%s", why);
+  return a;
+}
+
+/* ---- the power cap ---- */
+
+static void learn_busy(struct wt_governor_state *g, const struct wt_governor_reading *r, double energy_j)
+{
+  double dt = r->t_s - g->block_t_s;
+  if (dt < LEARN_BLOCK_S)
+    return;
+  double share = g->block_busy_s / dt;
+  double mean_w = (energy_j - g->block_energy_j) / dt;
+  if (r->power_measured && share > 0.1 && mean_w > 0) {
+    double error = mean_w - (g->idle_w + (g->busy_w - g->idle_w) * share);
+    double moved = g->busy_w + 0.4 * error / fmax(share, 0.3);
+    g->busy_w = fmax(moved, g->idle_w + 0.05 * fmax(g->idle_w, 1));
+  }
+  g->block_t_s = r->t_s;
+  g->block_energy_j = energy_j;
+  g->block_busy_s = 0;
+}
+
+static void settle_account(struct wt_governor_state *g, const struct wt_governor_reading *r)
+{
+  double cap = g->l.budgets.power_w * (1 - (g->l.cap_margin > 0 ? g->l.cap_margin : 0.02));
+  double energy_j = r->energy_used_wh * 3600;
+  if (!g->begun) {
+    g->begun = true;
+    g->t_s = g->block_t_s = r->t_s;
+    g->start_energy_j = g->block_energy_j = energy_j;
+    g->slept_s = 0;
+    return;
+  }
+  double dt = fmax(r->t_s - g->t_s, 0), paused = fmin(g->slept_s, dt), busy = dt - paused;
+  double model = g->busy_w * busy + g->idle_w * paused;
+  g->model_j += model;
+  g->block_busy_s += busy;
+  double follow = g->follow_j;
+  if (r->power_measured) {
+    double difference = energy_j - g->start_energy_j - g->model_j;
+    g->follow_j += (difference - g->follow_j) * (1 - exp(-dt / FOLLOW_S));
+  }
+  g->account_j += model + (g->follow_j - follow) - cap * dt;
+  g->account_j = fmax(g->account_j, -cap * CREDIT_S);
+  learn_busy(g, r, energy_j);
+  g->t_s = r->t_s;
+  g->slept_s = 0;
+}
+
+static struct wt_action hold_cap(struct wt_governor_state *g, const struct wt_governor_reading *r)
+{
+  double limit = g->l.budgets.power_w;
+  if (!(limit > 0))
+    return go();
+  settle_account(g, r);
+  double cap = limit * (1 - (g->l.cap_margin > 0 ? g->l.cap_margin : 0.02));
+  if (cap <= g->idle_w * 1.005) {
+    struct wt_action a = {.kind = WT_ACT_STOP, .budget = WT_BUDGET_POWER};
+    snprintf(a.why, sizeof a.why, "the cap of %.1f W is not above the %.1f W that the machine draws when idle", limit, g->idle_w);
+    return a;
+  }
+  if (g->account_j <= 0)
+    return go();
+  double seconds = g->account_j / (cap - g->idle_w);
+  struct wt_action a = pause_for(fmin(fmax(seconds, 1e-4), SLEEP_MAX_S), WT_BUDGET_POWER, "power cap");
+  snprintf(a.why, sizeof a.why, "power cap %.1f W: %.1f J ahead", limit, g->account_j);
+  return a;
+}
+
+/* ---- budgets ---- */
+
+/* What is left of a budget before the reserve, and what a step and a micro-step take of it. */
+struct bound {
+  enum wt_budget_kind kind;
+  double left, reserve, step, micro;
+};
+
+static size_t bounds_of(const struct wt_governor_state *g, const struct wt_governor_reading *r, struct bound ret[5])
+{
+  const struct wt_budgets *b = &g->l.budgets;
+  size_t n = 0;
+  double seconds = b->time_s > 0 ? b->time_s - r->time_used_s : INFINITY;
+  if (isfinite(g->l.deadline_real_s))
+    seconds = fmin(seconds, g->l.deadline_real_s - r->real_s);
+  if (isfinite(seconds))
+    ret[n++] = (struct bound){WT_BUDGET_TIME, seconds, r->reserve_s, r->step_s, r->last_micro_step_s};
+  if (b->energy_wh > 0)
+    ret[n++] = (struct bound){WT_BUDGET_ENERGY, b->energy_wh - r->energy_used_wh, r->reserve_wh, r->step_wh, r->last_micro_step_wh};
+  if (b->cost > 0 && r->price_now > 0) {
+    double k = r->price_now / 1000;
+    ret[n++] = (struct bound){WT_BUDGET_COST, b->cost - r->cost_used, k * r->reserve_wh, k * r->step_wh, k * r->last_micro_step_wh};
+  }
+  if (b->co2_g > 0 && r->carbon_now > 0) {
+    double k = r->carbon_now / 1000;
+    ret[n++] = (struct bound){WT_BUDGET_CO2, b->co2_g - r->co2_used_g, k * r->reserve_wh, k * r->step_wh, k * r->last_micro_step_wh};
+  }
+  return n;
+}
+
+static struct wt_action stop_at(const struct bound *b, const struct wt_governor_reading *r)
+{
+  struct wt_action a = {.kind = WT_ACT_STOP, .budget = b->kind};
+  snprintf(a.why, sizeof a.why, "%s budget reached after %llu of %llu steps", wt_budget_name(b->kind), (unsigned long long)r->step, (unsigned long long)r->steps_asked);
+  return a;
+}
+
+static struct wt_action watch_budgets(const struct wt_governor_state *g, const struct wt_governor_reading *r)
+{
+  struct bound bounds[5];
+  size_t n = bounds_of(g, r, bounds);
+  double affordable = INFINITY;
+  enum wt_budget_kind tightest = WT_BUDGET_COUNT;
+  for (size_t i = 0; i < n; i++) {
+    const struct bound *b = &bounds[i];
+    double micro = b->micro > 0 ? b->micro : 0;
+    if (b->left - b->reserve <= micro * STOP_MARGIN || b->left <= 0)
+      return stop_at(b, r);
+    if (b->step > 0) {
+      double steps = (b->left - b->reserve) / b->step;
+      if (steps < affordable) {
+        affordable = steps;
+        tightest = b->kind;
+      }
+    }
+  }
+  uint64_t asked = r->steps_asked > 0 ? r->steps_asked : r->steps;
+  if (!isfinite(affordable) || r->step < g->first_step + REPLAN_STEPS || r->step >= r->steps)
+    return go();
+  double total = fmin((double)r->step + floor(affordable), (double)asked);
+  if (total <= (double)r->step)
+    total = (double)r->step + 1; /* this step has begun */
+  double change = fabs(total - (double)r->steps), remain = fmax((double)r->steps - (double)r->step, 1);
+  if (change < 1 || change < REPLAN_SHARE * remain)
+    return go();
+  struct wt_action a = {.kind = WT_ACT_REPLAN, .steps = (uint64_t)total, .budget = tightest};
+  snprintf(a.why, sizeof a.why, "the %s budget affords %.0f more steps at the measured pace: schedule laid over %.0f instead of %llu", wt_budget_name(tightest), affordable, total,
+           (unsigned long long)r->steps);
+  return a;
+}
+
+/* ---- when to run ---- */
+
+#define WINDOWS_MAX 400
+
+struct window {
+  double from, until, price;
+};
+
+/* Windows from now to the deadline; price in money, else in carbon. */
+static size_t windows_of(const struct wt_tariff *t, double now, double deadline, struct window *ret)
+{
+  size_t n = 0;
+  for (double at = now; at < deadline && n < WINDOWS_MAX;) {
+    double price = NAN, carbon = NAN, until = deadline;
+    wt_tariff_at(t, at, &price, &carbon, &until);
+    if (!(until > at))
+      until = deadline;
+    until = fmin(until, deadline);
+    ret[n++] = (struct window){at, until, isnan(price) ? carbon : price};
+    at = until;
+  }
+  return n;
+}
+
+/* Whether now belongs to the cheapest windows that together hold the work; windows of one price go to the earlier. */
+static bool now_is_cheap(const struct window *w, size_t n, double need_s)
+{
+  if (n == 0 || isnan(w[0].price))
+    return true;
+  double cheaper_s = 0;
+  for (size_t i = 1; i < n; i++)
+    if (w[i].price < w[0].price)
+      cheaper_s += w[i].until - w[i].from;
+  return cheaper_s < need_s;
+}
+
+static struct wt_action wait_for_tariff(const struct wt_governor_state *g, const struct wt_governor_reading *r)
+{
+  if (!g->l.tariff || !isfinite(g->l.deadline_real_s))
+    return go();
+  struct window w[WINDOWS_MAX];
+  size_t n = windows_of(g->l.tariff, r->real_s, g->l.deadline_real_s, w);
+  double steps = r->steps > r->step ? (double)(r->steps - r->step) : 0;
+  double need_s = 1.15 * (steps * (r->step_s > 0 ? r->step_s : 0) + (r->reserve_s > 0 ? r->reserve_s : 0)) + 60;
+  if (now_is_cheap(w, n, need_s) || g->l.deadline_real_s - r->real_s <= need_s)
+    return go();
+  struct wt_action a = pause_for(fmin(60, fmax(w[0].until - r->real_s, 1)), WT_BUDGET_COST, "tariff");
+  snprintf(a.why, sizeof a.why, "tariff: cheaper hours before the deadline hold the %.0f s of work that remain", need_s);
+  return a;
+}
+
+static struct wt_action wait_for_machine(struct wt_governor_state *g, const struct wt_governor_reading *r)
+{
+  if (g->l.pause_on_battery && r->on_battery)
+    return pause_for(5, WT_BUDGET_COUNT, "on battery");
+  if (isfinite(g->l.max_temp_c) && isfinite(r->temp_c)) {
+    if (r->temp_c > g->l.max_temp_c)
+      g->hot = true;
+    else if (r->temp_c < g->l.max_temp_c - 3)
+      g->hot = false;
+    if (g->hot) {
+      struct wt_action a = pause_for(1, WT_BUDGET_COUNT, "temperature");
+      snprintf(a.why, sizeof a.why, "temperature %.0f C: waiting for %.0f C", r->temp_c, g->l.max_temp_c - 3);
+      return a;
+    }
+  }
+  return go();
+}
+
+struct wt_action wt_governor_decide(struct wt_governor_state *g, const struct wt_governor_reading *r)
+{
+  if (!g->begun)
+    g->first_step = r->step;
+  struct wt_action a = hold_cap(g, r);
+  g->begun = true;
+  if (a.kind == WT_ACT_STOP)
+    return a;
+  struct wt_action budget = watch_budgets(g, r);
+  if (budget.kind == WT_ACT_STOP)
+    return budget;
+  struct wt_action machine = wait_for_machine(g, r);
+  if (machine.kind == WT_ACT_GO)
+    machine = wait_for_tariff(g, r);
+  if (machine.kind == WT_ACT_SLEEP) {
+    g->slept_s = machine.sleep_s;
+    return machine;
+  }
+  if (a.kind == WT_ACT_SLEEP) {
+    g->slept_s = a.sleep_s;
+    return a;
+  }
+  return budget;
+}

@@ -256,11 +256,12 @@ static enum wt_status read_tensor_table(struct cursor *c, uint64_t n, bool with_
   }
   size_t header = g->map.bytes - c->left, start = (header + alignment - 1) / alignment * alignment;
   size_t have = start < g->map.bytes ? g->map.bytes - start : 0;
-  for (size_t i = 0; with_data && i < n; i++) {
-    if (span[i].end > have)
+  for (size_t i = 0; i < n; i++) {
+    if (span[i].end <= have)
+      g->tensor[i].data = g->map.data + start + span[i].begin;
+    else if (with_data)
       return wt_fail(err, WT_EFORMAT, "'%s': tensor '%s' ends at byte %llu of the data, the file has only %zu (cut off while it was downloaded or copied?)", c->path,
                      g->tensor[i].name, (unsigned long long)span[i].end, have);
-    g->tensor[i].data = g->map.data + start + span[i].begin;
   }
   return check_overlaps(g, span, err);
 }

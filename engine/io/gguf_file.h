@@ -24,7 +24,7 @@ struct wt_gguf {
   struct wt_map map;
   struct wt_gguf_kv *kv;
   size_t kvs;
-  struct wt_tensor *tensor; /* GGUF names (heap), file's layout; data NULL if opened without the data */
+  struct wt_tensor *tensor; /* GGUF names (heap), file's layout; data NULL where the file was cut off (with_data = false) */
   size_t tensors;
 };
 

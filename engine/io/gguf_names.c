@@ -205,6 +205,8 @@ enum wt_status wt_gguf_read_tensors(struct wt_tensors *s, const char *path, stru
       WT_TRY(present(g, family, &t, err));
     if (hf)
       t.name = hf;
+    if (s->headers_only)
+      t.data = NULL;
     WT_TRY(wt_tensors_add(s, &t, path, err));
   }
   return s->headers_only ? WT_OK : wt_tensors_own_map(s, &g->map, err);

@@ -1,0 +1,60 @@
+/* Opens the input as a gguf file, reads all that it says, and closes it. */
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "engine/io/gguf.h"
+#include "engine/io/tensors.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void read_all(const char *path, bool headers_only)
+{
+  WT_AUTO(wt_tensors_freep) struct wt_tensors *s = NULL;
+  struct wt_error err;
+  if ((headers_only ? wt_tensors_open_headers(path, &s, &err) : wt_tensors_open(path, &s, &err)) != WT_OK)
+    return;
+  for (size_t i = 0; i < wt_tensors_count(s); i++) {
+    const struct wt_tensor *t = wt_tensors_at(s, i);
+    WT_AUTO(wt_freep) float *out = headers_only || t->elements > 1 << 20 ? NULL : malloc((t->elements + 1) * sizeof *out);
+    if (out)
+      wt_tensor_to_f32(t, 0, t->elements, out);
+    if (wt_tensors_find(s, t->name) != t)
+      abort();
+  }
+}
+
+static void read_metadata(const char *path)
+{
+  WT_AUTO(wt_gguf_freep) struct wt_gguf *g = NULL;
+  WT_AUTO(wt_json_freep) struct wt_json *config = NULL;
+  struct wt_error err;
+  const char *s;
+  size_t n;
+  double v;
+  if (wt_gguf_open(path, &g, &err) != WT_OK)
+    return;
+  n = wt_gguf_array_len(g, "tokenizer.ggml.tokens");
+  for (size_t i = 0; i <= n; i++) {
+    size_t len;
+    if (wt_gguf_array_str(g, "tokenizer.ggml.tokens", i, &s, &len) && len && s[len - 1] == 1)
+      continue;
+    (void)wt_gguf_array_num(g, "tokenizer.ggml.scores", i, &v);
+  }
+  if (wt_gguf_to_config(g, &config, &err) == WT_OK && !config)
+    abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+  char path[128];
+  snprintf(path, sizeof path, "/tmp/wt_fuzz_%d.gguf", (int)getpid());
+  if (wt_fs_write_atomic(path, data, size, NULL) != WT_OK)
+    return 0;
+  read_all(path, false);
+  read_all(path, true);
+  read_metadata(path);
+  unlink(path);
+  return 0;
+}

@@ -62,14 +62,14 @@ static inline void assert_refused(const char *name, const char *content, const s
     fail_msg("'%s' does not say '%s'", err.message, why);
 }
 
-static inline int make_folder(void **state)
+WT_UNUSED static int make_folder(void **state)
 {
   (void)state;
   snprintf(folder, sizeof folder, "/tmp/wattune-data-XXXXXX");
   return mkdtemp(folder) ? 0 : 1;
 }
 
-static inline int remove_folder(void **state)
+WT_UNUSED static int remove_folder(void **state)
 {
   (void)state;
   return wt_fs_remove_tree(folder, NULL) == WT_OK ? 0 : 1;

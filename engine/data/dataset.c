@@ -61,7 +61,8 @@ struct pass {
   struct wt_data_stats stats;
   struct wt_chunk *chunks;
   size_t chunks_n;
-  uint64_t rows_total, row; /* of a sample: known before; rows seen so far */
+  uint64_t rows_total, rows_taken; /* of a sample */
+  uint64_t row;                    /* rows seen so far */
   struct wt_ids carry, carry_labels; /* raw text: tokens that do not fill a block yet */
   struct wt_store_entry carry_origin;
 };
@@ -140,7 +141,7 @@ static enum wt_status load_chunks(struct pass *p, struct wt_splitter *s, size_t 
       if (*ret_end)
         break;
       uint64_t i = p->row++;
-      if (sampled(i, p->rows_total, p->o->max_examples))
+      if (sampled(i, p->rows_total, p->rows_taken))
         WT_TRY(wt_chunk_add_row(c, &row, err));
     }
     used += c->rows_n > 0;
@@ -192,9 +193,11 @@ static enum wt_status run_pass(struct pass *p, struct wt_error *err)
   return WT_OK;
 }
 
-/* Rows of the file, and its hash, without looking into the rows. */
-static enum wt_status count_rows(const struct wt_data_options *o, const struct wt_schema *schema, uint64_t *ret, struct wt_error *err)
+/* Rows of the file and how many of them a sample takes, without looking into the rows. Where rows are no examples (text that is cut into blocks) it is as
+ * many as hold about that many blocks, at 4 bytes a token. */
+static enum wt_status plan_sample(const struct wt_data_options *o, const struct wt_encoder *e, uint64_t *ret_rows, uint64_t *ret_taken, struct wt_error *err)
 {
+  const struct wt_schema *schema = e->schema;
   WT_AUTO(wt_splitter_freep) struct wt_splitter *s = NULL;
   WT_TRY(wt_splitter_open(o->path, schema->split, schema->delimiter, &s, err));
   uint64_t n = 0;
@@ -205,7 +208,15 @@ static enum wt_status count_rows(const struct wt_data_options *o, const struct w
       break;
     n++;
   }
-  *ret = n - (schema->split == WT_SPLIT_CSV && n > 0);
+  n -= schema->split == WT_SPLIT_CSV && n > 0;
+  double taken = (double)o->max_examples;
+  if ((e->raw_text || schema->kind == WT_SCHEMA_PLAIN) && e->seq_len > 0 && n > 0) {
+    double blocks = (double)wt_splitter_offset(s) / (4.0 * (double)e->seq_len * (double)n); /* of a row */
+    if (e->raw_text || blocks > 1)
+      taken /= blocks;
+  }
+  *ret_rows = n;
+  *ret_taken = taken >= (double)n ? n : taken < 1 ? 1 : (uint64_t)taken;
   return WT_OK;
 }
 
@@ -218,13 +229,13 @@ static enum wt_status build(const struct wt_data_options *o, const struct wt_enc
   snprintf(p.stats.template_name, sizeof p.stats.template_name, "%s", template_name);
   enum wt_status status = WT_OK;
   if (o->max_examples > 0)
-    status = count_rows(o, e->schema, &p.rows_total, err);
+    status = plan_sample(o, e, &p.rows_total, &p.rows_taken, err);
   if (status == WT_OK)
     status = wt_store_writer_open(cache_path, &p.writer, err);
   if (status == WT_OK)
     status = run_pass(&p, err);
   p.stats.rows = p.row;
-  p.stats.sampled_fraction = o->max_examples > 0 && p.row > o->max_examples ? (double)o->max_examples / (double)p.row : 1;
+  p.stats.sampled_fraction = p.rows_taken > 0 && p.rows_taken < p.row ? (double)p.rows_taken / (double)p.row : 1;
   if (status == WT_OK)
     status = wt_store_finish(p.writer, key, &p.stats, ret, err);
   pass_release(&p);
@@ -259,7 +270,18 @@ static enum wt_status find_or_build(const struct wt_data_options *o, const struc
     wt_cache_touch(path);
     return WT_OK;
   }
-  WT_TRY(build(o, e, template_name, path, key, ret, err));
+  struct wt_error why = {0};
+  enum wt_status status = build(o, e, template_name, path, key, ret, &why);
+  if (status == WT_EIO && path) { /* no room for the cache is no reason to stop */
+    wt_warn("%s; it is kept in memory instead", why.message);
+    free(WT_TAKE(path));
+    status = build(o, e, template_name, NULL, key, ret, &why);
+  }
+  if (status != WT_OK) {
+    if (err)
+      *err = why;
+    return status;
+  }
   if (strcmp(ret->stats.sha256, sha) != 0) {
     wt_store_release(ret);
     if (path && remove(path) != 0)

@@ -54,26 +54,31 @@ void wt_encoder_release(struct wt_encoder *e)
   e->template = NULL;
 }
 
-/* Ids of a conversation under the template, for finding out what it expresses; false when it refuses. */
-static bool probe(const struct wt_encoder *e, const char *messages, const char *tools, struct wt_ids *ret)
+/* Ids of a conversation under the template, for finding out what it expresses. */
+static enum wt_status probe(const struct wt_encoder *e, const char *messages, const char *tools, struct wt_ids *ret, struct wt_error *err)
 {
   WT_AUTO(wt_json_freep) struct wt_json *m = NULL, *t = NULL;
   struct wt_ids labels = {0};
-  ret->n = 0;
-  bool ok = wt_json_parse(messages, strlen(messages), "probe", &m, NULL) == WT_OK && (!tools || wt_json_parse(tools, strlen(tools), "probe", &t, NULL) == WT_OK) &&
-            wt_template_encode(e->template, e->tokenizer, m, t, false, ret, &labels, NULL) == WT_OK;
+  WT_TRY(wt_json_parse(messages, strlen(messages), "probe", &m, err));
+  if (tools)
+    WT_TRY(wt_json_parse(tools, strlen(tools), "probe", &t, err));
+  enum wt_status status = wt_template_encode(e->template, e->tokenizer, m, t, false, ret, &labels, err);
   wt_ids_release(&labels);
-  return ok;
+  return status;
 }
 
-/* Whether two conversations are both accepted and told apart. */
-static bool tells_apart(const struct wt_encoder *e, const char *a, const char *b, const char *b_tools)
+/* Whether two conversations are both accepted and told apart. Only running out of memory is an error. */
+static enum wt_status tells_apart(const struct wt_encoder *e, const char *a, const char *b, const char *b_tools, bool *ret, struct wt_error *err)
 {
   struct wt_ids x = {0}, y = {0};
-  bool differ = probe(e, a, NULL, &x) && probe(e, b, b_tools, &y) && (x.n != y.n || memcmp(x.id, y.id, x.n * sizeof *x.id) != 0);
+  struct wt_error why = {0};
+  enum wt_status status = probe(e, a, NULL, &x, &why);
+  if (status == WT_OK)
+    status = probe(e, b, b_tools, &y, &why);
+  *ret = status == WT_OK && (x.n != y.n || memcmp(x.id, y.id, x.n * sizeof *x.id) != 0);
   wt_ids_release(&x);
   wt_ids_release(&y);
-  return differ;
+  return status == WT_ENOMEM ? wt_fail(err, WT_ENOMEM, "%s", why.message) : WT_OK;
 }
 
 #define USER "{\"role\":\"user\",\"content\":\"a\"}"
@@ -81,17 +86,16 @@ static bool tells_apart(const struct wt_encoder *e, const char *a, const char *b
 #define CALL(name) "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"type\":\"function\",\"function\":{\"name\":\"" name "\",\"arguments\":{}}}]}"
 #define TOOLS "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"d\",\"parameters\":{\"type\":\"object\",\"properties\":{}}}}]"
 
-static struct wt_talk talk_of(const struct wt_encoder *e)
+#define TOOL(content) "{\"role\":\"tool\",\"content\":\"" content "\"}"
+
+static enum wt_status talk_of(const struct wt_encoder *e, struct wt_talk *ret, struct wt_error *err)
 {
-  struct wt_talk talk = {0};
-  talk.system = tells_apart(e, "[" USER "," ANSWER "]", "[{\"role\":\"system\",\"content\":\"ab\"}," USER "," ANSWER "]", NULL);
-  talk.tools = tells_apart(e, "[" USER "," ANSWER "]", "[" USER "," ANSWER "]", TOOLS);
-  talk.tool_calls = tells_apart(e, "[" USER "," CALL("a") "]", "[" USER "," CALL("b") "]", NULL);
-  if (talk.tool_calls)
-    talk.tool_role = tells_apart(e, "[" USER "," CALL("a") ",{\"role\":\"tool\",\"content\":\"a\"}," ANSWER "]", "[" USER "," CALL("a") ",{\"role\":\"tool\",\"content\":\"b\"}," ANSWER "]", NULL);
-  else
-    talk.tool_role = tells_apart(e, "[" USER "," ANSWER ",{\"role\":\"tool\",\"content\":\"a\"}," ANSWER "]", "[" USER "," ANSWER ",{\"role\":\"tool\",\"content\":\"b\"}," ANSWER "]", NULL);
-  return talk;
+  WT_TRY(tells_apart(e, "[" USER "," ANSWER "]", "[{\"role\":\"system\",\"content\":\"ab\"}," USER "," ANSWER "]", NULL, &ret->system, err));
+  WT_TRY(tells_apart(e, "[" USER "," ANSWER "]", "[" USER "," ANSWER "]", TOOLS, &ret->tools, err));
+  WT_TRY(tells_apart(e, "[" USER "," CALL("a") "]", "[" USER "," CALL("b") "]", NULL, &ret->tool_calls, err));
+  if (ret->tool_calls)
+    return tells_apart(e, "[" USER "," CALL("a") "," TOOL("a") "," ANSWER "]", "[" USER "," CALL("a") "," TOOL("b") "," ANSWER "]", NULL, &ret->tool_role, err);
+  return tells_apart(e, "[" USER "," ANSWER "," TOOL("a") "," ANSWER "]", "[" USER "," ANSWER "," TOOL("b") "," ANSWER "]", NULL, &ret->tool_role, err);
 }
 
 enum wt_status wt_encoder_set_template(struct wt_encoder *e, const char *name, char *ret_name, size_t ret_bytes, struct wt_error *err)
@@ -105,9 +109,9 @@ enum wt_status wt_encoder_set_template(struct wt_encoder *e, const char *name, c
     snprintf(ret_name, ret_bytes, "none: prompt and answer as they stand");
   WT_AUTO(wt_template_freep) struct wt_template *template = NULL;
   WT_TRY(wt_template_open(name ? name : "auto", e->tokenizer, &template, err));
-  e->template = template;
-  e->talk = talk_of(e);
-  e->template = NULL;
+  struct wt_encoder with = *e;
+  with.template = template;
+  WT_TRY(talk_of(&with, &e->talk, err));
   bool bare = none && kind != WT_SCHEMA_MESSAGES; /* a row with a system text or a history still needs turns */
   bool guessed = !chosen && !wt_tokenizer_chat_template(e->tokenizer) && strstr(wt_template_name(template), "alpaca");
   if (guessed && kind == WT_SCHEMA_PAIR && e->schema->joint[0] == 0) { /* prompt/completion for a model that knows no chat */

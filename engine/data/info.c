@@ -113,8 +113,12 @@ enum wt_status wt_schema_apply_info(const char *path, const struct wt_json *firs
   *ret_found = false;
   if (!dir)
     return wt_fail(err, WT_ENOMEM, "data '%s': out of memory", path);
-  if ((s->kind == WT_SCHEMA_TOKENS && s->format[0]) || wt_json_type(first_row) != WT_JSON_OBJECT || wt_fs_list(dir, &names, NULL) != WT_OK)
+  if ((s->kind == WT_SCHEMA_TOKENS && s->format[0]) || wt_json_type(first_row) != WT_JSON_OBJECT)
     return WT_OK;
+  struct wt_error why = {0};
+  enum wt_status status = wt_fs_list(dir, &names, &why);
+  if (status != WT_OK) /* a folder that can't be listed has no descriptions */
+    return status == WT_ENOMEM ? wt_fail(err, WT_ENOMEM, "%s", why.message) : WT_OK;
   static const char suffix[] = "dataset_info.json";
   for (char **name = names; *name; name++) {
     size_t n = strlen(*name), k = sizeof suffix - 1;
@@ -124,7 +128,10 @@ enum wt_status wt_schema_apply_info(const char *path, const struct wt_json *firs
     WT_AUTO(wt_json_freep) struct wt_json *info = NULL;
     if (!info_path)
       return wt_fail(err, WT_ENOMEM, "data '%s': out of memory", path);
-    if (wt_json_read_file(info_path, INFO_MAX_BYTES, &info, NULL) != WT_OK) /* not ours to judge: the name may mean something else */
+    status = wt_json_read_file(info_path, INFO_MAX_BYTES, &info, &why);
+    if (status == WT_ENOMEM)
+      return wt_fail(err, WT_ENOMEM, "%s", why.message);
+    if (status != WT_OK) /* not ours to judge: the name may mean something else */
       continue;
     const struct wt_json *entry = entry_of(info, wt_path_base(path));
     if (!entry)

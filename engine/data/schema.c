@@ -239,6 +239,8 @@ static enum wt_status json_container(const char *path, char first, struct wt_sch
   if (lines != WT_OK) {
     s->split = WT_SPLIT_JSON;
     enum wt_status status = first_row(path, WT_SPLIT_JSON, &row, &why);
+    if (lines == WT_ENOMEM && status == WT_OK)
+      status = wt_fail(&why, WT_ENOMEM, "%s", lines_why.message);
     if (status != WT_OK && status != WT_EFORMAT) {
       if (err)
         *err = why;
@@ -247,7 +249,7 @@ static enum wt_status json_container(const char *path, char first, struct wt_sch
   }
   if (first == '{' && !(row && wt_schema_of_row(row, s))) { /* {"data": [rows]} */
     struct wt_json *inner = NULL;
-    if (first_row(path, WT_SPLIT_WRAPPED, &inner, NULL) == WT_OK && inner && wt_schema_of_row(inner, s)) {
+    if (first_row(path, WT_SPLIT_WRAPPED, &inner, NULL) == WT_OK && inner && wt_schema_of_row(inner, s)) { /* any failure: what was found before is judged */
       wt_json_free(row);
       row = inner;
       s->split = WT_SPLIT_WRAPPED;
@@ -325,15 +327,18 @@ static enum wt_status detect_csv(const char *path, struct wt_schema *s, bool *re
   bool end = false, must = extension_is(path, "csv|tsv");
   *ret_csv = false;
   enum wt_status status = wt_splitter_next(lines, &raw, &end, must ? err : NULL);
-  if (status != WT_OK && must)
-    return status;
+  if (status == WT_ENOMEM || (status != WT_OK && must))
+    return status == WT_ENOMEM ? wt_fail(err, status, "data '%s': out of memory", path) : status;
   if (status != WT_OK || end || raw.n > 65536)
     return WT_OK;
   const char delimiters[] = ",\t;|";
   WT_AUTO(wt_json_freep) struct wt_json *widest = NULL;
   for (const char *d = delimiters; *d; d++) {
     WT_AUTO(wt_json_freep) struct wt_json *names = NULL, *row = NULL;
-    if (csv_header(raw.data, raw.n, *d, path, &names, &row, NULL) != WT_OK)
+    struct wt_error why = {0};
+    if (csv_header(raw.data, raw.n, *d, path, &names, &row, &why) == WT_ENOMEM)
+      return wt_fail(err, WT_ENOMEM, "%s", why.message);
+    if (!row)
       continue;
     size_t columns = wt_json_len(names);
     bool known = wt_schema_of_row(row, s) || pick(row, "messages|conversations");

@@ -42,9 +42,11 @@ static bool add_call(struct wt_json *list, const struct wt_json *call, bool *ret
     return false;
   const char *text = wt_json_str(arguments);
   struct wt_json *value = NULL; /* templates print arguments as JSON: a string of JSON would be quoted twice */
-  if (text && wt_json_parse(text, strlen(text), "arguments", &value, NULL) != WT_OK)
-    value = NULL;
-  if (!value)
+  if (text && wt_json_parse(text, strlen(text), "arguments", &value, NULL) == WT_ENOMEM) {
+    *ret_memory = false;
+    return true;
+  }
+  if (!value) /* no string, or one of plain words */
     value = arguments ? wt_json_copy(arguments) : wt_json_object();
   struct wt_json *out = wt_json_push(list, wt_json_object());
   struct wt_json *function = wt_json_add_str(out, "type", "function") ? wt_json_add_object(out, "function") : NULL;
@@ -262,8 +264,9 @@ static enum wt_status add_turn(struct wt_turns *t, const struct wt_json *turn, c
   wt_buf_init(&b, 2 * WT_ROW_MAX_BYTES);
   WT_AUTO(wt_json_freep) struct wt_json *parsed = NULL;
   enum wt_status status = content_text(content, t->where, &b, err);
-  if (status == WT_OK && role == WT_TURN_CALL && !calls && wt_json_parse(b.data, b.len, "call", &parsed, NULL) == WT_OK &&
-      t->talk->tool_calls && wt_json_type(parsed) >= WT_JSON_ARRAY) {
+  if (status == WT_OK && role == WT_TURN_CALL && !calls && t->talk->tool_calls && wt_json_parse(b.data, b.len, "call", &parsed, NULL) == WT_ENOMEM)
+    status = no_memory(t->where, err);
+  if (status == WT_OK && wt_json_type(parsed) >= WT_JSON_ARRAY) {
     struct wt_json *list = NULL;
     status = call_list(parsed, t->where, &list, err);
     if (list) { /* a call that the template can express */

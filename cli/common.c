@@ -1,7 +1,6 @@
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
-#include "base/fs.h"
 #include "cli/display.h"
 
 #include <errno.h>
@@ -137,13 +136,4 @@ const volatile int *wt_cli_catch_signals(void)
   sigaction(SIGTERM, &action, NULL);
   signal(SIGPIPE, SIG_IGN); /* a reader that left must not end a training */
   return &signal_seen;
-}
-
-enum wt_status wt_cli_local_path(const char *source, bool config_only, char **ret, struct wt_error *err)
-{
-  (void)config_only;
-  if (!wt_fs_exists(source))
-    return wt_fail_errno(err, WT_EFORMAT, "'%s'", source);
-  *ret = wt_strdup(source);
-  return *ret ? WT_OK : wt_fail(err, WT_ENOMEM, "'%s': out of memory", source);
 }

@@ -13,9 +13,13 @@
 enum { UNUSED_DAYS = 30 };
 
 /* Text on which tokenizers with the same vocabulary but other rules differ. */
-static const char probing[] = "Hello  world! It's 2024-07, 12345 tokens\n\n  don't\tDON'T\r\n caf\xc3\xa9 \xe4\xbd\xa0\xe5\xa5\xbd\xef\xbc\x8c \xf0\x9f\x99\x82 x+=1; \xe2\x96\x81<s></s><|im_end|> ...   ";
+static const char probing[] = "Hello  world! It's 2024-07, 12345 tokens\n\n  don't\tDON'T\r\n caf\xc3\xa9 "
+                              "\xe4\xbd\xa0\xe5\xa5\xbd\xef\xbc\x8c \xf0\x9f\x99\x82 x+=1; \xe2\x96\x81<s></s><|im_end|> ...   ";
 
-static void add_number(struct wt_digest *d, long long x) { wt_digest_add(d, &x, sizeof x); }
+static void add_number(struct wt_digest *d, long long x)
+{
+  wt_digest_add(d, &x, sizeof x);
+}
 
 static void add_string(struct wt_digest *d, const char *s)
 {
@@ -49,15 +53,17 @@ static enum wt_status add_tokenizer(struct wt_digest *d, const struct wt_tokeniz
 /* The template by what it makes of a conversation. */
 static void add_template(struct wt_digest *d, const struct wt_encoder *e)
 {
-  static const char talk[] = "[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"a\\nb\"},{\"role\":\"assistant\",\"content\":\" c \"},"
-                             "{\"role\":\"user\",\"content\":\"d\"},{\"role\":\"assistant\",\"content\":\"e\"}]";
+  static const char talk[] =
+      "[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"a\\nb\"},{\"role\":\"assistant\",\"content\":\" c \"},"
+      "{\"role\":\"user\",\"content\":\"d\"},{\"role\":\"assistant\",\"content\":\"e\"}]";
   add_string(d, wt_template_name(e->template));
   add_string(d, wt_tokenizer_chat_template(e->tokenizer));
   add_number(d, e->bare_pairs);
   add_number(d, e->talk.system + 2 * e->talk.tools + 4 * e->talk.tool_calls + 8 * e->talk.tool_role);
   WT_AUTO(wt_json_freep) struct wt_json *m = NULL;
   struct wt_ids ids = {0}, labels = {0};
-  if (wt_json_parse(talk, sizeof talk - 1, "probe", &m, NULL) == WT_OK && wt_template_encode(e->template, e->tokenizer, m, NULL, false, &ids, &labels, NULL) == WT_OK) {
+  if (wt_json_parse(talk, sizeof talk - 1, "probe", &m, NULL) == WT_OK &&
+      wt_template_encode(e->template, e->tokenizer, m, NULL, false, &ids, &labels, NULL) == WT_OK) {
     wt_digest_add(d, ids.id, ids.n * sizeof *ids.id);
     wt_digest_add(d, labels.id, labels.n * sizeof *labels.id);
   }
@@ -65,7 +71,8 @@ static void add_template(struct wt_digest *d, const struct wt_encoder *e)
   wt_ids_release(&labels);
 }
 
-enum wt_status wt_cache_key(const struct wt_encoder *e, const struct wt_data_options *o, const char *file_sha256, char ret_hex[WT_SHA256_HEX_BYTES], struct wt_error *err)
+enum wt_status wt_cache_key(const struct wt_encoder *e, const struct wt_data_options *o, const char *file_sha256,
+                            char ret_hex[WT_SHA256_HEX_BYTES], struct wt_error *err)
 {
   WT_AUTO(wt_digest_freep) struct wt_digest *d = wt_digest_new(WT_DIGEST_SHA256);
   if (!d)
@@ -78,8 +85,9 @@ enum wt_status wt_cache_key(const struct wt_encoder *e, const struct wt_data_opt
   if (e->template)
     add_template(d, e);
   add_string(d, s->format);
-  const char *columns[] = {s->prompt, s->query, s->response, s->system, s->history, s->messages, s->tools, s->chosen, s->text, s->role_tag,
-                           s->content_tag, s->user_tag, s->assistant_tag, s->observation_tag, s->function_tag, s->system_tag, s->joint};
+  const char *columns[] = {s->prompt,        s->query,           s->response,     s->system,     s->history,     s->messages,
+                           s->tools,         s->chosen,          s->text,         s->role_tag,   s->content_tag, s->user_tag,
+                           s->assistant_tag, s->observation_tag, s->function_tag, s->system_tag, s->joint};
   for (size_t i = 0; i < WT_COUNT(columns); i++)
     add_string(d, columns[i]);
   add_number(d, s->kind);

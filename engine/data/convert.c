@@ -24,10 +24,14 @@ size_t wt_row_examples(const struct wt_schema *s, const struct wt_json *row)
   return n ? n : 1; /* none: the conversion says so */
 }
 
-static bool is_blank(const char *s) { return !s[strspn(s, " \t\r\n")]; }
+static bool is_blank(const char *s)
+{
+  return !s[strspn(s, " \t\r\n")];
+}
 
 /* A column's text (heap): strings as they are, numbers and booleans in words. must: absent and null are errors, else "". */
-static enum wt_status column_text(const struct wt_json *row, const char *column, bool must, const char *where, char **ret, struct wt_error *err)
+static enum wt_status column_text(const struct wt_json *row, const char *column, bool must, const char *where, char **ret,
+                                  struct wt_error *err)
 {
   const struct wt_json *v = column[0] ? wt_json_get(row, column) : NULL;
   enum wt_json_type type = wt_json_type(v);
@@ -52,7 +56,8 @@ static enum wt_status column_text(const struct wt_json *row, const char *column,
 }
 
 /* Prompt and query of a row as one text: question and answer data put their passage first, others their input last. */
-static enum wt_status prompt_text(const struct wt_schema *s, const struct wt_json *row, const struct wt_json *instance, const char *where, char **ret, struct wt_error *err)
+static enum wt_status prompt_text(const struct wt_schema *s, const struct wt_json *row, const struct wt_json *instance, const char *where,
+                                  char **ret, struct wt_error *err)
 {
   WT_AUTO(wt_freep) char *prompt = NULL, *query = NULL;
   WT_TRY(column_text(row, s->prompt, true, where, &prompt, err));
@@ -62,7 +67,8 @@ static enum wt_status prompt_text(const struct wt_schema *s, const struct wt_jso
     return WT_OK;
   }
   bool first = s->kind == WT_SCHEMA_PAIR;
-  char *joined = is_blank(prompt) ? WT_TAKE(query) : wt_asprintf("%s%s%s", first ? query : prompt, first ? "\n\n" : "\n", first ? prompt : query);
+  char *joined =
+      is_blank(prompt) ? WT_TAKE(query) : wt_asprintf("%s%s%s", first ? query : prompt, first ? "\n\n" : "\n", first ? prompt : query);
   if (!joined)
     return wt_fail(err, WT_ENOMEM, "%s: out of memory", where);
   *ret = joined;
@@ -84,8 +90,8 @@ static enum wt_status add_history(struct wt_turns *t, const struct wt_json *hist
   return WT_OK;
 }
 
-static enum wt_status pair_as_turns(const struct wt_schema *s, const struct wt_talk *talk, const char *system, const struct wt_json *history, const char *where, struct wt_item *item,
-                                    struct wt_error *err)
+static enum wt_status pair_as_turns(const struct wt_schema *s, const struct wt_talk *talk, const char *system,
+                                    const struct wt_json *history, const char *where, struct wt_item *item, struct wt_error *err)
 {
   struct wt_turns t;
   enum wt_status status = wt_turns_begin(&t, s, talk, where, item, err);
@@ -103,7 +109,8 @@ static enum wt_status pair_as_turns(const struct wt_schema *s, const struct wt_t
   return status;
 }
 
-static enum wt_status convert_pair(const struct wt_schema *s, const struct wt_talk *talk, const struct wt_json *row, const char *where, size_t sub, struct wt_item *item, struct wt_error *err)
+static enum wt_status convert_pair(const struct wt_schema *s, const struct wt_talk *talk, const struct wt_json *row, const char *where,
+                                   size_t sub, struct wt_item *item, struct wt_error *err)
 {
   const struct wt_json *instance = NULL;
   if (s->kind == WT_SCHEMA_SEED) {
@@ -144,12 +151,14 @@ static enum wt_status check_row(const struct wt_json *row, const char *where, st
   return WT_OK;
 }
 
-enum wt_status wt_row_convert(const struct wt_schema *s, const struct wt_talk *talk, const struct wt_json *row, const char *where, size_t sub, struct wt_item *ret, struct wt_error *err)
+enum wt_status wt_row_convert(const struct wt_schema *s, const struct wt_talk *talk, const struct wt_json *row, const char *where,
+                              size_t sub, struct wt_item *ret, struct wt_error *err)
 {
   struct wt_item item = {0};
   enum wt_status status = WT_OK;
   if (s->kind != WT_SCHEMA_TEXT)
-    status = wt_json_type(row) == WT_JSON_OBJECT ? check_row(row, where, err) : wt_fail(err, WT_EFORMAT, "%s: expected a JSON object", where);
+    status =
+        wt_json_type(row) == WT_JSON_OBJECT ? check_row(row, where, err) : wt_fail(err, WT_EFORMAT, "%s: expected a JSON object", where);
   if (status == WT_OK && s->kind == WT_SCHEMA_MESSAGES) {
     status = wt_turns_of_row(s, talk, row, where, &item, err);
   } else if (status == WT_OK && s->kind == WT_SCHEMA_TEXT) {

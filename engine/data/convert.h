@@ -17,17 +17,18 @@ struct wt_item {
   struct wt_row row; /* points into the members below */
   struct wt_json *messages, *tools;
   char *text, *prompt, *completion;
-  bool empty;       /* an answer is empty */
-  bool nothing;     /* empty text: no example */
-  bool weighted;    /* some assistant turns are not to be learned: */
+  bool empty;           /* an answer is empty */
+  bool nothing;         /* empty text: no example */
+  bool weighted;        /* some assistant turns are not to be learned: */
   unsigned char *learn; /* one for each assistant turn, in order */
-  size_t turns;     /* assistant turns */
+  size_t turns;         /* assistant turns */
 };
 
 void wt_item_release(struct wt_item *item);
 /* How many examples a row makes (seed tasks: one an instance). */
 size_t wt_row_examples(const struct wt_schema *s, const struct wt_json *row);
 /* Example `sub` of a row. where: "file:line". */
-enum wt_status wt_row_convert(const struct wt_schema *s, const struct wt_talk *talk, const struct wt_json *row, const char *where, size_t sub, struct wt_item *ret, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_row_convert(const struct wt_schema *s, const struct wt_talk *talk, const struct wt_json *row, const char *where,
+                              size_t sub, struct wt_item *ret, struct wt_error *err) WT_MUST_CHECK;
 
 #endif

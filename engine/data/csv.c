@@ -29,7 +29,8 @@ static void on_record(int c, void *ctx)
   ((struct record *)ctx)->records++;
 }
 
-enum wt_status wt_csv_record(const char *data, size_t n, char delimiter, char **header, const char *where, struct wt_json **ret, struct wt_error *err)
+enum wt_status wt_csv_record(const char *data, size_t n, char delimiter, char **header, const char *where, struct wt_json **ret,
+                             struct wt_error *err)
 {
   WT_AUTO(wt_json_freep) struct wt_json *fields = wt_json_array();
   struct record r = {.fields = fields};

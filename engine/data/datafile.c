@@ -160,6 +160,12 @@ enum wt_status wt_datafile_skip(struct wt_datafile *f, size_t n, struct wt_error
   return WT_OK;
 }
 
-bool wt_datafile_is_gzip(const struct wt_datafile *f) { return f->gzip; }
+bool wt_datafile_is_gzip(const struct wt_datafile *f)
+{
+  return f->gzip;
+}
 
-void wt_datafile_sha256(struct wt_datafile *f, char ret_hex[WT_SHA256_HEX_BYTES]) { wt_digest_hex(f->digest, ret_hex); }
+void wt_datafile_sha256(struct wt_datafile *f, char ret_hex[WT_SHA256_HEX_BYTES])
+{
+  wt_digest_hex(f->digest, ret_hex);
+}

@@ -1,4 +1,5 @@
-/* engine/data/datafile.h: the bytes of a dataset as one stream: plain or gzip (told by its first bytes, any number of members), hashed as it is read. */
+/* engine/data/datafile.h: the bytes of a dataset as one stream: plain or gzip (told by its first bytes, any number of members), hashed as
+ * it is read. */
 #ifndef WT_ENGINE_DATA_DATAFILE_H
 #define WT_ENGINE_DATA_DATAFILE_H
 

@@ -18,7 +18,7 @@ struct wt_dataset {
   struct wt_store store;
   struct wt_schema schema;
   char *path;
-  struct wt_item item;     /* of the last wt_dataset_row */
+  struct wt_item item; /* of the last wt_dataset_row */
   struct wt_json *row;
   char *text;
 };
@@ -42,9 +42,15 @@ void wt_dataset_freep(struct wt_dataset **d)
   *d = NULL;
 }
 
-size_t wt_dataset_count(const struct wt_dataset *d) { return d->store.count; }
+size_t wt_dataset_count(const struct wt_dataset *d)
+{
+  return d->store.count;
+}
 
-const struct wt_data_stats *wt_dataset_stats(const struct wt_dataset *d) { return &d->store.stats; }
+const struct wt_data_stats *wt_dataset_stats(const struct wt_dataset *d)
+{
+  return &d->store.stats;
+}
 
 struct wt_example wt_dataset_get(const struct wt_dataset *d, size_t i)
 {
@@ -61,8 +67,8 @@ struct pass {
   struct wt_data_stats stats;
   struct wt_chunk *chunks;
   size_t chunks_n;
-  uint64_t rows_total, rows_taken; /* of a sample */
-  uint64_t row;                    /* rows seen so far */
+  uint64_t rows_total, rows_taken;   /* of a sample */
+  uint64_t row;                      /* rows seen so far */
   struct wt_ids carry, carry_labels; /* raw text: tokens that do not fill a block yet */
   struct wt_store_entry carry_origin;
 };
@@ -193,9 +199,10 @@ static enum wt_status run_pass(struct pass *p, struct wt_error *err)
   return WT_OK;
 }
 
-/* Rows of the file and how many of them a sample takes, without looking into the rows. Where rows are no examples (text that is cut into blocks) it is as
- * many as hold about that many blocks, at 4 bytes a token. */
-static enum wt_status plan_sample(const struct wt_data_options *o, const struct wt_encoder *e, uint64_t *ret_rows, uint64_t *ret_taken, struct wt_error *err)
+/* Rows of the file and how many of them a sample takes, without looking into the rows. Where rows are no examples (text that is cut into
+ * blocks) it is as many as hold about that many blocks, at 4 bytes a token. */
+static enum wt_status plan_sample(const struct wt_data_options *o, const struct wt_encoder *e, uint64_t *ret_rows, uint64_t *ret_taken,
+                                  struct wt_error *err)
 {
   const struct wt_schema *schema = e->schema;
   WT_AUTO(wt_splitter_freep) struct wt_splitter *s = NULL;
@@ -221,8 +228,8 @@ static enum wt_status plan_sample(const struct wt_data_options *o, const struct 
 }
 
 /* Tokenises the file into a cache file (NULL: memory). */
-static enum wt_status build(const struct wt_data_options *o, const struct wt_encoder *e, const char *template_name, const char *cache_path, const char *key, struct wt_store *ret,
-                            struct wt_error *err)
+static enum wt_status build(const struct wt_data_options *o, const struct wt_encoder *e, const char *template_name, const char *cache_path,
+                            const char *key, struct wt_store *ret, struct wt_error *err)
 {
   struct pass p = {.o = o, .encoder = e};
   snprintf(p.stats.format, sizeof p.stats.format, "%s", e->schema->format);
@@ -242,7 +249,8 @@ static enum wt_status build(const struct wt_data_options *o, const struct wt_enc
   return status;
 }
 
-static enum wt_status check_options(const struct wt_data_options *o, const struct wt_tokenizer *tokenizer, const struct wt_encoder *e, struct wt_error *err)
+static enum wt_status check_options(const struct wt_data_options *o, const struct wt_tokenizer *tokenizer, const struct wt_encoder *e,
+                                    struct wt_error *err)
 {
   enum wt_schema_kind kind = e->schema->kind;
   if (e->seq_len == 1)
@@ -252,12 +260,14 @@ static enum wt_status check_options(const struct wt_data_options *o, const struc
   if (!tokenizer && kind != WT_SCHEMA_TOKENS)
     return wt_fail(err, WT_EFORMAT, "data '%s': is %s, and the model has no tokenizer to read it with", o->path, e->schema->format);
   if (o->train_on == WT_TRAIN_ON_COMPLETIONS && (kind == WT_SCHEMA_TEXT || kind == WT_SCHEMA_PLAIN))
-    return wt_fail(err, WT_EUSAGE, "data '%s': is %s, which has no completions to pick out; leave --train-on out or say all", o->path, e->schema->format);
+    return wt_fail(err, WT_EUSAGE, "data '%s': is %s, which has no completions to pick out; leave --train-on out or say all", o->path,
+                   e->schema->format);
   return WT_OK;
 }
 
 /* Looks into the cache; builds what is not there. */
-static enum wt_status find_or_build(const struct wt_data_options *o, const struct wt_encoder *e, const char *template_name, struct wt_store *ret, struct wt_error *err)
+static enum wt_status find_or_build(const struct wt_data_options *o, const struct wt_encoder *e, const char *template_name,
+                                    struct wt_store *ret, struct wt_error *err)
 {
   char sha[WT_SHA256_HEX_BYTES], key[WT_SHA256_HEX_BYTES] = "";
   if (o->no_cache)
@@ -292,14 +302,21 @@ static enum wt_status find_or_build(const struct wt_data_options *o, const struc
   return WT_OK;
 }
 
-enum wt_status wt_dataset_open(const struct wt_data_options *o, const struct wt_tokenizer *tokenizer, size_t context, size_t vocab, struct wt_dataset **ret, struct wt_error *err)
+enum wt_status wt_dataset_open(const struct wt_data_options *o, const struct wt_tokenizer *tokenizer, size_t context, size_t vocab,
+                               struct wt_dataset **ret, struct wt_error *err)
 {
   WT_AUTO(wt_dataset_freep) struct wt_dataset *d = wt_calloc(1, sizeof *d);
   if (!d || !(d->path = wt_strdup(o->path)))
     return wt_fail(err, WT_ENOMEM, "data '%s': out of memory", o->path);
   WT_TRY(wt_schema_detect(o->path, o->raw_text, &d->schema, err));
-  struct wt_encoder e = {.path = d->path, .schema = &d->schema, .tokenizer = tokenizer, .seq_len = o->seq_len ? o->seq_len : context, .vocab = vocab,
-                         .train_all = o->train_on == WT_TRAIN_ON_ALL || o->raw_text, .raw_text = o->raw_text, .skip_bad_rows = o->skip_bad_rows};
+  struct wt_encoder e = {.path = d->path,
+                         .schema = &d->schema,
+                         .tokenizer = tokenizer,
+                         .seq_len = o->seq_len ? o->seq_len : context,
+                         .vocab = vocab,
+                         .train_all = o->train_on == WT_TRAIN_ON_ALL || o->raw_text,
+                         .raw_text = o->raw_text,
+                         .skip_bad_rows = o->skip_bad_rows};
   char template_name[sizeof d->store.stats.template_name];
   WT_TRY(check_options(o, tokenizer, &e, err));
   WT_TRY(wt_encoder_set_template(&e, o->template_name, template_name, sizeof template_name, err));
@@ -309,8 +326,8 @@ enum wt_status wt_dataset_open(const struct wt_data_options *o, const struct wt_
   wt_encoder_release(&e);
   WT_TRY(status);
   if (d->store.count == 0)
-    return wt_fail(err, WT_EFORMAT, "data '%s': no example in %llu rows (%llu of them bad)", o->path, (unsigned long long)d->store.stats.rows,
-                   (unsigned long long)d->store.stats.bad_rows);
+    return wt_fail(err, WT_EFORMAT, "data '%s': no example in %llu rows (%llu of them bad)", o->path,
+                   (unsigned long long)d->store.stats.rows, (unsigned long long)d->store.stats.bad_rows);
   *ret = WT_TAKE(d);
   return WT_OK;
 }

@@ -42,8 +42,8 @@ enum wt_status wt_chunk_add_row(struct wt_chunk *c, const struct wt_rawrow *row,
     c->rows = grown;
     c->rows_capacity = capacity;
   }
-  c->rows[c->rows_n++] =
-      (struct wt_chunk_row){.at = c->raw.len, .n = row->n, .offset = row->offset, .line = row->line, .continues = row->continues, .unfinished = row->unfinished};
+  c->rows[c->rows_n++] = (struct wt_chunk_row){
+      .at = c->raw.len, .n = row->n, .offset = row->offset, .line = row->line, .continues = row->continues, .unfinished = row->unfinished};
   wt_buf_add(&c->raw, row->data, row->n);
   return wt_buf_ok(&c->raw, "data", err);
 }
@@ -68,7 +68,8 @@ static enum wt_status probe(const struct wt_encoder *e, const char *messages, co
 }
 
 /* Whether two conversations are both accepted and told apart. Only running out of memory is an error. */
-static enum wt_status tells_apart(const struct wt_encoder *e, const char *a, const char *b, const char *b_tools, bool *ret, struct wt_error *err)
+static enum wt_status tells_apart(const struct wt_encoder *e, const char *a, const char *b, const char *b_tools, bool *ret,
+                                  struct wt_error *err)
 {
   struct wt_ids x = {0}, y = {0};
   struct wt_error why = {0};
@@ -83,19 +84,25 @@ static enum wt_status tells_apart(const struct wt_encoder *e, const char *a, con
 
 #define USER "{\"role\":\"user\",\"content\":\"a\"}"
 #define ANSWER "{\"role\":\"assistant\",\"content\":\"b\"}"
-#define CALL(name) "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"type\":\"function\",\"function\":{\"name\":\"" name "\",\"arguments\":{}}}]}"
-#define TOOLS "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"d\",\"parameters\":{\"type\":\"object\",\"properties\":{}}}}]"
+#define CALL(name)                                                                                                                         \
+  "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"type\":\"function\",\"function\":{\"name\":\"" name "\",\"arguments\":{}}}" \
+                                                                                                                   "]}"
+#define TOOLS                                                                                                                              \
+  "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"d\",\"parameters\":{\"type\":\"object\",\"properties\":{}}}}]"
 
 #define TOOL(content) "{\"role\":\"tool\",\"content\":\"" content "\"}"
 
 static enum wt_status talk_of(const struct wt_encoder *e, struct wt_talk *ret, struct wt_error *err)
 {
-  WT_TRY(tells_apart(e, "[" USER "," ANSWER "]", "[{\"role\":\"system\",\"content\":\"ab\"}," USER "," ANSWER "]", NULL, &ret->system, err));
+  WT_TRY(
+      tells_apart(e, "[" USER "," ANSWER "]", "[{\"role\":\"system\",\"content\":\"ab\"}," USER "," ANSWER "]", NULL, &ret->system, err));
   WT_TRY(tells_apart(e, "[" USER "," ANSWER "]", "[" USER "," ANSWER "]", TOOLS, &ret->tools, err));
   WT_TRY(tells_apart(e, "[" USER "," CALL("a") "]", "[" USER "," CALL("b") "]", NULL, &ret->tool_calls, err));
   if (ret->tool_calls)
-    return tells_apart(e, "[" USER "," CALL("a") "," TOOL("a") "," ANSWER "]", "[" USER "," CALL("a") "," TOOL("b") "," ANSWER "]", NULL, &ret->tool_role, err);
-  return tells_apart(e, "[" USER "," ANSWER "," TOOL("a") "," ANSWER "]", "[" USER "," ANSWER "," TOOL("b") "," ANSWER "]", NULL, &ret->tool_role, err);
+    return tells_apart(e, "[" USER "," CALL("a") "," TOOL("a") "," ANSWER "]", "[" USER "," CALL("a") "," TOOL("b") "," ANSWER "]", NULL,
+                       &ret->tool_role, err);
+  return tells_apart(e, "[" USER "," ANSWER "," TOOL("a") "," ANSWER "]", "[" USER "," ANSWER "," TOOL("b") "," ANSWER "]", NULL,
+                     &ret->tool_role, err);
 }
 
 enum wt_status wt_encoder_set_template(struct wt_encoder *e, const char *name, char *ret_name, size_t ret_bytes, struct wt_error *err)
@@ -125,7 +132,8 @@ enum wt_status wt_encoder_set_template(struct wt_encoder *e, const char *name, c
   return WT_OK;
 }
 
-enum wt_status wt_encoder_parse(const struct wt_encoder *e, const char *data, size_t n, const char *where, struct wt_json **ret, struct wt_error *err)
+enum wt_status wt_encoder_parse(const struct wt_encoder *e, const char *data, size_t n, const char *where, struct wt_json **ret,
+                                struct wt_error *err)
 {
   if (e->schema->split == WT_SPLIT_CSV)
     return wt_csv_record(data, n, e->schema->delimiter, e->schema->header, where, ret, err);
@@ -139,7 +147,10 @@ enum wt_status wt_encoder_parse(const struct wt_encoder *e, const char *data, si
   return wt_json_parse(data, n, where, ret, err);
 }
 
-static enum wt_status no_memory(const char *where, struct wt_error *err) { return wt_fail(err, WT_ENOMEM, "%s: out of memory", where); }
+static enum wt_status no_memory(const char *where, struct wt_error *err)
+{
+  return wt_fail(err, WT_ENOMEM, "%s: out of memory", where);
+}
 
 /* Labels for the ids from `from` on that have none yet: the ids themselves, or nothing to learn. */
 static enum wt_status label_rest(struct wt_chunk *c, bool learn, struct wt_error *err)
@@ -164,7 +175,8 @@ static bool wants_special(const struct wt_encoder *e, const char *text)
   return !(bos && bos[0] && strncmp(text, bos, strlen(bos)) == 0);
 }
 
-static enum wt_status encode_text(const struct wt_encoder *e, const char *text, size_t n, bool continues, bool unfinished, struct wt_chunk *c, struct wt_error *err)
+static enum wt_status encode_text(const struct wt_encoder *e, const char *text, size_t n, bool continues, bool unfinished,
+                                  struct wt_chunk *c, struct wt_error *err)
 {
   size_t from = c->ids.n;
   WT_TRY(wt_tokenizer_encode(e->tokenizer, text, n, !continues && wants_special(e, text), false, &c->ids, err));
@@ -174,7 +186,8 @@ static enum wt_status encode_text(const struct wt_encoder *e, const char *text, 
 }
 
 /* Prompt masked, answer and end token learned. The answer's ids are those it has behind the prompt, unless a token would span both. */
-static enum wt_status encode_pair(const struct wt_encoder *e, const struct wt_row *row, const char *where, struct wt_chunk *c, struct wt_error *err)
+static enum wt_status encode_pair(const struct wt_encoder *e, const struct wt_row *row, const char *where, struct wt_chunk *c,
+                                  struct wt_error *err)
 {
   bool special = wants_special(e, row->prompt);
   size_t from = c->ids.n, plen = strlen(row->prompt);
@@ -207,7 +220,9 @@ static enum wt_status apply_weights(const struct wt_item *item, int32_t *labels,
   for (size_t t = 0; t < n; t++)
     runs += labels[t] != WT_LABEL_NONE && (t == 0 || labels[t - 1] == WT_LABEL_NONE);
   if (runs != item->turns)
-    return wt_fail(err, WT_EFORMAT, "%s: turns have weights, but this template does not keep the assistant's %zu turns apart; name another --template", where, item->turns);
+    return wt_fail(err, WT_EFORMAT,
+                   "%s: turns have weights, but this template does not keep the assistant's %zu turns apart; name another --template",
+                   where, item->turns);
   size_t run = 0;
   bool inside = false;
   for (size_t t = 0; t < n; t++) {
@@ -221,7 +236,8 @@ static enum wt_status apply_weights(const struct wt_item *item, int32_t *labels,
   return WT_OK;
 }
 
-static enum wt_status encode_turns(const struct wt_encoder *e, const struct wt_item *item, const char *where, struct wt_chunk *c, struct wt_error *err)
+static enum wt_status encode_turns(const struct wt_encoder *e, const struct wt_item *item, const char *where, struct wt_chunk *c,
+                                   struct wt_error *err)
 {
   WT_AUTO(wt_json_freep) struct wt_json *made = NULL;
   const struct wt_json *messages = item->row.messages;
@@ -229,8 +245,8 @@ static enum wt_status encode_turns(const struct wt_encoder *e, const struct wt_i
   if (item->row.kind == WT_ROW_PAIR) {
     made = wt_json_array();
     struct wt_json *user = wt_json_push(made, wt_json_object()), *assistant = wt_json_push(made, wt_json_object());
-    if (!wt_json_add_str(user, "role", "user") || !wt_json_add_str(user, "content", item->row.prompt) || !wt_json_add_str(assistant, "role", "assistant") ||
-        !wt_json_add_str(assistant, "content", item->row.completion))
+    if (!wt_json_add_str(user, "role", "user") || !wt_json_add_str(user, "content", item->row.prompt) ||
+        !wt_json_add_str(assistant, "role", "assistant") || !wt_json_add_str(assistant, "content", item->row.completion))
       return no_memory(where, err);
     messages = made;
   }
@@ -255,8 +271,8 @@ static enum wt_status add_example(struct wt_chunk *c, size_t at, size_t n, const
     c->examples = grown;
     c->examples_capacity = capacity;
   }
-  c->examples[c->examples_n++] =
-      (struct wt_chunk_example){.at = at, .n = n, .origin = {.offset = row->offset, .row_bytes = row->n, .line = row->line, .sub = (uint32_t)sub}};
+  c->examples[c->examples_n++] = (struct wt_chunk_example){
+      .at = at, .n = n, .origin = {.offset = row->offset, .row_bytes = row->n, .line = row->line, .sub = (uint32_t)sub}};
   return WT_OK;
 }
 
@@ -273,12 +289,14 @@ static size_t clip(const int32_t *labels, size_t n, size_t seq_len)
 }
 
 /* The ids from `from` on become one example, or several where text is cut into blocks. */
-static enum wt_status finish_example(const struct wt_encoder *e, struct wt_chunk *c, size_t from, const struct wt_chunk_row *row, size_t sub, const char *where, struct wt_error *err)
+static enum wt_status finish_example(const struct wt_encoder *e, struct wt_chunk *c, size_t from, const struct wt_chunk_row *row,
+                                     size_t sub, const char *where, struct wt_error *err)
 {
   size_t n = c->ids.n - from;
   for (size_t t = from; e->vocab > 0 && t < c->ids.n; t++)
     if (c->ids.id[t] < 0 || (size_t)c->ids.id[t] >= e->vocab)
-      return wt_fail(err, WT_EUSAGE, "%s: the tokenizer gives the id %d, but the model has only %zu: they do not belong together", where, c->ids.id[t], e->vocab);
+      return wt_fail(err, WT_EUSAGE, "%s: the tokenizer gives the id %d, but the model has only %zu: they do not belong together", where,
+                     c->ids.id[t], e->vocab);
   if (n == 0)
     return WT_OK;
   if (e->seq_len == 0 || n <= e->seq_len || e->raw_text)
@@ -293,7 +311,8 @@ static enum wt_status finish_example(const struct wt_encoder *e, struct wt_chunk
   return add_example(c, from + clip(c->labels.id + from, n, e->seq_len), e->seq_len, row, sub, err);
 }
 
-static enum wt_status encode_json_row(const struct wt_encoder *e, const struct wt_chunk_row *row, const char *where, struct wt_chunk *c, struct wt_error *err)
+static enum wt_status encode_json_row(const struct wt_encoder *e, const struct wt_chunk_row *row, const char *where, struct wt_chunk *c,
+                                      struct wt_error *err)
 {
   WT_AUTO(wt_json_freep) struct wt_json *json = NULL;
   WT_TRY(wt_encoder_parse(e, c->raw.data + row->at, row->n, where, &json, err));

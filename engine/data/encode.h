@@ -1,4 +1,5 @@
-/* engine/data/encode.h: raw rows to ids and labels, a chunk of rows at a time; chunks are independent and may be encoded by many threads. */
+/* engine/data/encode.h: raw rows to ids and labels, a chunk of rows at a time; chunks are independent and may be encoded by many threads.
+ */
 #ifndef WT_ENGINE_DATA_ENCODE_H
 #define WT_ENGINE_DATA_ENCODE_H
 
@@ -17,7 +18,8 @@ struct wt_encoder {
 };
 
 /* Opens the template that the format calls for and finds out what it can express. name: as in wt_data_options. */
-enum wt_status wt_encoder_set_template(struct wt_encoder *e, const char *name, char *ret_name, size_t ret_bytes, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_encoder_set_template(struct wt_encoder *e, const char *name, char *ret_name, size_t ret_bytes,
+                                       struct wt_error *err) WT_MUST_CHECK;
 void wt_encoder_release(struct wt_encoder *e);
 
 struct wt_chunk_row {
@@ -39,7 +41,7 @@ struct wt_chunk {
   struct wt_chunk_example *examples;
   size_t examples_n, examples_capacity;
   uint64_t bad_rows, truncated, empty_answers;
-  enum wt_status status; /* of the first row that failed */
+  enum wt_status status;          /* of the first row that failed */
   struct wt_error error, skipped; /* skipped: the first bad row's message */
 };
 
@@ -50,6 +52,7 @@ enum wt_status wt_chunk_add_row(struct wt_chunk *c, const struct wt_rawrow *row,
 /* Fills ids, labels, examples and counts; status and error tell about the first row that could not be read. */
 void wt_chunk_encode(const struct wt_encoder *e, struct wt_chunk *c);
 /* The row as JSON (CSV records too), with "file:line" in messages. */
-enum wt_status wt_encoder_parse(const struct wt_encoder *e, const char *data, size_t n, const char *where, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_encoder_parse(const struct wt_encoder *e, const char *data, size_t n, const char *where, struct wt_json **ret,
+                                struct wt_error *err) WT_MUST_CHECK;
 
 #endif

@@ -31,8 +31,8 @@ static enum wt_status missing(const char *path, const char *info, const char *co
   return wt_fail(err, WT_EFORMAT, "data '%s': '%s' names the column '%s', which the first row does not have", path, info, column);
 }
 
-static enum wt_status apply_turns(const char *path, const char *info, const struct wt_json *columns, const struct wt_json *tags, const struct wt_json *row,
-                                  struct wt_schema *s, struct wt_error *err)
+static enum wt_status apply_turns(const char *path, const char *info, const struct wt_json *columns, const struct wt_json *tags,
+                                  const struct wt_json *row, struct wt_schema *s, struct wt_error *err)
 {
   const char *messages = wt_json_str_or(columns, "messages", "conversations");
   if (!wt_json_get(row, messages))
@@ -52,7 +52,8 @@ static enum wt_status apply_turns(const char *path, const char *info, const stru
   return WT_OK;
 }
 
-static enum wt_status apply_pair(const char *path, const char *info, const struct wt_json *columns, const struct wt_json *row, struct wt_schema *s, struct wt_error *err)
+static enum wt_status apply_pair(const char *path, const char *info, const struct wt_json *columns, const struct wt_json *row,
+                                 struct wt_schema *s, struct wt_error *err)
 {
   const char *prompt = wt_json_str_or(columns, "prompt", "instruction"), *response = wt_json_str_or(columns, "response", NULL);
   if (!wt_json_get(row, prompt))
@@ -81,7 +82,8 @@ static enum wt_status apply_pair(const char *path, const char *info, const struc
   return WT_OK;
 }
 
-static enum wt_status apply_entry(const char *path, const char *info, const struct wt_json *entry, const struct wt_json *row, struct wt_schema *s, struct wt_error *err)
+static enum wt_status apply_entry(const char *path, const char *info, const struct wt_json *entry, const struct wt_json *row,
+                                  struct wt_schema *s, struct wt_error *err)
 {
   const struct wt_json *columns = wt_json_get(entry, "columns"), *tags = wt_json_get(entry, "tags");
   const char *formatting = wt_json_str_or(entry, "formatting", "alpaca");
@@ -106,7 +108,8 @@ static enum wt_status apply_entry(const char *path, const char *info, const stru
   return WT_OK;
 }
 
-enum wt_status wt_schema_apply_info(const char *path, const struct wt_json *first_row, struct wt_schema *s, bool *ret_found, struct wt_error *err)
+enum wt_status wt_schema_apply_info(const char *path, const struct wt_json *first_row, struct wt_schema *s, bool *ret_found,
+                                    struct wt_error *err)
 {
   WT_AUTO(wt_freep) char *dir = wt_path_dir(path);
   WT_AUTO(wt_strings_freep) char **names = NULL;

@@ -10,7 +10,7 @@
 
 enum { HEAD_BYTES = 1 << 20, MAX_COLUMNS = 4096 };
 
-#define KNOWN_FORMS                                                                                                                                  \
+#define KNOWN_FORMS                                                                                                                        \
   "instruction/input/output, conversations, messages, prompt/completion, question/answer, text, input_ids/labels, instruction/instances"
 
 void wt_schema_release(struct wt_schema *s)
@@ -19,7 +19,10 @@ void wt_schema_release(struct wt_schema *s)
   s->header = NULL;
 }
 
-static void put(char *column, const char *name) { snprintf(column, WT_COLUMN_BYTES, "%s", name ? name : ""); }
+static void put(char *column, const char *name)
+{
+  snprintf(column, WT_COLUMN_BYTES, "%s", name ? name : "");
+}
 
 /* The row's own spelling of the first of the names ("a|b|c", any case) that it has; NULL when none. */
 static const char *pick(const struct wt_json *row, const char *names)
@@ -68,7 +71,10 @@ static bool messages_form(const struct wt_json *row, struct wt_schema *s)
   put(s->messages, key);
   put(s->system, pick(row, "system|system_prompt"));
   put(s->tools, pick(row, "tools|functions"));
-  snprintf(s->format, sizeof s->format, "%s", strcasecmp(s->role_tag, "from") == 0 ? "sharegpt" : strcasecmp(key, "messages") == 0 ? "openai messages" : "chat turns");
+  snprintf(s->format, sizeof s->format, "%s",
+           strcasecmp(s->role_tag, "from") == 0 ? "sharegpt"
+           : strcasecmp(key, "messages") == 0   ? "openai messages"
+                                                : "chat turns");
   return true;
 }
 
@@ -189,7 +195,10 @@ static enum wt_status unknown_form(const char *path, const struct wt_json *row, 
   columns_text(row, &b);
   enum wt_status status =
       pick(row, "chosen") && pick(row, "rejected")
-          ? wt_fail(err, WT_EFORMAT, "data '%s': preference pairs without a prompt of their own (columns: %s); keep the prompt in a column 'prompt' beside 'chosen'", path, b.data)
+          ? wt_fail(err, WT_EFORMAT,
+                    "data '%s': preference pairs without a prompt of their own (columns: %s); keep the prompt in a column 'prompt' beside "
+                    "'chosen'",
+                    path, b.data)
           : wt_fail(err, WT_EFORMAT, "data '%s': its rows have the columns %s: none of the known forms (" KNOWN_FORMS ")", path, b.data);
   wt_buf_release(&b);
   return status;
@@ -229,7 +238,8 @@ static enum wt_status first_row(const char *path, enum wt_split how, struct wt_j
   return wt_json_parse(raw.data, raw.n, where ? where : path, ret, err);
 }
 
-/* Where the rows are: a line each, the values of an array or of the file, or an array inside one object. *ret_row NULL: no JSON after all, or no rows. */
+/* Where the rows are: a line each, the values of an array or of the file, or an array inside one object. *ret_row NULL: no JSON after all,
+ * or no rows. */
 static enum wt_status json_container(const char *path, char first, struct wt_schema *s, struct wt_json **ret_row, struct wt_error *err)
 {
   WT_AUTO(wt_json_freep) struct wt_json *row = NULL;
@@ -249,7 +259,8 @@ static enum wt_status json_container(const char *path, char first, struct wt_sch
   }
   if (first == '{' && !(row && wt_schema_of_row(row, s))) { /* {"data": [rows]} */
     struct wt_json *inner = NULL;
-    if (first_row(path, WT_SPLIT_WRAPPED, &inner, NULL) == WT_OK && inner && wt_schema_of_row(inner, s)) { /* any failure: what was found before is judged */
+    if (first_row(path, WT_SPLIT_WRAPPED, &inner, NULL) == WT_OK && inner &&
+        wt_schema_of_row(inner, s)) { /* any failure: what was found before is judged */
       wt_json_free(row);
       row = inner;
       s->split = WT_SPLIT_WRAPPED;
@@ -286,7 +297,8 @@ static enum wt_status detect_json(const char *path, char first, struct wt_schema
 }
 
 /* Tries one delimiter on the header line. */
-static enum wt_status csv_header(const char *line, size_t n, char delimiter, const char *path, struct wt_json **ret_names, struct wt_json **ret_row, struct wt_error *err)
+static enum wt_status csv_header(const char *line, size_t n, char delimiter, const char *path, struct wt_json **ret_names,
+                                 struct wt_json **ret_row, struct wt_error *err)
 {
   WT_AUTO(wt_freep) char *where = wt_asprintf("%s:1", path);
   WT_AUTO(wt_json_freep) struct wt_json *names = NULL;
@@ -379,7 +391,9 @@ static enum wt_status refuse_binary(const char *path, const unsigned char *p, si
       {"PK\3\4", 4, "a zip archive (or a spreadsheet)", "unpack it, or save it as CSV"},
       {"\x28\xb5\x2f\xfd", 4, "compressed with zstd", "unpack it with 'unzstd'; gzip is read directly"},
       {"BZh", 3, "compressed with bzip2", "unpack it with 'bunzip2'; gzip is read directly"},
-      {"\xfd" "7zXZ", 5, "compressed with xz", "unpack it with 'unxz'; gzip is read directly"},
+      {"\xfd"
+       "7zXZ",
+       5, "compressed with xz", "unpack it with 'unxz'; gzip is read directly"},
       {"SQLite format 3", 15, "an SQLite database", "export the table as CSV"},
   };
   for (size_t i = 0; i < WT_COUNT(kinds); i++)

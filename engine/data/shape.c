@@ -1,7 +1,8 @@
 /* engine/data/shape.c: what a step is made of, from the data: the numbers that the cost model starts from. */
 #include "engine/estimate.h"
 
-void wt_step_shape_of(const struct wt_dataset *d, const size_t *idx, size_t n, size_t batch, size_t micro_batch_tok, struct wt_step_shape *ret)
+void wt_step_shape_of(const struct wt_dataset *d, const size_t *idx, size_t n, size_t batch, size_t micro_batch_tok,
+                      struct wt_step_shape *ret)
 {
   struct wt_step_shape s = {0};
   if (!idx)

@@ -4,7 +4,8 @@
 #define MARK_BEGIN "\xe2\x9f\xa6" /* U+27E6 */
 #define MARK_END "\xe2\x9f\xa7"   /* U+27E7 */
 
-static enum wt_status show_tokens(const struct wt_example *x, const struct wt_tokenizer *t, struct wt_detokenizer *detokenizer, struct wt_buf *out, struct wt_error *err)
+static enum wt_status show_tokens(const struct wt_example *x, const struct wt_tokenizer *t, struct wt_detokenizer *detokenizer,
+                                  struct wt_buf *out, struct wt_error *err)
 {
   bool inside = false;
   for (size_t i = 0; i < x->n; i++) {

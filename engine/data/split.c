@@ -28,7 +28,10 @@ struct wt_splitter {
 
 enum { BLOCK_BYTES = 64 * 1024 };
 
-static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+static bool is_space(char c)
+{
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
 
 void wt_splitter_free(struct wt_splitter *s)
 {
@@ -48,9 +51,15 @@ void wt_splitter_freep(struct wt_splitter **s)
   *s = NULL;
 }
 
-uint64_t wt_splitter_offset(const struct wt_splitter *s) { return s->offset; }
+uint64_t wt_splitter_offset(const struct wt_splitter *s)
+{
+  return s->offset;
+}
 
-void wt_splitter_sha256(struct wt_splitter *s, char ret_hex[WT_SHA256_HEX_BYTES]) { wt_datafile_sha256(s->file, ret_hex); }
+void wt_splitter_sha256(struct wt_splitter *s, char ret_hex[WT_SHA256_HEX_BYTES])
+{
+  wt_datafile_sha256(s->file, ret_hex);
+}
 
 /* Reads one more block; sets eof when there is none. */
 static enum wt_status refill(struct wt_splitter *s, struct wt_error *err)
@@ -90,7 +99,10 @@ static void consume(struct wt_splitter *s, size_t n)
   s->scan = 0;
 }
 
-static size_t available(const struct wt_splitter *s) { return s->end - s->begin; }
+static size_t available(const struct wt_splitter *s)
+{
+  return s->end - s->begin;
+}
 
 /* Byte order marks, and the encodings that are not UTF-8 and say so. */
 static enum wt_status start(struct wt_splitter *s, struct wt_error *err)
@@ -227,7 +239,8 @@ static enum wt_status json_value(struct wt_splitter *s, size_t *ret_n, struct wt
       return WT_OK;
     }
     if (s->eof && (depth > 0 || in_string))
-      return wt_fail(err, WT_EFORMAT, "%s:%llu: the value that begins here does not end; is the file complete?", s->path, (unsigned long long)s->line);
+      return wt_fail(err, WT_EFORMAT, "%s:%llu: the value that begins here does not end; is the file complete?", s->path,
+                     (unsigned long long)s->line);
     if (s->eof) {
       *ret_n = i;
       return WT_OK;
@@ -363,7 +376,8 @@ static enum wt_status next_csv(struct wt_splitter *s, struct wt_rawrow *ret, boo
       return wt_fail(err, WT_ENOMEM, "%s:%llu: %s", s->path, (unsigned long long)s->line, csv_strerror(csv_error(&s->csv)));
     if (!s->csv_row && s->eof && total == available(s)) {
       if (s->csv.pstate == CSV_INSIDE && s->csv.quoted)
-        return wt_fail(err, WT_EFORMAT, "%s:%llu: a quoted field that begins in this row does not end", s->path, (unsigned long long)s->line);
+        return wt_fail(err, WT_EFORMAT, "%s:%llu: a quoted field that begins in this row does not end", s->path,
+                       (unsigned long long)s->line);
       if (csv_fini(&s->csv, NULL, on_csv_row, s) != 0)
         return wt_fail(err, WT_ENOMEM, "%s:%llu: %s", s->path, (unsigned long long)s->line, csv_strerror(csv_error(&s->csv)));
       s->csv_row = true;
@@ -413,7 +427,8 @@ static bool text_end(struct wt_splitter *s, size_t *ret_n, size_t *ret_total)
   return true;
 }
 
-/* Where to cut a document that is longer than a piece: after the last line end of its second half, else after a space, else between characters. */
+/* Where to cut a document that is longer than a piece: after the last line end of its second half, else after a space, else between
+ * characters. */
 static size_t piece_end(const char *p)
 {
   size_t n = WT_PIECE_MAX_BYTES;

@@ -1,4 +1,5 @@
-/* engine/data/split.h: a dataset's bytes cut into raw rows with the line each begins in, in bounded memory. What a row means is not known here. */
+/* engine/data/split.h: a dataset's bytes cut into raw rows with the line each begins in, in bounded memory. What a row means is not known
+ * here. */
 #ifndef WT_ENGINE_DATA_SPLIT_H
 #define WT_ENGINE_DATA_SPLIT_H
 
@@ -34,7 +35,8 @@ struct wt_rawrow {
 
 struct wt_splitter;
 /* delimiter: of CSV, else ignored. */
-enum wt_status wt_splitter_open(const char *path, enum wt_split how, char delimiter, struct wt_splitter **ret, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_splitter_open(const char *path, enum wt_split how, char delimiter, struct wt_splitter **ret,
+                                struct wt_error *err) WT_MUST_CHECK;
 void wt_splitter_free(struct wt_splitter *s);
 void wt_splitter_freep(struct wt_splitter **s);
 /* *ret_end is set at the end, when no row is returned. */

@@ -76,7 +76,10 @@ static FILE *index_file(const char *path)
   return f;
 }
 
-static const char *name_of(const struct wt_store_writer *w) { return w->path ? w->path : "memory"; }
+static const char *name_of(const struct wt_store_writer *w)
+{
+  return w->path ? w->path : "memory";
+}
 
 static enum wt_status write_failed(const struct wt_store_writer *w, struct wt_error *err)
 {
@@ -122,13 +125,15 @@ static uint64_t hash_ids(const int32_t *ids, size_t n)
   return h ^ (h >> 29);
 }
 
-enum wt_status wt_store_add(struct wt_store_writer *w, const int32_t *ids, const int32_t *labels, size_t n, const struct wt_store_entry *origin, struct wt_error *err)
+enum wt_status wt_store_add(struct wt_store_writer *w, const int32_t *ids, const int32_t *labels, size_t n,
+                            const struct wt_store_entry *origin, struct wt_error *err)
 {
   struct wt_store_entry e = *origin;
   e.at = w->token_ints;
   e.n = (uint32_t)n;
   e.hash = hash_ids(ids, n);
-  if (fwrite(ids, sizeof *ids, n, w->data) != n || fwrite(labels, sizeof *labels, n, w->data) != n || fwrite(&e, sizeof e, 1, w->index) != 1)
+  if (fwrite(ids, sizeof *ids, n, w->data) != n || fwrite(labels, sizeof *labels, n, w->data) != n ||
+      fwrite(&e, sizeof e, 1, w->index) != 1)
     return write_failed(w, err);
   if (w->count % 8 == 0) {
     w->padded += 8 * (uint64_t)w->batch_max_tok;
@@ -202,7 +207,8 @@ static enum wt_status count_duplicates(const struct wt_store_entry *e, size_t co
   return WT_OK;
 }
 
-static enum wt_status describe(const struct wt_store_writer *w, const struct wt_store_entry *e, struct wt_data_stats *st, struct wt_error *err)
+static enum wt_status describe(const struct wt_store_writer *w, const struct wt_store_entry *e, struct wt_data_stats *st,
+                               struct wt_error *err)
 {
   size_t count = (size_t)w->count;
   st->examples = w->count;
@@ -272,8 +278,13 @@ void wt_store_release(struct wt_store *s)
 /* Appends the index and writes the header; the data file is then complete. */
 static enum wt_status complete(struct wt_store_writer *w, const char *key, const struct wt_data_stats *stats, struct wt_error *err)
 {
-  struct header h = {.byte_order = 0x01020304u, .version = STORE_VERSION, .entry_bytes = sizeof(struct wt_store_entry), .stats_bytes = sizeof *stats,
-                     .count = w->count, .token_ints = w->token_ints, .stats = *stats};
+  struct header h = {.byte_order = 0x01020304u,
+                     .version = STORE_VERSION,
+                     .entry_bytes = sizeof(struct wt_store_entry),
+                     .stats_bytes = sizeof *stats,
+                     .count = w->count,
+                     .token_ints = w->token_ints,
+                     .stats = *stats};
   memcpy(h.magic, magic, sizeof magic);
   snprintf(h.key, sizeof h.key, "%s", key);
   size_t bytes = (size_t)w->count * sizeof(struct wt_store_entry);
@@ -286,15 +297,16 @@ static enum wt_status complete(struct wt_store_writer *w, const char *key, const
       return write_failed(w, err);
   }
   enum wt_status status = describe(w, index, &h.stats, err);
-  if (status == WT_OK &&
-      ((bytes > 0 && fwrite(index, 1, bytes, w->data) != bytes) || fseeko(w->data, 0, SEEK_SET) != 0 || fwrite(&h, sizeof h, 1, w->data) != 1 || fflush(w->data) != 0))
+  if (status == WT_OK && ((bytes > 0 && fwrite(index, 1, bytes, w->data) != bytes) || fseeko(w->data, 0, SEEK_SET) != 0 ||
+                          fwrite(&h, sizeof h, 1, w->data) != 1 || fflush(w->data) != 0))
     status = write_failed(w, err);
   if (index)
     munmap(index, bytes);
   return status;
 }
 
-enum wt_status wt_store_finish(struct wt_store_writer *w, const char *key, const struct wt_data_stats *stats, struct wt_store *ret, struct wt_error *err)
+enum wt_status wt_store_finish(struct wt_store_writer *w, const char *key, const struct wt_data_stats *stats, struct wt_store *ret,
+                               struct wt_error *err)
 {
   WT_TRY(complete(w, key, stats, err));
   if (w->path) {

@@ -4,7 +4,8 @@
 #include <math.h>
 
 /* A JSON array of integers; minus_100 allows WT_LABEL_NONE. */
-static enum wt_status read_ids(const struct wt_json *list, const char *where, const char *column, size_t vocab, bool minus_100, struct wt_ids *out, struct wt_error *err)
+static enum wt_status read_ids(const struct wt_json *list, const char *where, const char *column, size_t vocab, bool minus_100,
+                               struct wt_ids *out, struct wt_error *err)
 {
   if (wt_json_type(list) != WT_JSON_ARRAY)
     return wt_fail(err, WT_EFORMAT, "%s: column '%s' holds no list of ids", where, column);
@@ -15,7 +16,8 @@ static enum wt_status read_ids(const struct wt_json *list, const char *where, co
       return wt_fail(err, WT_EFORMAT, "%s: element %zu of '%s' is no token id", where, i, column);
     bool none = minus_100 && x == WT_LABEL_NONE;
     if (!none && x < 0)
-      return wt_fail(err, WT_EFORMAT, "%s: element %zu of '%s' is %.0f%s", where, i, column, x, minus_100 ? "; only -100 means not learned" : "");
+      return wt_fail(err, WT_EFORMAT, "%s: element %zu of '%s' is %.0f%s", where, i, column, x,
+                     minus_100 ? "; only -100 means not learned" : "");
     if (!none && vocab > 0 && x >= (double)vocab)
       return wt_fail(err, WT_EFORMAT, "%s: element %zu of '%s' is %.0f, but the model has only %zu tokens", where, i, column, x, vocab);
     WT_TRY(wt_ids_push(out, (int32_t)x, err));
@@ -24,7 +26,8 @@ static enum wt_status read_ids(const struct wt_json *list, const char *where, co
 }
 
 /* Which part of the row is no padding: the mask's ones must be one run. */
-static enum wt_status unpadded(const struct wt_json *mask, const char *where, size_t n, size_t *ret_from, size_t *ret_n, struct wt_error *err)
+static enum wt_status unpadded(const struct wt_json *mask, const char *where, size_t n, size_t *ret_from, size_t *ret_n,
+                               struct wt_error *err)
 {
   *ret_from = 0;
   *ret_n = n;
@@ -59,7 +62,8 @@ static void keep(struct wt_ids *ids, size_t base, size_t from, size_t n)
   ids->n = base + n;
 }
 
-enum wt_status wt_tokens_of_row(const struct wt_json *row, const char *where, size_t vocab, bool train_all, struct wt_ids *ids, struct wt_ids *labels, struct wt_error *err)
+enum wt_status wt_tokens_of_row(const struct wt_json *row, const char *where, size_t vocab, bool train_all, struct wt_ids *ids,
+                                struct wt_ids *labels, struct wt_error *err)
 {
   size_t base = ids->n;
   if (wt_json_type(row) != WT_JSON_OBJECT)

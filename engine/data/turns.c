@@ -5,9 +5,13 @@
 #include <string.h>
 #include <strings.h>
 
-static enum wt_status no_memory(const char *where, struct wt_error *err) { return wt_fail(err, WT_ENOMEM, "%s: out of memory", where); }
+static enum wt_status no_memory(const char *where, struct wt_error *err)
+{
+  return wt_fail(err, WT_ENOMEM, "%s: out of memory", where);
+}
 
-enum wt_status wt_turns_begin(struct wt_turns *t, const struct wt_schema *s, const struct wt_talk *talk, const char *where, struct wt_item *item, struct wt_error *err)
+enum wt_status wt_turns_begin(struct wt_turns *t, const struct wt_schema *s, const struct wt_talk *talk, const char *where,
+                              struct wt_item *item, struct wt_error *err)
 {
   *t = (struct wt_turns){.schema = s, .talk = talk, .where = where, .item = item};
   wt_buf_init(&t->system, 2 * WT_ROW_MAX_BYTES);
@@ -15,9 +19,13 @@ enum wt_status wt_turns_begin(struct wt_turns *t, const struct wt_schema *s, con
   return item->messages ? WT_OK : no_memory(where, err);
 }
 
-void wt_turns_release(struct wt_turns *t) { wt_buf_release(&t->system); }
+void wt_turns_release(struct wt_turns *t)
+{
+  wt_buf_release(&t->system);
+}
 
-enum wt_status wt_json_or_text(const struct wt_json *v, const char *where, const char *column, struct wt_json **ret_owned, const struct wt_json **ret, struct wt_error *err)
+enum wt_status wt_json_or_text(const struct wt_json *v, const char *where, const char *column, struct wt_json **ret_owned,
+                               const struct wt_json **ret, struct wt_error *err)
 {
   const char *text = wt_json_str(v);
   *ret_owned = NULL;
@@ -105,7 +113,10 @@ static enum wt_status note_weight(struct wt_turns *t, enum wt_turn_role role, do
     return wt_fail(err, WT_EFORMAT, "%s: weight %g of a turn: only 0 (not learned) and 1 (learned) are known", t->where, weight);
   if (!answers) {
     if (weight > 0)
-      return wt_fail(err, WT_EFORMAT, "%s: weight %g on a turn that is not the assistant's; only the assistant's turns can be learned one by one (--train-on all learns everything)", t->where, weight);
+      return wt_fail(err, WT_EFORMAT,
+                     "%s: weight %g on a turn that is not the assistant's; only the assistant's turns can be learned one by one "
+                     "(--train-on all learns everything)",
+                     t->where, weight);
     return WT_OK;
   }
   struct wt_item *item = t->item;
@@ -152,7 +163,8 @@ static enum wt_status add_answer(struct wt_turns *t, const char *content, const 
   return status;
 }
 
-enum wt_status wt_turns_add(struct wt_turns *t, enum wt_turn_role role, const char *content, const struct wt_json *calls, double weight, struct wt_error *err)
+enum wt_status wt_turns_add(struct wt_turns *t, enum wt_turn_role role, const char *content, const struct wt_json *calls, double weight,
+                            struct wt_error *err)
 {
   WT_TRY(note_weight(t, role, weight, err));
   if (role == WT_TURN_SYSTEM) {
@@ -239,14 +251,17 @@ static enum wt_status content_text(const struct wt_json *v, const char *where, s
   return wt_buf_ok(out, where, err);
 }
 
-static enum wt_status add_turn(struct wt_turns *t, const struct wt_json *turn, const char *role_tag, const char *content_tag, struct wt_error *err)
+static enum wt_status add_turn(struct wt_turns *t, const struct wt_json *turn, const char *role_tag, const char *content_tag,
+                               struct wt_error *err)
 {
   const char *name = wt_json_str_or(turn, role_tag, NULL);
   enum wt_turn_role role;
   if (wt_json_type(turn) != WT_JSON_OBJECT || !name)
     return wt_fail(err, WT_EFORMAT, "%s: a turn without '%s'", t->where, role_tag);
   if (!role_of(t->schema, name, &role))
-    return wt_fail(err, WT_EFORMAT, "%s: a turn of the role '%.40s'; known are system, user (human), assistant (gpt), function_call, tool (observation)", t->where, name);
+    return wt_fail(err, WT_EFORMAT,
+                   "%s: a turn of the role '%.40s'; known are system, user (human), assistant (gpt), function_call, tool (observation)",
+                   t->where, name);
   const struct wt_json *content = wt_json_get(turn, content_tag), *calls = wt_json_get(turn, "tool_calls");
   if (!calls || wt_json_type(calls) == WT_JSON_NULL || (wt_json_type(calls) == WT_JSON_ARRAY && wt_json_len(calls) == 0))
     calls = wt_json_get(turn, "function_call");
@@ -264,7 +279,8 @@ static enum wt_status add_turn(struct wt_turns *t, const struct wt_json *turn, c
   wt_buf_init(&b, 2 * WT_ROW_MAX_BYTES);
   WT_AUTO(wt_json_freep) struct wt_json *parsed = NULL;
   enum wt_status status = content_text(content, t->where, &b, err);
-  if (status == WT_OK && role == WT_TURN_CALL && !calls && t->talk->tool_calls && wt_json_parse(b.data, b.len, "call", &parsed, NULL) == WT_ENOMEM)
+  if (status == WT_OK && role == WT_TURN_CALL && !calls && t->talk->tool_calls &&
+      wt_json_parse(b.data, b.len, "call", &parsed, NULL) == WT_ENOMEM)
     status = no_memory(t->where, err);
   if (status == WT_OK && wt_json_type(parsed) >= WT_JSON_ARRAY) {
     struct wt_json *list = NULL;
@@ -299,7 +315,8 @@ static enum wt_status add_turns(struct wt_turns *t, const struct wt_json *v, con
 }
 
 /* Tools as a list of {"type":"function","function":{...}}. */
-static enum wt_status take_tools(const struct wt_schema *s, const struct wt_json *row, const char *where, struct wt_item *item, struct wt_error *err)
+static enum wt_status take_tools(const struct wt_schema *s, const struct wt_json *row, const char *where, struct wt_item *item,
+                                 struct wt_error *err)
 {
   WT_AUTO(wt_json_freep) struct wt_json *owned = NULL;
   const struct wt_json *tools = NULL;
@@ -350,7 +367,8 @@ static enum wt_status fill_turns(struct wt_turns *t, const struct wt_json *row, 
   return wt_turns_add(t, WT_TURN_ASSISTANT, wt_json_str(chosen), NULL, -1, err);
 }
 
-enum wt_status wt_turns_of_row(const struct wt_schema *s, const struct wt_talk *talk, const struct wt_json *row, const char *where, struct wt_item *item, struct wt_error *err)
+enum wt_status wt_turns_of_row(const struct wt_schema *s, const struct wt_talk *talk, const struct wt_json *row, const char *where,
+                               struct wt_item *item, struct wt_error *err)
 {
   struct wt_turns t;
   enum wt_status status = wt_turns_begin(&t, s, talk, where, item, err);

@@ -67,7 +67,9 @@ static inline void fuzz_dataset(const char *name, const uint8_t *data, size_t si
   const char *path = fuzz_file(name, data, size);
   fuzz_open(&(struct wt_data_options){.path = path, .no_cache = true}, &chat);
   fuzz_open(&(struct wt_data_options){.path = path, .no_cache = true, .skip_bad_rows = true, .template_name = "none"}, &plain);
-  fuzz_open(&(struct wt_data_options){.path = path, .no_cache = true, .skip_bad_rows = true, .raw_text = true, .seq_len = 7, .max_examples = 3}, &chat);
+  fuzz_open(
+      &(struct wt_data_options){.path = path, .no_cache = true, .skip_bad_rows = true, .raw_text = true, .seq_len = 7, .max_examples = 3},
+      &chat);
 }
 
 #endif

@@ -22,7 +22,10 @@ static inline const char *file_of(const char *name, const char *content, size_t 
   return path;
 }
 
-static inline struct wt_data_options options_of(const char *path) { return (struct wt_data_options){.path = path, .no_cache = true}; }
+static inline struct wt_data_options options_of(const char *path)
+{
+  return (struct wt_data_options){.path = path, .no_cache = true};
+}
 
 static inline struct wt_dataset *open_text(const char *name, const char *content, const struct wt_tokenizer *t)
 {

@@ -1,5 +1,6 @@
-/* A tokenizer and templates that need no files, for tests of what is around them: a byte is the id byte + 3, <s> is 1, </s> is 2. The template "chat" writes
- * "S:...\n", "U:...\n", "A:...</s>\n"; it has no tools, and tool turns are refused. Weak, so that the real ones win where they are linked for other reasons. */
+/* A tokenizer and templates that need no files, for tests of what is around them: a byte is the id byte + 3, <s> is 1, </s> is 2. The
+ * template "chat" writes "S:...\n", "U:...\n", "A:...</s>\n"; it has no tools, and tool turns are refused. Weak, so that the real ones win
+ * where they are linked for other reasons. */
 #ifndef WT_TESTS_FAKE_TOKENIZER_H
 #define WT_TESTS_FAKE_TOKENIZER_H
 
@@ -37,7 +38,8 @@ WEAK enum wt_status wt_ids_push(struct wt_ids *ids, int32_t id, struct wt_error 
   ids->id[ids->n++] = id;
   return WT_OK;
 }
-WEAK enum wt_status wt_tokenizer_encode(const struct wt_tokenizer *t, const char *text, size_t n, bool add_special, bool plain, struct wt_ids *ids, struct wt_error *err)
+WEAK enum wt_status wt_tokenizer_encode(const struct wt_tokenizer *t, const char *text, size_t n, bool add_special, bool plain,
+                                        struct wt_ids *ids, struct wt_error *err)
 {
   (void)t, (void)plain;
   if (add_special)
@@ -72,20 +74,44 @@ WEAK enum wt_status wt_detokenizer_flush(struct wt_detokenizer *d, struct wt_buf
   (void)d;
   return wt_buf_ok(out, "text", err);
 }
-WEAK void wt_detokenizer_free(struct wt_detokenizer *d) { free(d); }
-WEAK size_t wt_tokenizer_vocab(const struct wt_tokenizer *t) { return t ? 259 : 0; }
-WEAK int32_t wt_tokenizer_bos(const struct wt_tokenizer *t) { return t ? 1 : -1; }
-WEAK int32_t wt_tokenizer_eos(const struct wt_tokenizer *t) { return t ? 2 : -1; }
+WEAK void wt_detokenizer_free(struct wt_detokenizer *d)
+{
+  free(d);
+}
+WEAK size_t wt_tokenizer_vocab(const struct wt_tokenizer *t)
+{
+  return t ? 259 : 0;
+}
+WEAK int32_t wt_tokenizer_bos(const struct wt_tokenizer *t)
+{
+  return t ? 1 : -1;
+}
+WEAK int32_t wt_tokenizer_eos(const struct wt_tokenizer *t)
+{
+  return t ? 2 : -1;
+}
 WEAK const char *wt_tokenizer_piece(const struct wt_tokenizer *t, int32_t id, size_t *ret_len)
 {
   (void)t, (void)id;
   *ret_len = 1;
   return "x";
 }
-WEAK bool wt_tokenizer_is_special(const struct wt_tokenizer *t, int32_t id) { return t && id < 3; }
-WEAK const char *wt_tokenizer_chat_template(const struct wt_tokenizer *t) { return t->chat_template; }
-WEAK const char *wt_tokenizer_bos_string(const struct wt_tokenizer *t) { return t ? "<s>" : ""; }
-WEAK const char *wt_tokenizer_kind(const struct wt_tokenizer *t) { return t ? "bytes" : ""; }
+WEAK bool wt_tokenizer_is_special(const struct wt_tokenizer *t, int32_t id)
+{
+  return t && id < 3;
+}
+WEAK const char *wt_tokenizer_chat_template(const struct wt_tokenizer *t)
+{
+  return t->chat_template;
+}
+WEAK const char *wt_tokenizer_bos_string(const struct wt_tokenizer *t)
+{
+  return t ? "<s>" : "";
+}
+WEAK const char *wt_tokenizer_kind(const struct wt_tokenizer *t)
+{
+  return t ? "bytes" : "";
+}
 
 WEAK enum wt_status wt_template_open(const char *name, const struct wt_tokenizer *t, struct wt_template **ret, struct wt_error *err)
 {
@@ -96,13 +122,19 @@ WEAK enum wt_status wt_template_open(const char *name, const struct wt_tokenizer
   *ret = template;
   return WT_OK;
 }
-WEAK void wt_template_free(struct wt_template *t) { free(t); }
+WEAK void wt_template_free(struct wt_template *t)
+{
+  free(t);
+}
 WEAK void wt_template_freep(struct wt_template **t)
 {
   free(*t);
   *t = NULL;
 }
-WEAK const char *wt_template_name(const struct wt_template *t) { return t->name; }
+WEAK const char *wt_template_name(const struct wt_template *t)
+{
+  return t->name;
+}
 
 static inline enum wt_status fake_add(const char *s, bool learn, struct wt_ids *ids, struct wt_ids *labels, struct wt_error *err)
 {
@@ -112,8 +144,9 @@ static inline enum wt_status fake_add(const char *s, bool learn, struct wt_ids *
   }
   return WT_OK;
 }
-WEAK enum wt_status wt_template_encode(const struct wt_template *t, const struct wt_tokenizer *tok, const struct wt_json *messages, const struct wt_json *tools, bool train_all,
-                                       struct wt_ids *ids, struct wt_ids *labels, struct wt_error *err)
+WEAK enum wt_status wt_template_encode(const struct wt_template *t, const struct wt_tokenizer *tok, const struct wt_json *messages,
+                                       const struct wt_json *tools, bool train_all, struct wt_ids *ids, struct wt_ids *labels,
+                                       struct wt_error *err)
 {
   (void)t, (void)tok, (void)tools;
   for (const struct wt_json *m = wt_json_first(messages); m; m = wt_json_next(m)) {

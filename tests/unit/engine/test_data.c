@@ -6,10 +6,11 @@
 static void pretokenised(void **state)
 {
   (void)state;
-  struct wt_dataset *d = open_text("t.jsonl",
-                                   "{\"input_ids\":[5,6,7],\"labels\":[-100,6,7]}\n\n{\"labels\":[-100,-100,9,10],\"input_ids\":[7,8,9,10]}\r\n"
-                                   "{\"input_ids\":[5,6,7,0,0],\"attention_mask\":[1,1,1,0,0],\"labels\":[-100,6,7,-100,-100]}",
-                                   NULL);
+  struct wt_dataset *d =
+      open_text("t.jsonl",
+                "{\"input_ids\":[5,6,7],\"labels\":[-100,6,7]}\n\n{\"labels\":[-100,-100,9,10],\"input_ids\":[7,8,9,10]}\r\n"
+                "{\"input_ids\":[5,6,7,0,0],\"attention_mask\":[1,1,1,0,0],\"labels\":[-100,6,7,-100,-100]}",
+                NULL);
   const struct wt_data_stats *s = wt_dataset_stats(d);
   assert_string_equal(s->format, "pre-tokenised jsonl");
   assert_string_equal(s->template_name, "none");
@@ -48,7 +49,8 @@ static void pretokenised(void **state)
 static void pretokenised_errors(void **state)
 {
   (void)state;
-  assert_refused("e.jsonl", "{\"input_ids\":[5,6],\"labels\":[5,6]}\n{\"input_ids\":[5,6],\"labels\":[5]}\n", NULL, "e.jsonl:2: 2 input_ids, but 1 labels");
+  assert_refused("e.jsonl", "{\"input_ids\":[5,6],\"labels\":[5,6]}\n{\"input_ids\":[5,6],\"labels\":[5]}\n", NULL,
+                 "e.jsonl:2: 2 input_ids, but 1 labels");
   assert_refused("e.jsonl", "{\"input_ids\":[5,259],\"labels\":[5,6]}\n", NULL, "e.jsonl:1: element 1 of 'input_ids' is 259");
   assert_refused("e.jsonl", "{\"input_ids\":[5,6],\"labels\":[-1,6]}\n", NULL, "only -100");
   assert_refused("e.jsonl", "{\"input_ids\":[5,6.5],\"labels\":[5,6]}\n", NULL, "no token id");

@@ -32,8 +32,10 @@ static void each_fails(void **state)
   omp_set_num_threads(1);
   setenv("XDG_CACHE_HOME", folder, 1);
   const char *contents[][2] = {
-      {"a.jsonl", "{\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\",\"weight\":0},"
-                  "{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}],\"tools\":[{\"name\":\"f\"}]}\n"},
+      {"a.jsonl", "{\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\","
+                  "\"content\":\"b\",\"weight\":0},"
+                  "{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\","
+                  "\"arguments\":\"{}\"}}]}],\"tools\":[{\"name\":\"f\"}]}\n"},
       {"a.csv", "question,answer\na,b\n\"c\nd\",e\n"},
       {"a.json", "[{\"instruction\":\"i\",\"input\":\"x\",\"output\":\"o\",\"history\":[[\"a\",\"b\"]]}]"},
       {"a.txt", "one\n\ntwo\n"},

@@ -9,24 +9,33 @@
 static void pairs(void **state)
 {
   (void)state;
-  assert_one("a.jsonl", "{\"prompt\":\"2+2=\",\"completion\":\" 4\"}\n", &bytes_tokenizer, "prompt/completion jsonl", "<s>2+2=" L " 4</s>" R);
-  assert_one("a.jsonl", "{\"prompt\":\"2+2=\",\"completion\":\" 4\"}\n", &chat_tokenizer, "prompt/completion jsonl", "U:2+2=\nA:" L " 4</s>" R "\n");
+  assert_one("a.jsonl", "{\"prompt\":\"2+2=\",\"completion\":\" 4\"}\n", &bytes_tokenizer, "prompt/completion jsonl",
+             "<s>2+2=" L " 4</s>" R);
+  assert_one("a.jsonl", "{\"prompt\":\"2+2=\",\"completion\":\" 4\"}\n", &chat_tokenizer, "prompt/completion jsonl",
+             "U:2+2=\nA:" L " 4</s>" R "\n");
   assert_one("a.jsonl", "{\"Question\":\"Q\",\"Answer\":42}\n", &chat_tokenizer, "question/answer jsonl", "U:Q\nA:" L "42</s>" R "\n");
-  assert_one("a.json", "[\n {\"context\":\"C\",\"question\":\"Q\",\"answer\":\"A\"},\n {\"question\":\"R\",\"answer\":\"B\"} ]\n", &chat_tokenizer, "question/answer json", "U:C\n\nQ\nA:" L "A</s>" R "\n");
-  assert_one("a.json", "{\"question\":\"Q\",\n\"answer\":\"A\"}\n{\"question\":\"Q\",\n\"answer\":\"A\"}", &chat_tokenizer, "question/answer json", "U:Q\nA:" L "A</s>" R "\n");
-  assert_one("a.json", "{\"version\":[1,\"[{\"],\"data\":[{\"question\":\"Q\",\"answer\":\"A\"}],\"x\":1}", &chat_tokenizer, "question/answer json", "U:Q\nA:" L "A</s>" R "\n");
+  assert_one("a.json", "[\n {\"context\":\"C\",\"question\":\"Q\",\"answer\":\"A\"},\n {\"question\":\"R\",\"answer\":\"B\"} ]\n",
+             &chat_tokenizer, "question/answer json", "U:C\n\nQ\nA:" L "A</s>" R "\n");
+  assert_one("a.json", "{\"question\":\"Q\",\n\"answer\":\"A\"}\n{\"question\":\"Q\",\n\"answer\":\"A\"}", &chat_tokenizer,
+             "question/answer json", "U:Q\nA:" L "A</s>" R "\n");
+  assert_one("a.json", "{\"version\":[1,\"[{\"],\"data\":[{\"question\":\"Q\",\"answer\":\"A\"}],\"x\":1}", &chat_tokenizer,
+             "question/answer json", "U:Q\nA:" L "A</s>" R "\n");
 }
 
 static void alpaca(void **state)
 {
   (void)state;
-  assert_one("a.json", "[{\"instruction\":\"I\",\"input\":\"\",\"output\":\"O\"}]", &chat_tokenizer, "alpaca json", "U:I\nA:" L "O</s>" R "\n");
-  assert_one("a.jsonl", "{\"instruction\":\"I\",\"input\":\"N\",\"output\":\"O\"}", &chat_tokenizer, "alpaca jsonl", "U:I\nN\nA:" L "O</s>" R "\n");
-  assert_one("a.jsonl", "{\"instruction\":\"I\",\"output\":\"O\",\"system\":\"Y\",\"history\":[[\"a\",\"b\"]]}", &chat_tokenizer, "alpaca jsonl",
-             "S:Y\nU:a\nA:" L "b</s>" R "\nU:I\nA:" L "O</s>" R "\n");
-  assert_one("a.jsonl", "{\"instruction\":\"I\",\"instances\":[{\"input\":\"N\",\"output\":\"O\"},{\"input\":\"\",\"output\":\"P\"}]}", &chat_tokenizer, "seed tasks jsonl",
+  assert_one("a.json", "[{\"instruction\":\"I\",\"input\":\"\",\"output\":\"O\"}]", &chat_tokenizer, "alpaca json",
+             "U:I\nA:" L "O</s>" R "\n");
+  assert_one("a.jsonl", "{\"instruction\":\"I\",\"input\":\"N\",\"output\":\"O\"}", &chat_tokenizer, "alpaca jsonl",
              "U:I\nN\nA:" L "O</s>" R "\n");
-  struct wt_dataset *d = open_text("a.jsonl", "{\"instruction\":\"I\",\"instances\":[{\"input\":\"N\",\"output\":\"O\"},{\"input\":\"\",\"output\":\" \"}]}", &chat_tokenizer);
+  assert_one("a.jsonl", "{\"instruction\":\"I\",\"output\":\"O\",\"system\":\"Y\",\"history\":[[\"a\",\"b\"]]}", &chat_tokenizer,
+             "alpaca jsonl", "S:Y\nU:a\nA:" L "b</s>" R "\nU:I\nA:" L "O</s>" R "\n");
+  assert_one("a.jsonl", "{\"instruction\":\"I\",\"instances\":[{\"input\":\"N\",\"output\":\"O\"},{\"input\":\"\",\"output\":\"P\"}]}",
+             &chat_tokenizer, "seed tasks jsonl", "U:I\nN\nA:" L "O</s>" R "\n");
+  struct wt_dataset *d =
+      open_text("a.jsonl", "{\"instruction\":\"I\",\"instances\":[{\"input\":\"N\",\"output\":\"O\"},{\"input\":\"\",\"output\":\" \"}]}",
+                &chat_tokenizer);
   assert_int_equal(wt_dataset_stats(d)->rows, 1);
   assert_int_equal(wt_dataset_stats(d)->examples, 2);
   assert_int_equal(wt_dataset_stats(d)->empty_answers, 1);
@@ -44,39 +53,55 @@ static void alpaca(void **state)
 static void conversations(void **state)
 {
   (void)state;
-  assert_one("a.json", "[{\"conversations\":[{\"from\":\"human\",\"value\":\"h\"},{\"from\":\"gpt\",\"value\":\"g\"},{\"from\":\"human\",\"value\":\"i\"},{\"from\":\"gpt\",\"value\":\"j\"}],\"system\":\"s\"}]",
+  assert_one("a.json",
+             "[{\"conversations\":[{\"from\":\"human\",\"value\":\"h\"},{\"from\":\"gpt\",\"value\":\"g\"},{\"from\":\"human\",\"value\":"
+             "\"i\"},{\"from\":\"gpt\",\"value\":\"j\"}],\"system\":\"s\"}]",
              &chat_tokenizer, "sharegpt json", "S:s\nU:h\nA:" L "g</s>" R "\nU:i\nA:" L "j</s>" R "\n");
   /* tools of a template without any: in words */
   assert_one("a.json",
-             "[{\"conversations\":[{\"from\":\"human\",\"value\":\"h\"},{\"from\":\"function_call\",\"value\":\"{\\\"name\\\": \\\"f\\\", \\\"arguments\\\": {}}\"},{\"from\":\"observation\","
+             "[{\"conversations\":[{\"from\":\"human\",\"value\":\"h\"},{\"from\":\"function_call\",\"value\":\"{\\\"name\\\": \\\"f\\\", "
+             "\\\"arguments\\\": {}}\"},{\"from\":\"observation\","
              "\"value\":\"{1}\"},{\"from\":\"gpt\",\"value\":\"g\"}],\"tools\":\"[{\\\"name\\\":\\\"f\\\"}]\"}]",
              &chat_tokenizer, "sharegpt json",
-             "S:You may call these tools:\n[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]\nU:h\nA:" L "{\"name\": \"f\", \"arguments\": {}}</s>" R "\nU:{1}\nA:" L "g</s>" R "\n");
+             "S:You may call these tools:\n[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]\nU:h\nA:" L
+             "{\"name\": \"f\", \"arguments\": {}}</s>" R "\nU:{1}\nA:" L "g</s>" R "\n");
   assert_one("a.jsonl",
-             "{\"messages\":[{\"role\":\"developer\",\"content\":\"s\"},{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"value\":\"b\"}]},"
-             "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\":1}\"}}]},"
+             "{\"messages\":[{\"role\":\"developer\",\"content\":\"s\"},{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},"
+             "{\"type\":\"text\",\"value\":\"b\"}]},"
+             "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"1\",\"type\":\"function\",\"function\":{\"name\":\"f\","
+             "\"arguments\":\"{\\\"x\\\":1}\"}}]},"
              "{\"role\":\"tool\",\"content\":\"r\"},{\"role\":\"assistant\",\"content\":\"c\"}]}",
-             &chat_tokenizer, "openai messages jsonl", "S:s\nU:ab\nA:" L "{\"name\":\"f\",\"arguments\":{\"x\":1}}</s>" R "\nU:r\nA:" L "c</s>" R "\n");
-  assert_one("a.jsonl", "{\"prompt\":[{\"role\":\"user\",\"content\":\"a\"}],\"completion\":[{\"role\":\"assistant\",\"content\":\"b\"}]}", &chat_tokenizer, "chat turns jsonl", "U:a\nA:" L "b</s>" R "\n");
+             &chat_tokenizer, "openai messages jsonl",
+             "S:s\nU:ab\nA:" L "{\"name\":\"f\",\"arguments\":{\"x\":1}}</s>" R "\nU:r\nA:" L "c</s>" R "\n");
+  assert_one("a.jsonl", "{\"prompt\":[{\"role\":\"user\",\"content\":\"a\"}],\"completion\":[{\"role\":\"assistant\",\"content\":\"b\"}]}",
+             &chat_tokenizer, "chat turns jsonl", "U:a\nA:" L "b</s>" R "\n");
 }
 
 static void weights(void **state)
 {
   (void)state;
   assert_one("a.jsonl",
-             "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\",\"weight\":0},{\"role\":\"user\",\"content\":\"c\"},"
+             "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\",\"weight\":0},{\"role\":"
+             "\"user\",\"content\":\"c\"},"
              "{\"role\":\"assistant\",\"content\":\"d\",\"weight\":1}]}",
              &chat_tokenizer, "openai messages jsonl", "U:a\nA:b</s>\nU:c\nA:" L "d</s>" R "\n");
-  assert_refused("a.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\",\"loss_weight\":0.5}]}", &chat_tokenizer, "a.jsonl:1: weight 0.5");
-  assert_refused("a.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"loss_weight\":1},{\"role\":\"assistant\",\"content\":\"b\"}]}", &chat_tokenizer, "not the assistant's");
+  assert_refused("a.jsonl",
+                 "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\",\"loss_weight\":0.5}]}",
+                 &chat_tokenizer, "a.jsonl:1: weight 0.5");
+  assert_refused("a.jsonl",
+                 "{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"loss_weight\":1},{\"role\":\"assistant\",\"content\":\"b\"}]}",
+                 &chat_tokenizer, "not the assistant's");
 }
 
 static void preferences(void **state)
 {
   (void)state;
-  assert_one("a.jsonl", "{\"prompt\":\"p\",\"chosen\":\"c\",\"rejected\":\"r\"}", &chat_tokenizer, "preference (chosen) prompt/response jsonl", "U:p\nA:" L "c</s>" R "\n");
-  assert_one("a.json", "[{\"conversations\":[{\"from\":\"human\",\"value\":\"h\"}],\"chosen\":{\"from\":\"gpt\",\"value\":\"c\"},\"rejected\":{\"from\":\"gpt\",\"value\":\"r\"}}]", &chat_tokenizer,
-             "preference (chosen) sharegpt json", "U:h\nA:" L "c</s>" R "\n");
+  assert_one("a.jsonl", "{\"prompt\":\"p\",\"chosen\":\"c\",\"rejected\":\"r\"}", &chat_tokenizer,
+             "preference (chosen) prompt/response jsonl", "U:p\nA:" L "c</s>" R "\n");
+  assert_one("a.json",
+             "[{\"conversations\":[{\"from\":\"human\",\"value\":\"h\"}],\"chosen\":{\"from\":\"gpt\",\"value\":\"c\"},\"rejected\":{"
+             "\"from\":\"gpt\",\"value\":\"r\"}}]",
+             &chat_tokenizer, "preference (chosen) sharegpt json", "U:h\nA:" L "c</s>" R "\n");
   assert_refused("a.jsonl", "{\"chosen\":\"Human: a\",\"rejected\":\"Human: b\"}", &chat_tokenizer, "keep the prompt in a column 'prompt'");
 }
 
@@ -84,7 +109,8 @@ static void csv(void **state)
 {
   (void)state;
   const char *want = "U:a\nb, \"c\"\nA:" L "x</s>" R "\n";
-  assert_one("a.csv", "\xef\xbb\xbfquestion,id,answer\r\n\"a\nb, \"\"c\"\"\",1,x\r\n\r\nd,2,y\r\n", &chat_tokenizer, "question/answer csv", want);
+  assert_one("a.csv", "\xef\xbb\xbfquestion,id,answer\r\n\"a\nb, \"\"c\"\"\",1,x\r\n\r\nd,2,y\r\n", &chat_tokenizer, "question/answer csv",
+             want);
   assert_one("a.csv", "question;answer\n\"a\nb, \"\"c\"\"\";x\n", &chat_tokenizer, "question/answer csv", want);
   assert_one("data", "question\tanswer\n\"a\nb, \"\"c\"\"\"\tx", &chat_tokenizer, "question/answer tsv", want);
   assert_one("a.csv", "text\nhello\n", &bytes_tokenizer, "text csv", "<s>" L "hello</s>" R);
@@ -131,7 +157,8 @@ static struct wt_dataset *open_with(struct wt_data_options o, const char *name, 
 static void options(void **state)
 {
   (void)state;
-  struct wt_dataset *d = open_with((struct wt_data_options){.no_cache = true, .raw_text = true, .seq_len = 6}, "a.txt", "ab\n\ncd\n", &bytes_tokenizer);
+  struct wt_dataset *d =
+      open_with((struct wt_data_options){.no_cache = true, .raw_text = true, .seq_len = 6}, "a.txt", "ab\n\ncd\n", &bytes_tokenizer);
   assert_int_equal(wt_dataset_count(d), 2); /* <s>ab..c | d.</s> */
   assert_int_equal(wt_dataset_get(d, 0).n, 6);
   assert_int_equal(wt_dataset_get(d, 1).n, 3);
@@ -140,17 +167,21 @@ static void options(void **state)
   assert_int_equal(wt_dataset_count(d), 3);
   assert_int_equal(wt_dataset_stats(d)->truncated, 0);
   wt_dataset_free(d);
-  d = open_with((struct wt_data_options){.no_cache = true, .seq_len = 8}, "a.jsonl", "{\"prompt\":\"0123456789\",\"completion\":\"abc\"}", &bytes_tokenizer);
+  d = open_with((struct wt_data_options){.no_cache = true, .seq_len = 8}, "a.jsonl", "{\"prompt\":\"0123456789\",\"completion\":\"abc\"}",
+                &bytes_tokenizer);
   assert_int_equal(wt_dataset_stats(d)->truncated, 1);
   assert_shown(d, &bytes_tokenizer, 0, "6789" L "abc</s>" R); /* the answer is kept */
   wt_dataset_free(d);
-  d = open_with((struct wt_data_options){.no_cache = true, .template_name = "none"}, "a.jsonl", "{\"question\":\"q\",\"answer\":\"a\"}", &chat_tokenizer);
+  d = open_with((struct wt_data_options){.no_cache = true, .template_name = "none"}, "a.jsonl", "{\"question\":\"q\",\"answer\":\"a\"}",
+                &chat_tokenizer);
   assert_shown(d, &bytes_tokenizer, 0, "<s>q\n" L "a</s>" R);
   wt_dataset_free(d);
-  d = open_with((struct wt_data_options){.no_cache = true, .train_on = WT_TRAIN_ON_ALL}, "a.jsonl", "{\"question\":\"q\",\"answer\":\"a\"}", &chat_tokenizer);
+  d = open_with((struct wt_data_options){.no_cache = true, .train_on = WT_TRAIN_ON_ALL}, "a.jsonl", "{\"question\":\"q\",\"answer\":\"a\"}",
+                &chat_tokenizer);
   assert_shown(d, &bytes_tokenizer, 0, "U" L ":q\nA:a</s>\n" R);
   wt_dataset_free(d);
-  d = open_with((struct wt_data_options){.no_cache = true, .skip_bad_rows = true}, "a.jsonl", "{\"text\":\"a\"}\n{\"text\":\n{\"txt\":1}\n{\"text\":\"b\"}\n", &bytes_tokenizer);
+  d = open_with((struct wt_data_options){.no_cache = true, .skip_bad_rows = true}, "a.jsonl",
+                "{\"text\":\"a\"}\n{\"text\":\n{\"txt\":1}\n{\"text\":\"b\"}\n", &bytes_tokenizer);
   assert_int_equal(wt_dataset_count(d), 2);
   assert_int_equal(wt_dataset_stats(d)->rows, 4);
   assert_int_equal(wt_dataset_stats(d)->bad_rows, 2);
@@ -205,12 +236,16 @@ static void gzip(void **state)
 static void dataset_info(void **state)
 {
   (void)state;
-  const char *info = "{\"x\":{\"file_name\":\"i.json\",\"columns\":{\"prompt\":\"ask\",\"query\":\"more\",\"response\":\"say\",\"system\":\"sys\"}},"
-                     "\"y\":{\"file_name\":\"j.jsonl\",\"formatting\":\"sharegpt\",\"columns\":{\"messages\":\"log\"},\"tags\":{\"role_tag\":\"who\",\"content_tag\":\"what\",\"user_tag\":\"me\","
-                     "\"assistant_tag\":\"it\"}},\"z\":{\"file_name\":\"k.jsonl\",\"columns\":{\"prompt\":\"ask\",\"response\":\"no\"}}}";
+  const char *info =
+      "{\"x\":{\"file_name\":\"i.json\",\"columns\":{\"prompt\":\"ask\",\"query\":\"more\",\"response\":\"say\",\"system\":\"sys\"}},"
+      "\"y\":{\"file_name\":\"j.jsonl\",\"formatting\":\"sharegpt\",\"columns\":{\"messages\":\"log\"},\"tags\":{\"role_tag\":\"who\","
+      "\"content_tag\":\"what\",\"user_tag\":\"me\","
+      "\"assistant_tag\":\"it\"}},\"z\":{\"file_name\":\"k.jsonl\",\"columns\":{\"prompt\":\"ask\",\"response\":\"no\"}}}";
   file_of("my_dataset_info.json", info, strlen(info));
-  assert_one("i.json", "[{\"ask\":\"a\",\"more\":\"m\",\"say\":\"s\",\"sys\":\"y\"}]", &chat_tokenizer, "alpaca json", "S:y\nU:a\nm\nA:" L "s</s>" R "\n");
-  assert_one("j.jsonl", "{\"log\":[{\"who\":\"me\",\"what\":\"a\"},{\"who\":\"it\",\"what\":\"b\"}]}", &chat_tokenizer, "sharegpt jsonl", "U:a\nA:" L "b</s>" R "\n");
+  assert_one("i.json", "[{\"ask\":\"a\",\"more\":\"m\",\"say\":\"s\",\"sys\":\"y\"}]", &chat_tokenizer, "alpaca json",
+             "S:y\nU:a\nm\nA:" L "s</s>" R "\n");
+  assert_one("j.jsonl", "{\"log\":[{\"who\":\"me\",\"what\":\"a\"},{\"who\":\"it\",\"what\":\"b\"}]}", &chat_tokenizer, "sharegpt jsonl",
+             "U:a\nA:" L "b</s>" R "\n");
   assert_refused("k.jsonl", "{\"ask\":\"a\",\"say\":\"s\"}", &chat_tokenizer, "names the column 'no'");
 }
 
@@ -218,17 +253,24 @@ static void refusals(void **state)
 {
   (void)state;
   assert_refused("a.jsonl", "{\"foo\":1,\"bar\":2}\n", &chat_tokenizer, "columns foo, bar");
-  assert_refused("a.json", "[{\"instruction\":\"i\",\"output\":\"o\"}, {\"instruction\":\"i\",\"output\":\"o\"}", &chat_tokenizer, "does not end");
+  assert_refused("a.json", "[{\"instruction\":\"i\",\"output\":\"o\"}, {\"instruction\":\"i\",\"output\":\"o\"}", &chat_tokenizer,
+                 "does not end");
   assert_refused("a.json", "[{\"instruction\":\"i\",\"output\":\"o\"}] x", &chat_tokenizer, "follows the end");
-  assert_refused("a.json", "[\n{\"instruction\":\"i\",\"output\":\"o\"},\n{\"instruction\":\"i\",\n\"outpt\":\"o\"}]", &chat_tokenizer, "a.json:3: no column 'output'");
-  assert_refused("a.json", "[\n{\"instruction\":\"i\",\"output\":\"o\"}\n{\"instruction\":\"i\",\"output\":\"o\"}]", &chat_tokenizer, "a.json:3: expected ','");
+  assert_refused("a.json", "[\n{\"instruction\":\"i\",\"output\":\"o\"},\n{\"instruction\":\"i\",\n\"outpt\":\"o\"}]", &chat_tokenizer,
+                 "a.json:3: no column 'output'");
+  assert_refused("a.json", "[\n{\"instruction\":\"i\",\"output\":\"o\"}\n{\"instruction\":\"i\",\"output\":\"o\"}]", &chat_tokenizer,
+                 "a.json:3: expected ','");
   assert_refused("a.jsonl", "{\"text\":\"a\"}\n{\"text\":\"a\\u0000b\"}", &chat_tokenizer, "a.jsonl:2");
   assert_refused("a.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}", &chat_tokenizer, "nothing to learn");
   assert_refused("a.jsonl", "{\"messages\":[{\"role\":\"narrator\",\"content\":\"a\"}]}", &chat_tokenizer, "role 'narrator'");
-  assert_refused("a.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":\"x\"}]}]}", &chat_tokenizer, "only text");
+  assert_refused("a.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":\"x\"}]}]}",
+                 &chat_tokenizer, "only text");
   assert_refused("a.jsonl", "{\"prompt\":\"a\",\"completion\":\"b\",\"label\":false}", &chat_tokenizer, "not wanted");
   assert_refused("a.parquet", "PAR1....", &chat_tokenizer, "Parquet");
-  assert_refused("a.txt", "\xff\xfe" "a", &chat_tokenizer, "UTF-16");
+  assert_refused("a.txt",
+                 "\xff\xfe"
+                 "a",
+                 &chat_tokenizer, "UTF-16");
   struct wt_error err = {0};
   struct wt_dataset *d = NULL;
   struct wt_data_options o = {.path = "/nonexistent.jsonl"};
@@ -266,9 +308,10 @@ static void cached(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(pairs),   cmocka_unit_test(alpaca),  cmocka_unit_test(conversations), cmocka_unit_test(weights),      cmocka_unit_test(preferences),
-      cmocka_unit_test(csv),     cmocka_unit_test(text),    cmocka_unit_test(options),       cmocka_unit_test(sample),       cmocka_unit_test(gzip),
-      cmocka_unit_test(cached),  cmocka_unit_test(refusals), cmocka_unit_test(dataset_info),
+      cmocka_unit_test(pairs),        cmocka_unit_test(alpaca), cmocka_unit_test(conversations), cmocka_unit_test(weights),
+      cmocka_unit_test(preferences),  cmocka_unit_test(csv),    cmocka_unit_test(text),          cmocka_unit_test(options),
+      cmocka_unit_test(sample),       cmocka_unit_test(gzip),   cmocka_unit_test(cached),        cmocka_unit_test(refusals),
+      cmocka_unit_test(dataset_info),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

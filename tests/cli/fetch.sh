@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# `wattune fetch` against a hub on 127.0.0.1 with faults: what arrives, what is asked for, what is refused.
+set -u
+wattune=$1
+source_dir=$2
+"$wattune" fetch --help >/dev/null 2>&1 || { echo "skipped: this build has no fetch"; exit 77; }
+work=$(mktemp -d)
+failed=0
+server=
+trap '[ -n "$server" ] && kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
+mkdir -p "$work/root/org/tiny" "$work/root/org/big"
+echo '{"model_type":"llama"}' >"$work/root/org/tiny/config.json"
+echo '{}' >"$work/root/org/tiny/tokenizer.json"
+echo 'pickle' >"$work/root/org/tiny/pytorch_model.bin"
+head -c 300000 /dev/urandom >"$work/root/org/tiny/model.safetensors"
+head -c 40000000 /dev/urandom >"$work/root/org/big/model.safetensors"
+echo '{}' >"$work/root/org/big/config.json"
+
+ok() { if [ "$1" = "$2" ]; then echo "ok   $3"; else echo "FAIL $3: got '$1', expected '$2'"; failed=1; fi; }
+stop() { kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; server=; }
+start() {
+  [ -n "$server" ] && stop
+  rm -rf "$work/cache" "$work/log" "$work/state"
+  python3 "$source_dir/tests/cli/hub_server.py" "$work/root" "$work/log" "$@" >"$work/address" 2>"$work/server-errors" &
+  server=$!
+  for _ in $(seq 100); do [ -s "$work/address" ] && break; sleep 0.05; done
+  read -r HF_ENDPOINT store <"$work/address"
+  export HF_ENDPOINT
+}
+export HF_HUB_CACHE="$work/cache/hub" HF_HOME="$work/cache" XDG_CACHE_HOME="$work/cache/xdg" XDG_STATE_HOME="$work/state"
+unset HF_TOKEN HF_HUB_OFFLINE
+fetch() { "$wattune" fetch "$@" >"$work/out" 2>"$work/err"; code=$?; folder=$(cat "$work/out"); return 0; }
+sum_sent() { python3 -c "import json,sys; print(sum(r['sent'] for r in map(json.loads, open('$work/log')) if r['method']=='GET' and '$1' in r['path']))"; }
+
+start
+fetch hf://org/tiny
+ok "$code" 0 "plain: exit"
+cmp -s "$folder/model.safetensors" "$work/root/org/tiny/model.safetensors"; ok "$?" 0 "plain: same bytes"
+[ -e "$folder/pytorch_model.bin" ]; ok "$?" 1 "plain: no pickle duplicates"
+commit=$(basename "$folder")
+ok "$(cat "$work/cache/hub/models--org--tiny/refs/main")" "$commit" "layout: refs/main names the snapshot, without a newline"
+ok "$(readlink "$folder/model.safetensors")" "../../blobs/$(sha256sum <"$work/root/org/tiny/model.safetensors" | cut -d' ' -f1)" "layout: relative link to the blob named by sha256"
+ok "$(readlink "$folder/config.json")" "../../blobs/$(git hash-object "$work/root/org/tiny/config.json" 2>/dev/null || python3 -c "import hashlib,sys;d=open('$work/root/org/tiny/config.json','rb').read();print(hashlib.sha1(b'blob %d\0'%len(d)+d).hexdigest())")" "layout: small files by git's sha1"
+fetch hf://org/tiny; ok "$(grep -c '"GET".*resolve' "$work/log")" "$(grep -c . <<<"$(grep '"GET".*resolve' "$work/log")")" "second time: exit $code"
+stop
+HF_HUB_OFFLINE=1 fetch hf://org/tiny; ok "$code" 0 "offline: the cache serves"
+HF_HUB_OFFLINE=1 fetch hf://org/other; ok "$code" 6 "offline: what is not there is exit 6"
+
+start --drop 3000000
+fetch hf://org/big; ok "$code" 0 "cut connections: exit"
+cmp -s "$folder/model.safetensors" "$work/root/org/big/model.safetensors"; ok "$?" 0 "cut connections: same bytes"
+ok "$(sum_sent org/big/model)" 40000000 "cut connections: no byte twice"
+
+start --busy 6; fetch hf://org/tiny; ok "$code" 0 "busy server: tried again"
+start --no-range --slow 0; fetch hf://org/big; ok "$code" 0 "no ranges: exit"
+cmp -s "$folder/model.safetensors" "$work/root/org/big/model.safetensors"; ok "$?" 0 "no ranges: same bytes"
+start --drop 5000000 --expire 2; fetch hf://org/big; ok "$code" 0 "expired addresses are asked for again"
+start --token sesame
+fetch hf://org/tiny; ok "$code" 6 "token absent"
+HF_TOKEN=wrong fetch hf://org/tiny; ok "$code" 6 "token wrong"
+grep -q wrong "$work/err"; ok "$?" 1 "token is not printed"
+HF_TOKEN=sesame fetch hf://org/tiny; ok "$code" 0 "token right"
+grep '"store"' "$work/log" | grep -q '"authorized": true'; ok "$?" 1 "the store never sees the token"
+start --corrupt model.safetensors
+fetch hf://org/tiny; ok "$code" 6 "damaged file: exit"
+find "$work/cache/hub" -name '*incomplete*' | grep -q .; ok "$?" 1 "damaged file: nothing is left of it"
+ok "$(grep -c 'GET.*tiny/model' "$work/log")" 2 "damaged file: tried once more"
+for name in ../evil.safetensors /etc/evil.safetensors a/../../evil.safetensors 'NUL.safetensors'; do
+  start --hostile "$name"; fetch hf://org/tiny --include '*evil.safetensors'; [ "$name" = NUL.safetensors ] && fetch hf://org/tiny
+  ok "$code" 6 "hostile name $name"
+done
+start --loop; fetch hf://org/tiny; ok "$code" 6 "redirect loop"
+start --lie 100; fetch hf://org/tiny; ok "$code" 0 "a Content-Length that is too long does not matter when the bytes are right"
+
+start --slow 0.004
+for i in $(seq 10); do
+  timeout -s KILL "0.$((RANDOM % 5 + 2))" "$wattune" fetch hf://org/big >/dev/null 2>&1
+done
+fetch hf://org/big; ok "$code" 0 "killed ten times: exit"
+cmp -s "$folder/model.safetensors" "$work/root/org/big/model.safetensors"; ok "$?" 0 "killed ten times: same bytes"
+start --slow 0.001
+fetch hf://org/big & a=$!
+"$wattune" fetch hf://org/big >"$work/out2" 2>/dev/null; ok "$?" 0 "two at once: exit"
+wait "$a"
+ok "$(sum_sent org/big/model)" 40000000 "two at once: one of them fetched"
+if mkdir "$work/small" && mount -t tmpfs -o size=8m tmpfs "$work/small" 2>/dev/null; then
+  start; HF_HUB_CACHE="$work/small/hub" fetch hf://org/big; ok "$code" 6 "disk full: exit"; grep -q 'disk' "$work/err"; ok "$?" 0 "disk full: says so"
+  umount "$work/small"
+fi
+start
+fetch "$store/org/tiny/model.safetensors" --out "$work/plain"; ok "$code" 0 "plain address"
+fetch "$store/org/tiny/model.safetensors" --out "$work/plain2" --sha256 "$(printf '0%.0s' $(seq 64))"; ok "$code" 6 "wrong --sha256"
+[ -e "$work/plain2/model.safetensors" ]; ok "$?" 1 "wrong --sha256: nothing is left"
+fetch "file://$work/root/org/tiny/config.json"; ok "$folder" "$work/root/org/tiny/config.json" "file://"
+fetch gopher://x/y; ok "$code" 2 "unknown scheme"
+exit $failed

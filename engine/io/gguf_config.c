@@ -187,14 +187,24 @@ static enum wt_status add_rope(struct build *b, struct wt_error *err)
   return WT_OK;
 }
 
-/* vocab_size from the embedding, tied or not from the presence of the output matrix, type from the embedding's. */
+/* Without an output matrix the embedding is used; GPT-2's files bring a second copy of it. */
+static bool is_tied(const struct build *b, const struct wt_tensor *embedding)
+{
+  const struct wt_tensor *o = wt_gguf_tensor(b->g, "output.weight");
+  if (!o)
+    return true;
+  return strcmp(b->family, "gpt2") == 0 && o->dtype == embedding->dtype && o->bytes == embedding->bytes && o->data && embedding->data &&
+         memcmp(o->data, embedding->data, o->bytes) == 0;
+}
+
+/* vocab_size and type from the embedding. */
 static enum wt_status add_embedding(struct build *b, const char *vocab_name, struct wt_error *err)
 {
   const struct wt_tensor *t = wt_gguf_tensor(b->g, "token_embd.weight");
   if (!t || t->rank != 2)
     return wt_fail(err, WT_EFORMAT, "'%s': tensor 'token_embd.weight' is missing or not a matrix", b->g->path);
   wt_json_add_num(b->c, vocab_name, (double)t->shape[0]);
-  wt_json_add_bool(b->c, "tie_word_embeddings", !has_tensor(b, "output.weight"));
+  wt_json_add_bool(b->c, "tie_word_embeddings", is_tied(b, t));
   if (t->dtype == WT_F32 || t->dtype == WT_F16 || t->dtype == WT_BF16)
     wt_json_add_str(b->c, "torch_dtype", t->dtype == WT_F32 ? "float32" : t->dtype == WT_F16 ? "float16" : "bfloat16");
   return WT_OK;

@@ -95,8 +95,8 @@ static double best_pass(struct bench *b, enum pass kind, size_t n, double budget
 
 static enum wt_status open_bench(struct bench *b, uint64_t cache_bytes, uint64_t available_bytes, size_t limit_bytes, struct wt_error *err)
 {
-  /* Streams of four times the last cache in all, so that memory is what is measured, within a quarter of what is free. */
-  uint64_t bytes = cache_bytes ? cache_bytes : UINT64_C(8) << 20;
+  /* Three streams must not fit into the last cache, so that memory is what is measured; all four within a quarter of what is free. */
+  uint64_t bytes = cache_bytes ? cache_bytes / 2 : UINT64_C(8) << 20;
   if (bytes > limit_bytes)
     bytes = limit_bytes;
   if (bytes > available_bytes / 16)
@@ -116,6 +116,7 @@ static enum wt_status open_bench(struct bench *b, uint64_t cache_bytes, uint64_t
 
 static void fill_streams(struct bench *b)
 {
+#pragma omp parallel for num_threads(b->threads)
   for (size_t i = 0; i < b->n; i++) {
     b->b[i] = 1e-3f * (float)(i % 97);
     b->c[i] = 1e-3f * (float)(i % 89);
@@ -265,7 +266,7 @@ enum wt_status wt_calibrate(const struct wt_profile_options *o, double budget_s,
   int counts[5];
   size_t n = wt_machine_thread_counts(p->cpu.performance_cores, counts);
   WT_AUTO(release_bench) struct bench b = {.clock = clock, .threads = counts[n - 1]};
-  WT_TRY(open_bench(&b, last_cache_bytes(p), p->memory.available_bytes, (size_t)(o->quick ? 32 : 128) << 20, err));
+  WT_TRY(open_bench(&b, last_cache_bytes(p), p->memory.available_bytes, (size_t)(o->quick ? 16 : 128) << 20, err));
   WT_AUTO(wt_meter_freep) struct wt_meter *meter = open_meter(o, p);
   if (meter) {
     say(o, "idle power");

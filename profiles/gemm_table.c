@@ -117,11 +117,14 @@ void wt_gemm_table_measure(const struct wt_profile_options *o, double budget_s, 
   if (!p->rates_n)
     return;
   const struct wt_rate_point *top = &p->rates[p->rates_n - 1], *one = &p->rates[0];
+  double best = 0.1;
+  for (size_t i = 0; i < p->rates_n; i++)
+    best = fmax(best, isnan(p->rates[i].gemm_gflops) ? 0 : p->rates[i].gemm_gflops);
   double point_s = fmin(0.03, fmax(0.004, budget_s / 150));
   for (size_t i = 0; i < n && wt_mono_s(clock) < end; i++) {
     const struct shape *s = &shapes[i];
-    /* Two products at a quarter of the reference rate must fit into what is left; a point that does not is passed over. */
-    double flop = 2.0 * (double)s->m * (double)s->n * (double)s->k, guess_s = 2 * flop / (0.5e9 * fmax(top->gemm_gflops, 0.1));
+    /* Two products at half the best reference rate must fit into what is left; a point that does not is passed over. */
+    double flop = 2.0 * (double)s->m * (double)s->n * (double)s->k, guess_s = 2 * flop / (0.5e9 * best);
     if (guess_s > 0.25 * (end - wt_mono_s(clock)) || guess_s > 0.1 * budget_s)
       continue;
     add_point(p, s, top->threads, measure(o, s, top->threads, point_s));

@@ -228,11 +228,11 @@ static void detect_memory(const struct wt_profile_options *o, struct wt_profile 
   p->memory.total_bytes = m.total_bytes;
   p->memory.available_bytes = m.available_bytes;
   p->memory.limit_bytes = m.limit_bytes;
-  /* hwloc reads 0 in some containers: then one node holds what the system says. */
+  /* hwloc reads 0 or a part of the truth in some containers and guests: then the nodes share what the system says. */
   uint64_t sum = 0;
   for (size_t i = 0; i < p->memory.numa_nodes; i++)
     sum += p->memory.numa_node_bytes[i];
-  if (sum == 0) {
+  if (sum < m.total_bytes / 2) {
     size_t n = p->memory.numa_nodes ? p->memory.numa_nodes : 1;
     p->memory.numa_nodes = n;
     for (size_t i = 0; i < n; i++)

@@ -129,8 +129,11 @@ static enum wt_status store_chunk(struct pass *p, const struct wt_chunk *c, stru
   p->stats.bad_rows += c->bad_rows;
   p->stats.truncated += c->truncated;
   p->stats.empty_answers += c->empty_answers;
-  if (c->status != WT_OK && err)
+  if (c->status != WT_OK && err) {
     *err = c->error;
+    if (c->status == WT_EFORMAT && !err->hint[0])
+      snprintf(err->hint, sizeof err->hint, "--on-bad-row skip leaves such rows out and counts them");
+  }
   return c->status;
 }
 
@@ -328,6 +331,9 @@ enum wt_status wt_dataset_open(const struct wt_data_options *o, const struct wt_
   if (d->store.count == 0)
     return wt_fail(err, WT_EFORMAT, "data '%s': no example in %llu rows (%llu of them bad)", o->path,
                    (unsigned long long)d->store.stats.rows, (unsigned long long)d->store.stats.bad_rows);
+  const struct wt_data_stats *st = &d->store.stats;
+  if (st->supervised_tokens == 0 && st->sampled_fraction >= 1)
+    return wt_fail(err, WT_EFORMAT, "data '%s': none of its %llu tokens is to be learned", o->path, (unsigned long long)st->tokens);
   *ret = WT_TAKE(d);
   return WT_OK;
 }

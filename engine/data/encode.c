@@ -86,7 +86,7 @@ static enum wt_status tells_apart(const struct wt_encoder *e, const char *a, con
 #define ANSWER "{\"role\":\"assistant\",\"content\":\"b\"}"
 #define CALL(name)                                                                                                                         \
   "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"type\":\"function\",\"function\":{\"name\":\"" name "\",\"arguments\":{}}}" \
-                                                                                                                   "]}"
+  "]}"
 #define TOOLS                                                                                                                              \
   "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"d\",\"parameters\":{\"type\":\"object\",\"properties\":{}}}}]"
 
@@ -94,6 +94,15 @@ static enum wt_status tells_apart(const struct wt_encoder *e, const char *a, con
 
 static enum wt_status talk_of(const struct wt_encoder *e, struct wt_talk *ret, struct wt_error *err)
 {
+  struct wt_ids ids = {0};
+  enum wt_status status = probe(e, "[" USER "," ANSWER "]", NULL, &ids, NULL);
+  wt_ids_release(&ids);
+  if (status == WT_ENOMEM)
+    return wt_fail(err, WT_ENOMEM, "data '%s': out of memory", e->path);
+  if (status != WT_OK) { /* a template with demands of its own: rows go to it as they are, and it speaks for itself */
+    *ret = (struct wt_talk){.system = true, .tools = true, .tool_calls = true, .tool_role = true};
+    return WT_OK;
+  }
   WT_TRY(
       tells_apart(e, "[" USER "," ANSWER "]", "[{\"role\":\"system\",\"content\":\"ab\"}," USER "," ANSWER "]", NULL, &ret->system, err));
   WT_TRY(tells_apart(e, "[" USER "," ANSWER "]", "[" USER "," ANSWER "]", TOOLS, &ret->tools, err));
@@ -343,6 +352,26 @@ static enum wt_status encode_json_row(const struct wt_encoder *e, const struct w
   return WT_OK;
 }
 
+/* Bytes of well-formed UTF-8 at the beginning (RFC 3629). */
+static size_t utf8_prefix(const char *text, size_t n)
+{
+  const unsigned char *p = (const unsigned char *)text;
+  for (size_t i = 0; i < n;) {
+    if (p[i] < 0x80) {
+      i++;
+      continue;
+    }
+    size_t more = p[i] >= 0xf0 ? 3 : p[i] >= 0xe0 ? 2 : 1;
+    if (p[i] < 0xc2 || p[i] > 0xf4 || n - i <= more)
+      return i;
+    unsigned char low = p[i] == 0xe0 ? 0xa0 : p[i] == 0xf0 ? 0x90 : 0x80, high = p[i] == 0xed ? 0x9f : p[i] == 0xf4 ? 0x8f : 0xbf;
+    if (p[i + 1] < low || p[i + 1] > high || (more > 1 && (p[i + 2] & 0xc0) != 0x80) || (more > 2 && (p[i + 3] & 0xc0) != 0x80))
+      return i;
+    i += more + 1;
+  }
+  return n;
+}
+
 static enum wt_status encode_row(const struct wt_encoder *e, const struct wt_chunk_row *row, struct wt_chunk *c, struct wt_error *err)
 {
   WT_AUTO(wt_freep) char *where = wt_asprintf("%s:%llu", e->path, (unsigned long long)row->line);
@@ -351,6 +380,11 @@ static enum wt_status encode_row(const struct wt_encoder *e, const struct wt_chu
   const char *data = c->raw.data + row->at;
   if (memchr(data, 0, row->n))
     return wt_fail(err, WT_EFORMAT, "%s: a zero byte in the text", where);
+  size_t good = utf8_prefix(data, row->n);
+  if (good < row->n)
+    return wt_fail(err, WT_EFORMAT,
+                   "%s: byte 0x%02x (the %zuth of the row) is not UTF-8; convert the file, for instance with 'iconv -f LATIN1 -t UTF-8'",
+                   where, (unsigned char)data[good], good + 1);
   if (e->schema->kind != WT_SCHEMA_PLAIN)
     return encode_json_row(e, row, where, c, err);
   size_t from = c->ids.n;

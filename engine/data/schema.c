@@ -39,6 +39,13 @@ static const char *pick(const struct wt_json *row, const char *names)
   return NULL;
 }
 
+/* The same for a column that a first row may leave out: then under its usual name. */
+static const char *pick_or(const struct wt_json *row, const char *names, const char *usual)
+{
+  const char *key = pick(row, names);
+  return key ? key : usual;
+}
+
 static bool holds_list(const struct wt_json *v)
 {
   const char *s = wt_json_str(v);
@@ -69,8 +76,8 @@ static bool messages_form(const struct wt_json *row, struct wt_schema *s)
   }
   s->kind = WT_SCHEMA_MESSAGES;
   put(s->messages, key);
-  put(s->system, pick(row, "system|system_prompt"));
-  put(s->tools, pick(row, "tools|functions"));
+  put(s->system, pick_or(row, "system|system_prompt", "system"));
+  put(s->tools, pick_or(row, "tools|functions", "tools"));
   snprintf(s->format, sizeof s->format, "%s",
            strcasecmp(s->role_tag, "from") == 0 ? "sharegpt"
            : strcasecmp(key, "messages") == 0   ? "openai messages"
@@ -95,10 +102,10 @@ static bool instruction_form(const struct wt_json *row, struct wt_schema *s)
     return false;
   s->kind = WT_SCHEMA_ALPACA;
   s->joint = "\n";
-  put(s->query, pick(row, "input|context|query"));
+  put(s->query, pick_or(row, "input|context|query", "input"));
   put(s->response, output);
-  put(s->system, pick(row, "system|system_prompt"));
-  put(s->history, pick(row, "history"));
+  put(s->system, pick_or(row, "system|system_prompt", "system"));
+  put(s->history, pick_or(row, "history", "history"));
   snprintf(s->format, sizeof s->format, "alpaca");
   return true;
 }
@@ -126,9 +133,9 @@ static bool pair_form(const struct wt_json *row, struct wt_schema *s)
     s->joint = pairs[i].joint;
     put(s->prompt, prompt);
     put(s->response, answer);
-    put(s->system, pick(row, "system|system_prompt"));
-    put(s->query, strcmp(pairs[i].name, "question/answer") == 0 ? pick(row, "context|passage") : NULL);
-    put(s->history, pick(row, "history"));
+    put(s->system, pick_or(row, "system|system_prompt", "system"));
+    put(s->query, strcmp(pairs[i].name, "question/answer") == 0 ? pick_or(row, "context|passage", "context") : NULL);
+    put(s->history, pick_or(row, "history", "history"));
     snprintf(s->format, sizeof s->format, "%s", pairs[i].name);
     return true;
   }
@@ -190,6 +197,8 @@ static void columns_text(const struct wt_json *row, struct wt_buf *out)
 
 static enum wt_status unknown_form(const char *path, const struct wt_json *row, struct wt_error *err)
 {
+  if (row && wt_json_type(row) != WT_JSON_OBJECT)
+    return wt_fail(err, WT_EFORMAT, "data '%s': its first row is no JSON object", path);
   struct wt_buf b;
   wt_buf_init(&b, 4096);
   columns_text(row, &b);

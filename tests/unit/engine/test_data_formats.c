@@ -33,6 +33,12 @@ static void alpaca(void **state)
              "alpaca jsonl", "S:Y\nU:a\nA:" L "b</s>" R "\nU:I\nA:" L "O</s>" R "\n");
   assert_one("a.jsonl", "{\"instruction\":\"I\",\"instances\":[{\"input\":\"N\",\"output\":\"O\"},{\"input\":\"\",\"output\":\"P\"}]}",
              &chat_tokenizer, "seed tasks jsonl", "U:I\nN\nA:" L "O</s>" R "\n");
+  struct wt_dataset *late = open_text("a.jsonl",
+                                      "{\"instruction\":\"I\",\"output\":\"O\"}\n"
+                                      "{\"instruction\":\"I\",\"output\":\"O\",\"input\":\"N\",\"system\":\"Y\"}",
+                                      &chat_tokenizer); /* columns that only later rows have */
+  assert_shown(late, &chat_tokenizer, 1, "S:Y\nU:I\nN\nA:" L "O</s>" R "\n");
+  wt_dataset_free(late);
   struct wt_dataset *d =
       open_text("a.jsonl", "{\"instruction\":\"I\",\"instances\":[{\"input\":\"N\",\"output\":\"O\"},{\"input\":\"\",\"output\":\" \"}]}",
                 &chat_tokenizer);
@@ -260,6 +266,9 @@ static void refusals(void **state)
                  "a.json:3: no column 'output'");
   assert_refused("a.json", "[\n{\"instruction\":\"i\",\"output\":\"o\"}\n{\"instruction\":\"i\",\"output\":\"o\"}]", &chat_tokenizer,
                  "a.json:3: expected ','");
+  assert_refused("a.txt", "one\n\ncaf\xe9 two\n", &bytes_tokenizer, "a.txt:3: byte 0xe9 (the 4th of the row) is not UTF-8");
+  assert_refused("a.jsonl", "{\"input_ids\":[5,6],\"labels\":[-100,-100]}", NULL, "none of its 2 tokens");
+  assert_refused("a.json", "[[1,2]]", &bytes_tokenizer, "no JSON object");
   assert_refused("a.jsonl", "{\"text\":\"a\"}\n{\"text\":\"a\\u0000b\"}", &chat_tokenizer, "a.jsonl:2");
   assert_refused("a.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}", &chat_tokenizer, "nothing to learn");
   assert_refused("a.jsonl", "{\"messages\":[{\"role\":\"narrator\",\"content\":\"a\"}]}", &chat_tokenizer, "role 'narrator'");

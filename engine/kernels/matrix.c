@@ -1,6 +1,7 @@
 /* engine/kernels/matrix.c: products with a weight in any of its storage types. What is not fp32 is converted a panel at a time into scratch. */
 #include "base/cleanup.h"
 #include "engine/kernels/gemm.h"
+#include "engine/kernels/own.h"
 #include "engine/kernels/parallel.h"
 #include "engine/kernels/quant.h"
 #include "engine/kernels/simd.h"
@@ -31,27 +32,25 @@ static size_t element_bytes(enum wt_dtype t)
 }
 
 /* Stored rows, their length, and the distance from one to the next. */
-static size_t stored_rows_n(const struct wt_matrix *w)
+size_t wt_stored_rows(const struct wt_matrix *w)
 {
   return w->transposed ? w->in : w->out;
 }
 
-static size_t stored_width(const struct wt_matrix *w)
+size_t wt_stored_width(const struct wt_matrix *w)
 {
   return w->transposed ? w->out : w->in;
 }
 
-static size_t stored_ld(const struct wt_matrix *w)
+size_t wt_stored_ld(const struct wt_matrix *w)
 {
-  return w->ld ? w->ld : stored_width(w);
+  return w->ld ? w->ld : wt_stored_width(w);
 }
 
-/* One stored row (of `out`, or of `in` when transposed) as floats. */
-static void stored_row(const struct wt_matrix *w, size_t row, float *ret)
+void wt_stored_piece(const struct wt_matrix *w, size_t row, size_t first, size_t n, float *ret)
 {
   const struct wt_simd *simd = wt_simd_get();
-  size_t n = stored_width(w);
-  const char *p = (const char *)w->data + row * stored_ld(w) * element_bytes(w->dtype);
+  const char *p = (const char *)w->data + (row * wt_stored_ld(w) + first) * element_bytes(w->dtype);
   switch (w->dtype) {
   case WT_F32:
     memcpy(ret, p, n * sizeof *ret);
@@ -66,7 +65,7 @@ static void stored_row(const struct wt_matrix *w, size_t row, float *ret)
     simd->from_i8(ret, (const int8_t *)p, w->scale[row], n);
     break;
   case WT_NF4:
-    wt_nf4_row(w, row, 0, n, ret);
+    wt_nf4_row(w, row, first, n, ret);
     break;
   default:
     assert(!"storage type of a weight");
@@ -75,58 +74,107 @@ static void stored_row(const struct wt_matrix *w, size_t row, float *ret)
 
 static void stored_rows(const struct wt_matrix *w, size_t first, size_t rows, float *ret)
 {
-  size_t n = stored_width(w);
+  size_t n = wt_stored_width(w);
   WT_PARALLEL_FOR(rows * n)
   for (size_t r = 0; r < rows; r++)
-    stored_row(w, first + r, ret + r * n);
+    wt_stored_piece(w, first + r, 0, n, ret + r * n);
 }
 
 static size_t panel_rows(const struct wt_matrix *w)
 {
-  size_t stored = stored_rows_n(w), width = stored_width(w);
+  size_t stored = wt_stored_rows(w), width = wt_stored_width(w);
   size_t rows = PANEL_FLOATS / (width ? width : 1) / PANEL_MIN_ROWS * PANEL_MIN_ROWS;
   return smaller(rows < PANEL_MIN_ROWS ? PANEL_MIN_ROWS : rows, stored);
 }
 
-size_t wt_matrix_scratch_bytes(const struct wt_matrix *w, size_t m, enum wt_gemm_compute compute)
+/* y[m, n] = x[m, k] S or x S^T + beta y by the BLAS, S being the stored matrix, a panel of it at a time when it must be converted. */
+static void by_blas(const struct wt_own *o, bool by_rows)
 {
-  (void)m;
-  (void)compute;
-  if (w->dtype == WT_F32)
-    return 0;
-  return panel_rows(w) * stored_width(w) * sizeof(float);
-}
-
-/* y[m, n] = x[m, k] S or x S^T + beta y, S being the stored matrix [rows, width]; by_rows: n runs over the stored rows. */
-static void multiply(float *y, size_t ldy, const float *x, size_t ldx, const struct wt_matrix *w, size_t m, float beta, bool by_rows, float *scratch)
-{
-  size_t stored = stored_rows_n(w), width = stored_width(w);
+  const struct wt_matrix *w = o->w;
+  size_t stored = wt_stored_rows(w), width = wt_stored_width(w);
   size_t step = w->dtype == WT_F32 ? stored : panel_rows(w);
   for (size_t r = 0; r < stored; r += step) {
     size_t rows = smaller(step, stored - r);
     const float *panel = (const float *)w->data;
-    size_t ld = w->dtype == WT_F32 ? stored_ld(w) : width;
+    size_t ld = w->dtype == WT_F32 ? wt_stored_ld(w) : width;
     if (w->dtype != WT_F32) {
-      stored_rows(w, r, rows, scratch);
-      panel = scratch;
+      stored_rows(w, r, rows, (float *)o->scratch);
+      panel = (const float *)o->scratch;
     }
     if (by_rows)
-      wt_gemm(false, true, m, rows, width, 1.0f, x, ldx, panel, ld, beta, y + r, ldy);
+      wt_gemm(false, true, o->m, rows, width, 1.0f, o->x, o->ldx, panel, ld, o->beta, o->y + r, o->ldy);
     else
-      wt_gemm(false, false, m, width, rows, 1.0f, x + r, ldx, panel, ld, r == 0 ? beta : 1.0f, y, ldy);
+      wt_gemm(false, false, o->m, width, rows, 1.0f, o->x + r, o->ldx, panel, ld, r == 0 ? o->beta : 1.0f, o->y, o->ldy);
+  }
+}
+
+/* ---- the choice ----
+ * From bench/kernels.c on Zen 4 (one thread, alternated with OpenBLAS 0.3.21 at 64 ... 1024 tokens, layers of Qwen2.5-0.5B):
+ *   rows, fp32 weights: 1.0-1.3 x with 512-bit vectors, with 256-bit ones only up to 128 tokens (1.1-1.3 x, then 0.95 x)
+ *   cols, fp32 weights: 1.0-1.1 x up to 128 tokens, then 0.95 x
+ *   other weights: as fast as fp32 OpenBLAS within 2 %, with 256-bit vectors and cols up to 128 tokens
+ *   fixed point: 1.4-2.1 x from 16 tokens on (int8), from 32 tokens on (weights that must be rounded first) */
+enum way { BY_BLAS, BY_ROWS, BY_COLS, BY_FEW, BY_I16_ROWS, BY_I16_COLS };
+
+static enum way choose(const struct wt_matrix *w, size_t m, float beta, bool by_rows, enum wt_gemm_compute compute)
+{
+  size_t vector = wt_simd_get()->panel_n / 2;
+  if (by_rows && m <= WT_OWN_FEW)
+    return BY_FEW;
+  if (compute == WT_GEMM_INT16 && wt_own_i16_available() && m >= (w->dtype == WT_INT8 ? 16 : 32) && (beta == 0.0f || beta == 1.0f))
+    return by_rows ? BY_I16_ROWS : BY_I16_COLS;
+  if (vector < 8 && w->dtype == WT_F32)
+    return BY_BLAS;
+  if (by_rows)
+    return vector >= 16 || m <= 128 || w->dtype != WT_F32 ? BY_ROWS : BY_BLAS;
+  return m <= 128 || (vector >= 16 && w->dtype != WT_F32) ? BY_COLS : BY_BLAS;
+}
+
+size_t wt_matrix_scratch_bytes(const struct wt_matrix *w, size_t m, enum wt_gemm_compute compute)
+{
+  size_t most = w->dtype == WT_F32 ? 0 : panel_rows(w) * wt_stored_width(w) * sizeof(float), own = wt_own_scratch_bytes(w, m);
+  if (own > most)
+    most = own;
+  own = compute == WT_GEMM_INT16 && wt_own_i16_available() ? wt_own_i16_scratch_bytes(w, m) : 0;
+  return own > most ? own : most;
+}
+
+static void multiply(const struct wt_own *o, bool by_rows, enum wt_gemm_compute compute)
+{
+  if (o->m == 0)
+    return;
+  switch (choose(o->w, o->m, o->beta, by_rows, compute)) {
+  case BY_BLAS:
+    by_blas(o, by_rows);
+    break;
+  case BY_FEW:
+    wt_own_few(o);
+    break;
+  case BY_ROWS:
+    wt_own_rows(o);
+    break;
+  case BY_COLS:
+    wt_own_cols(o);
+    break;
+  case BY_I16_ROWS:
+    wt_own_i16_rows(o);
+    break;
+  case BY_I16_COLS:
+    wt_own_i16_cols(o);
+    break;
   }
 }
 
 void wt_matrix_forward(float *y, size_t ldy, const float *x, size_t ldx, const struct wt_matrix *w, size_t m, float beta, enum wt_gemm_compute compute, void *scratch)
 {
-  (void)compute;
-  multiply(y, ldy, x, ldx, w, m, beta, !w->transposed, scratch);
+  struct wt_own o = {y, ldy, x, ldx, w, m, beta, scratch};
+  multiply(&o, !w->transposed, compute);
 }
 
 void wt_matrix_backward(float *dx, size_t lddx, const float *dy, size_t lddy, const struct wt_matrix *w, size_t m, float beta, enum wt_gemm_compute compute, void *scratch)
 {
-  (void)compute;
-  multiply(dx, lddx, dy, lddy, w, m, beta, w->transposed, scratch);
+  struct wt_own o = {dx, lddx, dy, lddy, w, m, beta, scratch};
+  multiply(&o, w->transposed, compute);
 }
 
 void wt_matrix_grad(float *dw, const float *dy, size_t lddy, const float *x, size_t ldx, size_t out, size_t in, bool transposed, size_t m)
@@ -141,7 +189,7 @@ void wt_matrix_grad(float *dw, const float *dy, size_t lddy, const float *x, siz
 static float stored_at(const struct wt_matrix *w, size_t row, size_t col)
 {
   const struct wt_simd *simd = wt_simd_get();
-  size_t at = row * stored_ld(w) + col;
+  size_t at = row * wt_stored_ld(w) + col;
   float ret = 0;
   if (w->dtype == WT_F32)
     return ((const float *)w->data)[at];
@@ -158,7 +206,7 @@ void wt_matrix_row(const struct wt_matrix *w, size_t row, float *ret)
 {
   assert(row < w->out);
   if (!w->transposed) {
-    stored_row(w, row, ret);
+    wt_stored_piece(w, row, 0, w->in, ret);
     return;
   }
   for (size_t i = 0; i < w->in; i++)
@@ -171,7 +219,7 @@ struct wt_matrix wt_matrix_rows(const struct wt_matrix *w, size_t row, size_t ro
   struct wt_matrix part = *w;
   part.out = rows;
   part.packed = NULL;
-  part.ld = stored_ld(w);
+  part.ld = wt_stored_ld(w);
   if (w->dtype == WT_NF4) {
     part.first_row = w->first_row + row;
   } else {

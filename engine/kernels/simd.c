@@ -21,6 +21,8 @@ const struct wt_simd *wt_simd_at(enum wt_simd_level level)
 {
 #if defined(__x86_64__)
   __builtin_cpu_init();
+  if (level == WT_SIMD_AVX512VNNI)
+    return has_avx512() && __builtin_cpu_supports("avx512vnni") ? &wt_simd_avx512vnni : NULL;
   if (level == WT_SIMD_AVX512)
     return has_avx512() ? &wt_simd_avx512 : NULL;
   if (level == WT_SIMD_AVX2)
@@ -32,11 +34,13 @@ const struct wt_simd *wt_simd_at(enum wt_simd_level level)
 static const struct wt_simd *choose(void)
 {
   const char *cap = getenv("WATTUNE_SIMD");
-  int level = WT_SIMD_AVX512;
+  int level = WT_SIMD_AVX512VNNI;
   if (cap && strcmp(cap, "generic") == 0)
     level = WT_SIMD_GENERIC;
   else if (cap && strcmp(cap, "avx2") == 0)
     level = WT_SIMD_AVX2;
+  else if (cap && strcmp(cap, "avx512") == 0)
+    level = WT_SIMD_AVX512;
   const struct wt_simd *s = NULL;
   for (; !s; level--)
     s = wt_simd_at((enum wt_simd_level)level);

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum wt_simd_level { WT_SIMD_GENERIC, WT_SIMD_AVX2, WT_SIMD_AVX512, WT_SIMD_LEVELS };
+enum wt_simd_level { WT_SIMD_GENERIC, WT_SIMD_AVX2, WT_SIMD_AVX512, WT_SIMD_AVX512VNNI, WT_SIMD_LEVELS };
 
 /* Sums over one row of a normalisation's backward pass: sum(dy * gain) and sum(dy * gain * x_hat). */
 struct wt_norm_sums {
@@ -17,6 +17,7 @@ struct wt_norm_sums {
 
 struct wt_simd {
   const char *name;
+  size_t panel_n; /* columns of a register tile: what `tile` likes n to be a multiple of */
   /* C[m,n] = (accumulate ? C : 0) + alpha * sum_k a[i * row_a + k * col_a] * b[k * ldb + j]. Operands that fit the caches; nothing is packed. */
   void (*tile)(size_t m, size_t n, size_t k, float alpha, const float *a, size_t row_a, size_t col_a, const float *b, size_t ldb, bool accumulate, float *c, size_t ldc);
   void (*from_bf16)(float *y, const uint16_t *x, size_t n);
@@ -24,6 +25,16 @@ struct wt_simd {
   void (*from_i8)(float *y, const int8_t *x, float scale, size_t n);
   void (*from_nf4)(float *y, const uint8_t *x, const float *levels, float scale, size_t n); /* low nibble first; n is even or the row's end */
   void (*transpose)(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t cols); /* y[c, r] = x[r, c] */
+
+  /* Fixed point (NULL where there is no fast way). C[m, n <= panel_n] = (accumulate ? C : 0) + scale_a[i] * scale_b[j] * sum over pairs p of
+   * a[i][2p] b[p][j].low + a[i][2p + 1] b[p][j].high in 32 bits (the caller keeps it from overflowing); b: two 16-bit values a lane, panel_n lanes and scales exist. */
+  void (*tile_i16)(size_t m, size_t n, size_t pairs, const int16_t *a, size_t row_a, const int32_t *b, size_t ldb, const float *scale_a, const float *scale_b,
+                   bool accumulate, float *c, size_t ldc);
+  float (*quantise_i16)(int16_t *q, const float *x, float limit, size_t n); /* q = round(x / scale), |q| <= limit; returns scale, NaN when x is not finite */
+  void (*widen_i8)(int16_t *y, const int8_t *x, size_t n);
+  void (*pairs_from_i8)(int32_t *y, const int8_t *low, const int8_t *high, size_t n);
+  void (*pairs_from_f32)(int32_t *y, const float *low, const float *high, const float *inverse, size_t n); /* round(x * inverse) */
+  void (*max_abs_with)(float *top, const float *x, size_t n); /* top = max(top, |x|) */
 
   float (*sum)(const float *x, size_t n);
   float (*dot)(const float *x, const float *y, size_t n);
@@ -60,10 +71,10 @@ struct wt_simd {
 
 extern const struct wt_simd wt_simd_generic;
 #if defined(__x86_64__)
-extern const struct wt_simd wt_simd_avx2, wt_simd_avx512;
+extern const struct wt_simd wt_simd_avx2, wt_simd_avx512, wt_simd_avx512vnni;
 #endif
 
-/* The best set that this processor runs (WATTUNE_SIMD=generic|avx2|avx512 in the environment caps it). */
+/* The best set that this processor runs (WATTUNE_SIMD=generic|avx2|avx512|avx512vnni in the environment caps it). */
 const struct wt_simd *wt_simd_get(void);
 /* The set of a level, or NULL when the processor or the build lacks it. */
 const struct wt_simd *wt_simd_at(enum wt_simd_level level);

@@ -5,6 +5,7 @@
 #define WT_SIMD_NAME avx512
 #define WT_SIMD_TARGET __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq")))
 #define WT_SIMD_BYTES 64
+#define WT_SIMD_VNNI 0
 #define WT_SIMD_MR 8
 #include "engine/kernels/simd_body.inc"
 #endif

@@ -1,0 +1,277 @@
+/* bench/kernels.c: times the engine's own products by shape against OpenBLAS, in alternation, and against the FMA peak of the same run.
+ *
+ *   bench_kernels [threads] [quick]
+ *
+ * Each line: best of both sides over at least 7 alternated pairs, the median of the paired ratios (above 1: ours is faster), GFLOP/s, and percent of the peak. */
+#include "base/cleanup.h"
+#include "engine/kernels/gemm.h"
+#include "engine/kernels/own.h"
+#include "engine/kernels/quant.h"
+#include "engine/kernels/simd.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double now_s(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static float *random_floats(size_t n)
+{
+  float *x = (float *)aligned_alloc(64, (n * sizeof *x + 127) / 64 * 64);
+  uint32_t state = 1u;
+  for (size_t i = 0; x && i < n; i++)
+    x[i] = ((float)((state = state * 1664525u + 1013904223u) >> 8) / 8388608.0f - 1.0f) * 0.1f;
+  if (!x) {
+    fprintf(stderr, "out of memory\n");
+    exit(1);
+  }
+  return x;
+}
+
+/* The fastest rate of a product that lives in the first-level cache: what the register tile reaches without memory. */
+static double tile_peak(void)
+{
+  const struct wt_simd *simd = wt_simd_get();
+  enum { K = 64, M = 24 };
+  float *a = random_floats(M * K), *b = random_floats(K * 32), *c = random_floats(M * 32);
+  double best = 0;
+  for (int rep = 0; rep < 15; rep++) {
+    double begin = now_s();
+    int n = 2000;
+    for (int i = 0; i < n; i++)
+      simd->tile(M, simd->panel_n, K, 1.0f, a, K, 1, b, simd->panel_n, true, c, 32);
+    best = fmax(best, 2.0 * M * K * (double)simd->panel_n * n / (now_s() - begin) * 1e-9);
+  }
+  free(a);
+  free(b);
+  free(c);
+  return best;
+}
+
+/* Independent multiply-adds in registers (256 bits wide; where they do not exist, the tile's own rate stands for the peak). */
+#if defined(__x86_64__)
+__attribute__((target("avx2,fma"))) static double fma_registers(void)
+{
+  typedef float v __attribute__((vector_size(32)));
+  v x = {1e-9f}, y = {1.0f}, s0 = x, s1 = x, s2 = x, s3 = x, s4 = x, s5 = x, s6 = x, s7 = x, s8 = x, s9 = x, s10 = x, s11 = x;
+  double begin = now_s();
+  int n = 1000000;
+  for (int i = 0; i < n; i++)
+    __asm__ volatile("vfmadd231ps %12, %13, %0\n\tvfmadd231ps %12, %13, %1\n\tvfmadd231ps %12, %13, %2\n\tvfmadd231ps %12, %13, %3\n\t"
+                     "vfmadd231ps %12, %13, %4\n\tvfmadd231ps %12, %13, %5\n\tvfmadd231ps %12, %13, %6\n\tvfmadd231ps %12, %13, %7\n\t"
+                     "vfmadd231ps %12, %13, %8\n\tvfmadd231ps %12, %13, %9\n\tvfmadd231ps %12, %13, %10\n\tvfmadd231ps %12, %13, %11"
+                     : "+x"(s0), "+x"(s1), "+x"(s2), "+x"(s3), "+x"(s4), "+x"(s5), "+x"(s6), "+x"(s7), "+x"(s8), "+x"(s9), "+x"(s10), "+x"(s11)
+                     : "x"(x), "x"(y));
+  return 12.0 * 16 * n / (now_s() - begin) * 1e-9;
+}
+
+static double fma_peak(void)
+{
+  double best = 0;
+  if (!wt_simd_at(WT_SIMD_AVX2))
+    return tile_peak();
+  for (int rep = 0; rep < 15; rep++)
+    best = fmax(best, fma_registers());
+  return best;
+}
+#else
+static double fma_peak(void)
+{
+  return tile_peak();
+}
+#endif
+
+static int compare(const void *a, const void *b)
+{
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+struct pair {
+  double ours, blas, ratio; /* seconds, seconds, blas / ours */
+};
+
+/* Alternates the two until at least 7 pairs and 0.25 s are through. */
+static struct pair measure(void (*ours)(void *), void (*blas)(void *), void *ctx)
+{
+  double ratios[512];
+  struct pair p = {HUGE_VAL, HUGE_VAL, 0};
+  size_t n = 0;
+  ours(ctx);
+  blas(ctx);
+  double start = now_s();
+  while (n < 7 || (n < WT_COUNT(ratios) && now_s() - start < 0.25)) {
+    double t[3] = {now_s(), 0, 0};
+    (n % 2 ? ours : blas)(ctx);
+    t[1] = now_s();
+    (n % 2 ? blas : ours)(ctx);
+    t[2] = now_s();
+    double first = t[1] - t[0], second = t[2] - t[1], mine = n % 2 ? first : second, theirs = n % 2 ? second : first;
+    p.ours = fmin(p.ours, mine);
+    p.blas = fmin(p.blas, theirs);
+    ratios[n++] = theirs / mine;
+  }
+  qsort(ratios, n, sizeof *ratios, compare);
+  p.ratio = ratios[n / 2];
+  return p;
+}
+
+static double peak;
+
+static void line(const char *what, size_t m, size_t n, size_t k, struct pair p)
+{
+  double flop = 2.0 * (double)m * (double)n * (double)k * 1e-9;
+  printf("%-26s %6zu %7zu %6zu  ours %7.1f (%3.0f %%)  OpenBLAS %7.1f (%3.0f %%)  ratio %.2f\n", what, m, n, k, flop / p.ours, 100 * flop / p.ours / peak, flop / p.blas,
+         100 * flop / p.blas / peak, p.ratio);
+  fflush(stdout);
+}
+
+/* One layer with its weight in one storage type. */
+struct layer {
+  struct wt_own own;
+  struct wt_matrix w, f32;
+  bool backward;
+  enum wt_gemm_compute compute;
+  float *x, *y;
+};
+
+static void layer_ours(void *ctx)
+{
+  struct layer *l = (struct layer *)ctx;
+  if (l->compute == WT_GEMM_INT16)
+    (l->backward ? wt_own_i16_cols : wt_own_i16_rows)(&l->own);
+  else
+    (l->backward ? wt_own_cols : wt_own_rows)(&l->own);
+}
+
+static void layer_blas(void *ctx)
+{
+  struct layer *l = (struct layer *)ctx;
+  const float *w = (const float *)l->f32.data;
+  if (l->backward)
+    wt_gemm(false, false, l->own.m, l->w.in, l->w.out, 1.0f, l->y, l->w.out, w, l->w.in, 0.0f, l->x, l->w.in);
+  else
+    wt_gemm(false, true, l->own.m, l->w.out, l->w.in, 1.0f, l->x, l->w.in, w, l->w.in, 0.0f, l->y, l->w.out);
+}
+
+static void bench_layer(enum wt_dtype dtype, enum wt_gemm_compute compute, size_t m, size_t out, size_t in)
+{
+  static const char *const names[] = {"f32", "bf16", "f16", "int8", "nf4"};
+  struct layer l = {.compute = compute};
+  float *w = random_floats(out * in);
+  void *other = NULL;
+  l.x = random_floats(m * in);
+  l.y = random_floats(m * out);
+  l.f32 = (struct wt_matrix){.dtype = WT_F32, .out = out, .in = in, .data = w};
+  l.w = l.f32;
+  if (dtype == WT_BF16) {
+    uint16_t *half = (uint16_t *)wt_malloc(out * in * 2);
+    for (size_t i = 0; half && i < out * in; i++)
+      memcpy(half + i, (char *)(w + i) + 2, 2);
+    other = half;
+    l.w.dtype = WT_BF16;
+    l.w.data = half;
+  } else if (dtype != WT_F32) {
+    other = wt_malloc(wt_quant_bytes(dtype, out, in));
+    wt_quant_from(dtype, &l.f32, other, &l.w);
+  }
+  size_t bytes = wt_own_scratch_bytes(&l.w, m), general = wt_own_i16_scratch_bytes(&l.w, m);
+  void *scratch = random_floats((bytes > general ? bytes : general) / 4 + 16);
+  for (int backward = 0; backward < 2; backward++) {
+    char what[64];
+    snprintf(what, sizeof what, "%s %s %s", names[dtype == WT_INT8 ? 3 : dtype == WT_NF4 ? 4 : dtype], compute == WT_GEMM_INT16 ? "int16" : "fp32", backward ? "dx" : "forward");
+    l.backward = backward;
+    l.own = (struct wt_own){backward ? l.x : l.y, backward ? in : out, backward ? l.y : l.x, backward ? out : in, &l.w, m, 0.0f, scratch};
+    line(what, m, out, in, measure(layer_ours, layer_blas, &l));
+  }
+  free(w);
+  free(l.x);
+  free(l.y);
+  free(other);
+  free(scratch);
+}
+
+/* The skinny products of one LoRA module. */
+struct lora {
+  int which;
+  size_t m, in, out, r;
+  float *x, *a, *b, *u, *du, *y, *da, *db, *dx;
+};
+
+static void lora_ours(void *ctx)
+{
+  struct lora *l = (struct lora *)ctx;
+  if (l->which == 0)
+    wt_lora_down(l->u, l->x, l->in, l->a, l->m, l->in, l->r);
+  else if (l->which == 1)
+    wt_lora_up_add(l->y, l->out, l->u, l->b, 1.0f, l->m, l->out, l->r);
+  else
+    wt_lora_backward(l->du, l->db, l->da, l->dx, l->in, l->y, l->out, l->x, l->in, l->u, l->a, l->b, 1.0f, l->m, l->in, l->out, l->r);
+}
+
+static void lora_blas(void *ctx)
+{
+  struct lora *l = (struct lora *)ctx;
+  size_t m = l->m, in = l->in, out = l->out, r = l->r;
+  if (l->which == 0) {
+    wt_gemm(false, true, m, r, in, 1.0f, l->x, in, l->a, in, 0.0f, l->u, r);
+  } else if (l->which == 1) {
+    wt_gemm(false, true, m, out, r, 1.0f, l->u, r, l->b, r, 1.0f, l->y, out);
+  } else {
+    wt_gemm(false, false, m, r, out, 1.0f, l->y, out, l->b, r, 0.0f, l->du, r);
+    wt_gemm(true, false, out, r, m, 1.0f, l->y, out, l->u, r, 1.0f, l->db, r);
+    wt_gemm(true, false, r, in, m, 1.0f, l->du, r, l->x, in, 1.0f, l->da, in);
+    wt_gemm(false, false, m, in, r, 1.0f, l->du, r, l->a, in, 1.0f, l->dx, in);
+  }
+}
+
+static void bench_lora(size_t m, size_t out, size_t in, size_t r)
+{
+  static const char *const names[] = {"lora down", "lora up", "lora backward"};
+  struct lora l = {0, m, in, out, r, random_floats(m * in), random_floats(r * in), random_floats(out * r), random_floats(m * r), random_floats(m * r), random_floats(m * out),
+                   random_floats(r * in), random_floats(out * r), random_floats(m * in)};
+  for (l.which = 0; l.which < 3; l.which++) {
+    char what[64];
+    snprintf(what, sizeof what, "%s r=%zu", names[l.which], r);
+    struct pair p = measure(lora_ours, lora_blas, &l);
+    line(what, m, l.which == 0 ? r : l.which == 1 ? out : 2 * (in + out), l.which == 0 ? in : r, p);
+  }
+  float *all[] = {l.x, l.a, l.b, l.u, l.du, l.y, l.da, l.db, l.dx};
+  for (size_t i = 0; i < WT_COUNT(all); i++)
+    free(all[i]);
+}
+
+int main(int argc, char **argv)
+{
+  int threads = wt_gemm_set_threads(argc > 1 ? atoi(argv[1]) : 1);
+  const char *only = argc > 2 ? argv[2] : "";
+  bool quick = argc > 3;
+  static const size_t shapes[][2] = {{896, 896}, {4864, 896}, {896, 4864}, {128, 896}, {2304, 768}};
+  static const size_t tokens[] = {1, 8, 32, 64, 128, 256, 512, 1024};
+  peak = fma_peak() * threads;
+  printf("%s, %d threads; FMA peak %.1f GFLOP/s, tile %.1f on one thread\n", wt_gemm_name(), threads, peak, tile_peak());
+  if (!*only || strcmp(only, "lora") == 0)
+    for (size_t s = 0; s < 2; s++)
+      for (size_t t = quick ? 5 : 3; t < WT_COUNT(tokens); t += 2)
+        for (size_t r = 4; r <= 64; r *= quick ? 8 : 2)
+          bench_lora(tokens[t], shapes[s][0], shapes[s][1], r);
+  static const enum wt_dtype dtypes[] = {WT_F32, WT_BF16, WT_INT8, WT_NF4};
+  for (size_t d = 0; d < WT_COUNT(dtypes); d++)
+    for (int c = 0; c < 2; c++) {
+      static const char *const groups[] = {"f32", "bf16", "int8", "nf4"};
+      char group[16];
+      snprintf(group, sizeof group, "%s%s", groups[d], c ? "i" : "");
+      if (*only && strcmp(only, group) != 0)
+        continue;
+      for (size_t s = 0; s < (quick ? 3 : WT_COUNT(shapes)); s++)
+        for (size_t t = quick ? 3 : 0; t < WT_COUNT(tokens); t += quick ? 2 : 1)
+          bench_layer(dtypes[d], c ? WT_GEMM_INT16 : WT_GEMM_F32, tokens[t], shapes[s][0], shapes[s][1]);
+    }
+  return 0;
+}

@@ -284,7 +284,7 @@ static void check_lora_case(size_t m, size_t in, size_t out, size_t r)
 
 static void check_lora(void)
 {
-  static const size_t ranks[] = {1, 4, 7, 8, 16, 17, 33, 64, 96}, shapes[][3] = {{1, 20, 30}, {5, 64, 33}, {70, 100, 96}, {200, 65, 257}, {300, 301, 48}};
+  static const size_t ranks[] = {1, 7, 8, 17, 64, 257}, shapes[][3] = {{1, 20, 30}, {70, 100, 96}, {150, 65, 257}, {200, 301, 48}};
   for (size_t i = 0; i < WT_COUNT(ranks); i++)
     for (size_t s = 0; s < WT_COUNT(shapes); s++)
       check_lora_case(shapes[s][0], shapes[s][1], shapes[s][2], ranks[i]);

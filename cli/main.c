@@ -6,6 +6,7 @@
 #include <string.h>
 
 const struct wt_cli_command *const wt_cli_commands[] = {
+    &wt_cmd_profile,
     &wt_cmd_fetch,
     &wt_cmd_tokenize,
     &wt_cmd_report,

@@ -86,6 +86,8 @@ static enum wt_status push(struct wt_turns *t, const char *role, const char *con
   bool ok = wt_json_add_str(m, "role", role) && wt_json_add_str(m, "content", content);
   if (calls)
     ok = wt_json_add(m, "tool_calls", calls) && ok;
+  if (t->reasoning && strcmp(role, "assistant") == 0)
+    ok = wt_json_add_str(m, "reasoning_content", t->reasoning) && ok;
   return ok ? WT_OK : no_memory(t->where, err);
 }
 
@@ -291,8 +293,10 @@ static enum wt_status add_turn(struct wt_turns *t, const struct wt_json *turn, c
     }
     wt_json_free(list);
   }
+  t->reasoning = wt_json_str(wt_json_get(turn, "reasoning_content"));
   if (status == WT_OK)
     status = wt_turns_add(t, role, b.data, calls, weight, err);
+  t->reasoning = NULL;
   wt_buf_release(&b);
   return status;
 }

@@ -13,8 +13,9 @@ struct wt_turns {
   const struct wt_talk *talk;
   const char *where;
   struct wt_item *item;
-  struct wt_buf system; /* leading system text, or what waits for the next user turn */
-  bool begun;           /* a turn that is not system was added */
+  struct wt_buf system;  /* leading system text, or what waits for the next user turn */
+  bool begun;            /* a turn that is not system was added */
+  const char *reasoning; /* of the turn being added: thoughts kept apart from the answer, for templates that place them */
   size_t learn_capacity;
 };
 

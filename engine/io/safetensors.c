@@ -148,7 +148,7 @@ static enum wt_status read_header_only(struct wt_tensors *s, const char *path, s
   if (!f)
     return wt_fail_errno(err, WT_EIO, "cannot read '%s'", path);
   unsigned char start[8];
-  size_t n, have = fread(start, 1, sizeof start, f);
+  size_t n = 0, have = fread(start, 1, sizeof start, f);
   WT_TRY(header_length(start, have, path, &n, err));
   uint64_t size;
   WT_TRY(wt_fs_size(path, &size, err));
@@ -171,7 +171,7 @@ enum wt_status wt_safetensors_read(struct wt_tensors *s, const char *path, struc
   struct wt_map map = {0};
   WT_TRY(wt_fs_map(path, &map, err));
   const unsigned char *bytes = map.data;
-  size_t size = map.bytes, n;
+  size_t size = map.bytes, n = 0;
   WT_TRY(wt_tensors_own_map(s, &map, err));
   WT_TRY(header_length(bytes, size, path, &n, err));
   if (n > size - 8)

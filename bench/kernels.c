@@ -259,7 +259,7 @@ int main(int argc, char **argv)
   if (!*only || strcmp(only, "lora") == 0)
     for (size_t s = 0; s < 2; s++)
       for (size_t t = quick ? 5 : 3; t < WT_COUNT(tokens); t += 2)
-        for (size_t r = 4; r <= 64; r *= quick ? 8 : 2)
+        for (size_t r = 4; r <= 64; r *= 2)
           bench_lora(tokens[t], shapes[s][0], shapes[s][1], r);
   static const enum wt_dtype dtypes[] = {WT_F32, WT_BF16, WT_INT8, WT_NF4};
   for (size_t d = 0; d < WT_COUNT(dtypes); d++)

@@ -6,8 +6,10 @@
 #include <string.h>
 
 #define MAX_RANK 256 /* above, the products are not skinny any more */
+#define UP_BLAS_RANK 32 /* from here on the BLAS is as fast at y += s u B^T (bench/kernels.c) */
 #define BUFFER ((size_t)16384) /* floats on the stack for a transposed block */
 #define TOKENS 128   /* tokens of a task */
+#define STRIP 8      /* rows of a result that are written side by side, whole */
 #define SUM_TOKENS 64 /* tokens of an inner sum when the sum runs over tokens: their rows stay in the first cache */
 
 static size_t smaller(size_t a, size_t b)
@@ -15,7 +17,7 @@ static size_t smaller(size_t a, size_t b)
   return a < b ? a : b;
 }
 
-/* Block length so that length * r floats fit the buffer: 256 or less, a multiple of 16. */
+/* Block length so that length * r floats fit the buffer, at most `most`. */
 static size_t block_for(size_t r, size_t most)
 {
   return smaller(most, BUFFER / r / 16 * 16);
@@ -50,18 +52,19 @@ void wt_lora_down(float *u, const float *x, size_t ldx, const float *a, size_t m
 
 void wt_lora_up_add(float *y, size_t ldy, const float *u, const float *b, float s, size_t m, size_t out, size_t r)
 {
-  if (r > MAX_RANK) {
+  if (r >= UP_BLAS_RANK) {
     wt_gemm(false, true, m, out, r, s, u, r, b, r, 1.0f, y, ldy);
     return;
   }
   const struct wt_simd *simd = wt_simd_get();
-  size_t step = block_for(r, 128), blocks = (out + step - 1) / step;
+  size_t step = block_for(r, out), blocks = (out + step - 1) / step;
   WT_PARALLEL_FOR(m * out)
   for (size_t task = 0; task < (m + TOKENS - 1) / TOKENS * blocks; task++) {
     float transposed[BUFFER];
-    size_t c = task % blocks * step, n = smaller(step, out - c), t = task / blocks * TOKENS;
+    size_t c = task % blocks * step, n = smaller(step, out - c), end = smaller(m, (task / blocks + 1) * TOKENS);
     simd->transpose(transposed, n, b + c * r, r, n, r);
-    simd->tile(smaller(TOKENS, m - t), n, r, s, u + t * r, r, 1, transposed, n, true, y + t * ldy + c, ldy);
+    for (size_t t = task / blocks * TOKENS; t < end; t += STRIP)
+      simd->tile(smaller(STRIP, end - t), n, r, s, u + t * r, r, 1, transposed, n, true, y + t * ldy + c, ldy);
   }
   wt_gemm_add_flop(2.0 * (double)m * (double)out * (double)r);
 }
@@ -114,12 +117,9 @@ static void backward_a(float *da, const float *du, const float *x, size_t ldx, s
 static void backward_x(float *dx, size_t lddx, const float *du, const float *a, size_t m, size_t in, size_t r)
 {
   const struct wt_simd *simd = wt_simd_get();
-  size_t blocks = (in + 127) / 128;
   WT_PARALLEL_FOR(m * in)
-  for (size_t task = 0; task < (m + TOKENS - 1) / TOKENS * blocks; task++) {
-    size_t c = task % blocks * 128, t = task / blocks * TOKENS;
-    simd->tile(smaller(TOKENS, m - t), smaller(128, in - c), r, 1.0f, du + t * r, r, 1, a + c, in, true, dx + t * lddx + c, lddx);
-  }
+  for (size_t t = 0; t < m; t += STRIP)
+    simd->tile(smaller(STRIP, m - t), in, r, 1.0f, du + t * r, r, 1, a, in, true, dx + t * lddx, lddx);
   wt_gemm_add_flop(2.0 * (double)m * (double)in * (double)r);
 }
 

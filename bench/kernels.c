@@ -5,6 +5,7 @@
  * Each line: best of both sides over at least 7 alternated pairs, the median of the paired ratios (above 1: ours is faster), GFLOP/s, and percent of the peak. */
 #include "base/cleanup.h"
 #include "engine/kernels/gemm.h"
+#include "engine/kernels/kernels.h"
 #include "engine/kernels/own.h"
 #include "engine/kernels/quant.h"
 #include "engine/kernels/simd.h"
@@ -247,6 +248,155 @@ static void bench_lora(size_t m, size_t out, size_t in, size_t r)
     free(all[i]);
 }
 
+/* ---- attention and the passes ---- */
+
+static double best_of(void (*run)(void *), void *ctx)
+{
+  double best = HUGE_VAL, start = now_s();
+  run(ctx);
+  for (int i = 0; i < 5 || now_s() - start < 0.2; i++) {
+    double begin = now_s();
+    run(ctx);
+    best = fmin(best, now_s() - begin);
+  }
+  return best;
+}
+
+struct attention {
+  struct wt_attention a;
+  float *qkv, *out, *lse, *dqkv, *dout;
+  void *scratch;
+  size_t width;
+};
+
+static void attention_forward(void *ctx)
+{
+  struct attention *t = (struct attention *)ctx;
+  const float *k = t->qkv + t->a.H * t->a.D, *v = k + t->a.K * t->a.D;
+  wt_attention_forward(t->out, t->lse, t->qkv, t->width, k, t->width, v, t->width, &t->a, t->scratch);
+}
+
+static void attention_backward(void *ctx)
+{
+  struct attention *t = (struct attention *)ctx;
+  size_t at_k = t->a.H * t->a.D, at_v = at_k + t->a.K * t->a.D;
+  wt_attention_backward(t->dqkv, t->dqkv + at_k, t->dqkv + at_v, NULL, NULL, t->dout, t->out, t->lse, t->qkv, t->width, t->qkv + at_k, t->width, t->qkv + at_v, t->width,
+                        &t->a, t->scratch);
+}
+
+static void bench_attention(size_t T, size_t segments, size_t H, size_t K, size_t D)
+{
+  int32_t seg[65];
+  struct attention t = {.a = {.T = T, .H = H, .K = K, .D = D, .seg = seg, .segments = segments, .scale = 1 / sqrt((double)D)}, .width = (H + 2 * K) * D};
+  for (size_t i = 0; i <= segments; i++)
+    seg[i] = (int32_t)(i * T / segments);
+  t.qkv = random_floats(T * t.width);
+  t.dqkv = random_floats(T * t.width);
+  t.out = random_floats(T * H * D);
+  t.dout = random_floats(T * H * D);
+  t.lse = random_floats(T * H);
+  t.scratch = random_floats(wt_attention_scratch_bytes(T / segments + 1, H, K, D, 0, T) / 4);
+  for (int backward = 0; backward < 2; backward++) {
+    double flop = wt_gemm_flop();
+    (backward ? attention_backward : attention_forward)(&t);
+    flop = (wt_gemm_flop() - flop) * 1e-9;
+    double s = best_of(backward ? attention_backward : attention_forward, &t);
+    printf("attention %-9s T %5zu in %2zu  H %2zu K %2zu D %3zu  %7.1f GFLOP/s (%3.0f %%)  %8.3f ms\n", backward ? "backward" : "forward", T, segments, H, K, D, flop / s,
+           100 * flop / s / peak, s * 1e3);
+  }
+  float *all[] = {t.qkv, t.dqkv, t.out, t.dout, t.lse, (float *)t.scratch};
+  for (size_t i = 0; i < WT_COUNT(all); i++)
+    free(all[i]);
+}
+
+enum { PASS_T = 1024, PASS_C = 896, PASS_F = 4864, PASS_V = 151936, PASS_N = 8 };
+
+struct pass {
+  float *a, *b, *c, *d, *small;
+  int32_t ids[PASS_T];
+  double losses[PASS_N];
+};
+
+static void pass_rms(void *ctx)
+{
+  struct pass *p = (struct pass *)ctx;
+  wt_norm_forward(p->b, p->small, NULL, p->a, p->c, NULL, WT_NORM_RMS, false, 1e-6, PASS_T, PASS_C);
+}
+
+static void pass_rms_backward(void *ctx)
+{
+  struct pass *p = (struct pass *)ctx;
+  wt_norm_backward(p->b, NULL, NULL, p->d, p->a, p->c, p->small, NULL, WT_NORM_RMS, false, PASS_T, PASS_C, NULL);
+}
+
+static void pass_glu(void *ctx)
+{
+  struct pass *p = (struct pass *)ctx;
+  wt_glu_forward(p->b, p->a, p->a + PASS_F, 2 * PASS_F, WT_ACT_SILU, PASS_T, PASS_F);
+}
+
+static void pass_glu_backward(void *ctx)
+{
+  struct pass *p = (struct pass *)ctx;
+  wt_glu_backward(p->c, p->c + PASS_F, 2 * PASS_F, p->b, p->a, p->a + PASS_F, 2 * PASS_F, WT_ACT_SILU, PASS_T, PASS_F);
+}
+
+static void pass_gelu(void *ctx)
+{
+  struct pass *p = (struct pass *)ctx;
+  wt_act_forward(p->b, p->a, WT_ACT_GELU_TANH, PASS_T * PASS_F);
+}
+
+static void pass_loss(void *ctx)
+{
+  struct pass *p = (struct pass *)ctx;
+  wt_cross_entropy(p->losses, p->d, p->ids, PASS_N, PASS_V, 1.0f, 0);
+}
+
+static void pass_rope(void *ctx)
+{
+  struct pass *p = (struct pass *)ctx;
+  wt_rope_forward(p->a, PASS_C, p->ids, p->c, p->d, WT_ROPE_HALF, PASS_T, 14, 64, 64);
+}
+
+static void pass_add(void *ctx)
+{
+  struct pass *p = (struct pass *)ctx;
+  wt_add(p->a, p->b, PASS_T * PASS_C);
+}
+
+static void pass_dropout(void *ctx)
+{
+  struct pass *p = (struct pass *)ctx;
+  wt_dropout(p->b, p->a, PASS_T * PASS_C, 0.1, 1, 2);
+}
+
+static void bench_passes(void)
+{
+  static const struct {
+    const char *name;
+    void (*run)(void *);
+    double floats; /* read and written */
+  } passes[] = {
+      {"rms norm", pass_rms, 2.0 * PASS_T * PASS_C},          {"rms norm backward", pass_rms_backward, 4.0 * PASS_T * PASS_C},
+      {"swiglu", pass_glu, 3.0 * PASS_T * PASS_F},            {"swiglu backward", pass_glu_backward, 5.0 * PASS_T * PASS_F},
+      {"gelu tanh", pass_gelu, 2.0 * PASS_T * PASS_F},        {"rotary, 14 heads", pass_rope, 2.0 * PASS_T * PASS_C},
+      {"residual sum", pass_add, 3.0 * PASS_T * PASS_C},      {"dropout", pass_dropout, 2.0 * PASS_T * PASS_C},
+      {"cross-entropy, in place", pass_loss, 3.0 * PASS_N * PASS_V},
+  };
+  size_t n = 2 * PASS_T * PASS_F;
+  struct pass p = {random_floats(n), random_floats(n), random_floats(n), random_floats(n), random_floats(PASS_T), {0}, {0}};
+  for (size_t t = 0; t < PASS_T; t++)
+    p.ids[t] = (int32_t)t;
+  for (size_t i = 0; i < WT_COUNT(passes); i++) {
+    double s = best_of(passes[i].run, &p);
+    printf("%-26s %8.3f ms  %6.1f GB/s\n", passes[i].name, s * 1e3, passes[i].floats * 4 / s * 1e-9);
+  }
+  float *all[] = {p.a, p.b, p.c, p.d, p.small};
+  for (size_t i = 0; i < WT_COUNT(all); i++)
+    free(all[i]);
+}
+
 int main(int argc, char **argv)
 {
   int threads = wt_gemm_set_threads(argc > 1 ? atoi(argv[1]) : 1);
@@ -261,6 +411,13 @@ int main(int argc, char **argv)
       for (size_t t = quick ? 5 : 3; t < WT_COUNT(tokens); t += 2)
         for (size_t r = 4; r <= 64; r *= 2)
           bench_lora(tokens[t], shapes[s][0], shapes[s][1], r);
+  if (!*only || strcmp(only, "passes") == 0) {
+    bench_attention(1024, 4, 14, 2, 64);
+    bench_attention(1024, 1, 14, 2, 64);
+    bench_attention(2048, 1, 9, 3, 64);
+    bench_attention(512, 1, 8, 4, 128);
+    bench_passes();
+  }
   static const enum wt_dtype dtypes[] = {WT_F32, WT_BF16, WT_INT8, WT_NF4};
   for (size_t d = 0; d < WT_COUNT(dtypes); d++)
     for (int c = 0; c < 2; c++) {

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define FOLLOW_S 4.0      /* time constant of the correction by the meter */
+#define TRUST_S 10.0      /* a meter may lag by seconds: until then only bad news is believed */
 #define LEARN_BLOCK_S 1.5 /* busy watts are learned from blocks of at least this */
 #define CREDIT_S 0.25     /* how long an unused allowance is kept */
 #define SLEEP_MAX_S 1.0   /* one pause; then it looks again */
@@ -30,6 +31,8 @@ struct wt_governor_state {
   double start_energy_j;
   double model_j;              /* model's total since the start */
   double follow_j;             /* low-passed measured - model */
+  double began_s, offset_j;    /* measured - model that is only the meter's lag */
+  bool trusted;
   double block_t_s, block_energy_j, block_busy_s;
   uint64_t first_step;         /* done when the governor was born */
   bool hot;
@@ -74,7 +77,7 @@ static void learn_busy(struct wt_governor_state *g, const struct wt_governor_rea
   double mean_w = (energy_j - g->block_energy_j) / dt;
   if (r->power_measured && share > 0.1 && mean_w > 0) {
     double error = mean_w - (g->idle_w + (g->busy_w - g->idle_w) * share);
-    double moved = g->busy_w + 0.4 * error / fmax(share, 0.3);
+    double moved = g->busy_w + 0.4 * (g->trusted ? error : fmax(error, 0)) / fmax(share, 0.3);
     g->busy_w = fmax(moved, g->idle_w + 0.05 * fmax(g->idle_w, 1));
   }
   g->block_t_s = r->t_s;
@@ -88,7 +91,7 @@ static void settle_account(struct wt_governor_state *g, const struct wt_governor
   double energy_j = r->energy_used_wh * 3600;
   if (!g->begun) {
     g->begun = true;
-    g->t_s = g->block_t_s = r->t_s;
+    g->t_s = g->block_t_s = g->began_s = r->t_s;
     g->start_energy_j = g->block_energy_j = energy_j;
     g->slept_s = 0;
     return;
@@ -100,6 +103,11 @@ static void settle_account(struct wt_governor_state *g, const struct wt_governor
   double follow = g->follow_j;
   if (r->power_measured) {
     double difference = energy_j - g->start_energy_j - g->model_j;
+    if (!g->trusted && r->t_s - g->began_s >= TRUST_S) {
+      g->trusted = true;
+      g->offset_j = fmin(difference - g->follow_j, 0);
+    }
+    difference = g->trusted ? difference - g->offset_j : fmax(difference, g->follow_j);
     g->follow_j += (difference - g->follow_j) * (1 - exp(-dt / FOLLOW_S));
   }
   g->account_j += model + (g->follow_j - follow) - cap * dt;
@@ -188,6 +196,7 @@ static struct wt_action watch_budgets(const struct wt_governor_state *g, const s
   uint64_t asked = r->steps_asked > 0 ? r->steps_asked : r->steps;
   if (!isfinite(affordable) || r->step < g->first_step + REPLAN_STEPS || r->step >= r->steps)
     return go();
+  affordable += fmin(fmax(r->step_share, 0), 1);
   double total = fmin((double)r->step + floor(affordable), (double)asked);
   if (total <= (double)r->step)
     total = (double)r->step + 1; /* this step has begun */

@@ -127,6 +127,7 @@ struct wt_governor_reading {
   bool power_measured;
   uint64_t step, steps;    /* done, planned */
   uint64_t steps_asked;    /* what the user asked for: an upper bound of a replan */
+  double step_share;       /* of the present step that is behind, 0 to 1 */
   double last_micro_step_s, last_micro_step_wh;
   double step_s, step_wh;  /* running means */
   double reserve_s, reserve_wh; /* for the final evaluation, saving and reports */

@@ -1,0 +1,106 @@
+#include "tests/test.h"
+
+#include "base/cleanup.h"
+#include "scheduler/internal.h"
+
+/* transformers: get_cosine_schedule_with_warmup and its siblings, rate of optimizer step s (0-based). */
+static void rates_are_those_of_transformers(void **state)
+{
+  (void)state;
+  struct wt_lr_plan l = wt_lr_plan_make(WT_SCHEDULE_COSINE, 2e-4, 0.1, 100);
+  assert_int_equal(l.warmup_steps, 10);
+  for (uint64_t s = 0; s < 100; s++) {
+    double want = s < 10 ? (double)s / 10 : 0.5 * (1 + cos(M_PI * (double)(s - 10) / 90));
+    WT_ASSERT_CLOSE(wt_lr_at(&l, s), 2e-4 * want, 1e-12, 1e-18);
+  }
+  l = wt_lr_plan_make(WT_SCHEDULE_LINEAR, 1, 0.1, 100);
+  WT_ASSERT_CLOSE(wt_lr_at(&l, 55), 0.5, 1e-12, 0);
+  l = wt_lr_plan_make(WT_SCHEDULE_CONSTANT, 1, 0, 100);
+  WT_ASSERT_CLOSE(wt_lr_at(&l, 0), 1, 0, 0);
+  WT_ASSERT_CLOSE(wt_lr_at(&l, 99), 1, 0, 0);
+}
+
+static void a_bend_is_continuous_and_ends_decayed(void **state)
+{
+  (void)state;
+  static const uint64_t totals[] = {60, 80, 150, 400};
+  for (size_t i = 0; i < WT_COUNT(totals); i++) {
+    struct wt_lr_plan l = wt_lr_plan_make(WT_SCHEDULE_COSINE, 1, 0.03, 200);
+    double before = wt_lr_at(&l, 50);
+    wt_lr_bend(&l, 50, totals[i]);
+    WT_ASSERT_CLOSE(wt_lr_at(&l, 50), before, 1e-12, 0);
+    double last = wt_lr_at(&l, totals[i] - 1);
+    assert_true(last < 0.03);
+    for (uint64_t s = 51; s < totals[i]; s++)
+      assert_true(wt_lr_at(&l, s) <= wt_lr_at(&l, s - 1));
+  }
+  struct wt_lr_plan l = wt_lr_plan_make(WT_SCHEDULE_LINEAR, 1, 0.5, 100);
+  wt_lr_bend(&l, 10, 40);
+  assert_true(l.warmup_steps <= 20);
+  assert_true(wt_lr_at(&l, 39) < 0.1);
+}
+
+static void order_is_a_permutation_each_epoch_and_depends_on_the_seed(void **state)
+{
+  (void)state;
+  struct wt_order a, b;
+  struct wt_error err;
+  WT_ASSERT_OK(wt_order_init(&a, 1, true, 50, &err), &err);
+  WT_ASSERT_OK(wt_order_init(&b, 1, true, 50, &err), &err);
+  size_t differs = 0;
+  for (uint64_t e = 0; e < 3; e++) {
+    bool seen[50] = {false};
+    for (uint64_t i = 0; i < 50; i++) {
+      size_t row = wt_order_at(&a, e * 50 + i);
+      assert_true(row < 50 && !seen[row]);
+      seen[row] = true;
+      differs += row != wt_order_at(&a, ((e + 1) % 3) * 50 + i);
+    }
+  }
+  assert_true(differs > 100);
+  for (uint64_t q = 149; q >= 7; q -= 7) /* any order of asking */
+    assert_int_equal(wt_order_at(&b, q), wt_order_at(&a, q));
+  wt_order_release(&a);
+  wt_order_release(&b);
+}
+
+static void unshuffled_order_starts_over(void **state)
+{
+  (void)state;
+  struct wt_order o;
+  struct wt_error err;
+  WT_ASSERT_OK(wt_order_init(&o, 0, false, 6, &err), &err);
+  for (uint64_t q = 0; q < 30; q++)
+    assert_int_equal(wt_order_at(&o, q), q % 6);
+  wt_order_release(&o);
+}
+
+static void split_is_disjoint_and_seeded(void **state)
+{
+  (void)state;
+  struct wt_error err;
+  size_t *index, train, eval;
+  WT_ASSERT_OK(wt_split_make(100, 0.05, 3, &index, &train, &eval, &err), &err);
+  assert_int_equal(train, 95);
+  assert_int_equal(eval, 5);
+  bool seen[100] = {false};
+  for (size_t i = 0; i < 100; i++) {
+    assert_false(seen[index[i]]);
+    seen[index[i]] = true;
+  }
+  for (size_t i = 1; i < train; i++)
+    assert_true(index[i] > index[i - 1]);
+  free(index);
+  WT_ASSERT_OK(wt_split_make(3, 0.05, 3, &index, &train, &eval, &err), &err);
+  assert_int_equal(eval, 0);
+  free(index);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(rates_are_those_of_transformers), cmocka_unit_test(a_bend_is_continuous_and_ends_decayed),
+      cmocka_unit_test(order_is_a_permutation_each_epoch_and_depends_on_the_seed), cmocka_unit_test(unshuffled_order_starts_over), cmocka_unit_test(split_is_disjoint_and_seeded),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -136,6 +136,8 @@ int wt_sysfs_pread_u64(int fd, uint64_t *ret)
   return len < 0 ? len : wt_counter_parse(buf, (size_t)len, ret);
 }
 
+int (*wt_sysfs_write_hook)(const char *path, const char *text);
+
 int wt_sysfs_write(const char *text, const char *root, const char *fmt, ...)
 {
   char path[PATH_BYTES], line[WT_SYSFS_TEXT];
@@ -143,8 +145,10 @@ int wt_sysfs_write(const char *text, const char *root, const char *fmt, ...)
   va_start(ap, fmt);
   int r = path_of(path, root, fmt, ap);
   va_end(ap);
+  if (r == 0 && wt_sysfs_write_hook)
+    r = wt_sysfs_write_hook(path, text);
   if (r)
-    return r;
+    return r < 0 ? r : 0;
   int n = snprintf(line, sizeof line, "%s\n", text);
   if (n < 0 || (size_t)n >= sizeof line)
     return -E2BIG;

@@ -26,6 +26,8 @@ int wt_sysfs_i64(int64_t *ret, const char *root, const char *fmt, ...) WT_PRINTF
 int wt_sysfs_pread_u64(int fd, uint64_t *ret);
 /* Writes text and a newline into a file that exists; returns 0 or -errno. */
 int wt_sysfs_write(const char *text, const char *root, const char *fmt, ...) WT_PRINTF(3, 4);
+/* For tests, since root may write anything: asked before each write; 0 = go on, negative = fail with it, positive = drop the write silently. */
+extern int (*wt_sysfs_write_hook)(const char *path, const char *text);
 bool wt_sysfs_exists(const char *root, const char *fmt, ...) WT_PRINTF(2, 3);
 /* Names in a folder, sorted, heap, ended by NULL; NULL when the folder cannot be read. wt_strings_free frees it. */
 char **wt_sysfs_list(const char *root, const char *fmt, ...) WT_PRINTF(2, 3);

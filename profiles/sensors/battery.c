@@ -133,4 +133,7 @@ static void close_battery(struct wt_sensor *s)
   s->state = NULL;
 }
 
-const struct wt_sensor_kind wt_sensor_battery = {"battery", "battery", true, list_battery, open_battery, read_battery, close_battery};
+const struct wt_sensor_kind wt_sensor_battery = {
+  "battery", "battery", true,
+  "no battery: a desktop, a server or a virtual machine",
+  list_battery, open_battery, read_battery, close_battery};

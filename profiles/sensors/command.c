@@ -137,4 +137,4 @@ static void read_cmd(struct wt_sensor *s, struct wt_channel_value *v)
   wt_slow_read(st->slow, v);
 }
 
-const struct wt_sensor_kind wt_sensor_cmd = {"cmd", "cmd", false, NULL, open_cmd, read_cmd, close_cmd};
+const struct wt_sensor_kind wt_sensor_cmd = {"cmd", "cmd", false, NULL, NULL, open_cmd, read_cmd, close_cmd};

@@ -148,4 +148,4 @@ static void read_http(struct wt_sensor *s, struct wt_channel_value *v)
   wt_slow_read(st->slow, v);
 }
 
-const struct wt_sensor_kind wt_sensor_http = {"http", "http", false, NULL, open_http, read_http, close_http};
+const struct wt_sensor_kind wt_sensor_http = {"http", "http", false, NULL, NULL, open_http, read_http, close_http};

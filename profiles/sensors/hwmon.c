@@ -160,4 +160,7 @@ static void read_hwmon(struct wt_sensor *s, struct wt_channel_value *v)
   }
 }
 
-const struct wt_sensor_kind wt_sensor_hwmon = {"hwmon", "hwmon", true, list_hwmon, open_hwmon, read_hwmon, close_hwmon};
+const struct wt_sensor_kind wt_sensor_hwmon = {
+  "hwmon", "hwmon", true,
+  "no chip that measures the processor or the PC; with an energy meter on the network: --meter http:URL#json.path",
+  list_hwmon, open_hwmon, read_hwmon, close_hwmon};

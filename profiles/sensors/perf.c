@@ -150,4 +150,7 @@ static void read_perf(struct wt_sensor *s, struct wt_channel_value *v)
   }
 }
 
-const struct wt_sensor_kind wt_sensor_perf = {"perf", NULL, true, list_perf, open_perf, read_perf, close_perf};
+const struct wt_sensor_kind wt_sensor_perf = {
+  "perf", NULL, true,
+  "no power PMU: a virtual machine, or the kernel module is not loaded; to try: sudo modprobe rapl",
+  list_perf, open_perf, read_perf, close_perf};

@@ -263,4 +263,7 @@ static void read_powercap(struct wt_sensor *s, struct wt_channel_value *v)
   }
 }
 
-const struct wt_sensor_kind wt_sensor_powercap = {"powercap", "rapl", true, list_powercap, open_powercap, read_powercap, close_powercap};
+const struct wt_sensor_kind wt_sensor_powercap = {
+  "powercap", "rapl", true,
+  "no RAPL zones: a virtual machine, a processor without them, or the kernel module is not loaded; to try: sudo modprobe intel_rapl_msr",
+  list_powercap, open_powercap, read_powercap, close_powercap};

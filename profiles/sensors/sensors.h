@@ -36,6 +36,7 @@ struct wt_sensor_kind {
   const char *name; /* "powercap" */
   const char *spec; /* word of --meter, NULL: only found by auto */
   bool automatic;   /* tried by auto, in table order */
+  const char *absent; /* what to say when list finds nothing; NULL: say nothing */
   void (*list)(const char *sysfs, struct wt_sensor_list *l);
   /* Fills boundary, note, channels and state. WT_EFAIL "denied: ..." or "absent: ..." with the fix as hint. */
   enum wt_status (*open)(const struct wt_sensor_options *o, struct wt_sensor *s, struct wt_error *err);

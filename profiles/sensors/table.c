@@ -24,8 +24,13 @@ struct wt_sensor_info *wt_sensor_list_add(struct wt_sensor_list *l, const char *
 
 void wt_sensors_list(const char *sysfs, struct wt_sensor_list *l)
 {
-  for (const struct wt_sensor_kind *const *k = wt_sensor_kinds(); *k; k++)
+  for (const struct wt_sensor_kind *const *k = wt_sensor_kinds(); *k; k++) {
+    size_t before = l->n;
     if ((*k)->list)
       (*k)->list(sysfs, l);
+    struct wt_sensor_info *none = (*k)->absent && l->n == before ? wt_sensor_list_add(l, (*k)->name, "none", "") : NULL;
+    if (none)
+      wt_copy_text(none->why, sizeof none->why, (*k)->absent);
+  }
   wt_thermal_list(sysfs, l);
 }

@@ -84,28 +84,24 @@ static inline uint16_t float_to_bf16(float f)
 
 void wt_bf16_to_f32(const uint16_t *in, size_t n, float *out)
 {
-#pragma omp simd
   for (size_t i = 0; i < n; i++)
     out[i] = float_of((uint32_t)in[i] << 16);
 }
 
 void wt_f16_to_f32(const uint16_t *in, size_t n, float *out)
 {
-#pragma omp simd
   for (size_t i = 0; i < n; i++)
     out[i] = half_to_float(in[i]);
 }
 
 void wt_f32_to_bf16(const float *in, size_t n, uint16_t *out)
 {
-#pragma omp simd
   for (size_t i = 0; i < n; i++)
     out[i] = float_to_bf16(in[i]);
 }
 
 void wt_f32_to_f16(const float *in, size_t n, uint16_t *out)
 {
-#pragma omp simd
   for (size_t i = 0; i < n; i++)
     out[i] = float_to_half(in[i]);
 }
@@ -197,7 +193,7 @@ static void read_plain(enum wt_dtype t, const unsigned char *p, size_t n, float 
     for (size_t i = 0; i < n / block; i++, p += bytes, out += block)
       t == WT_Q8_0 ? block_q8_0(p, out) : t == WT_Q4_0 ? block_q4_0(p, out) : t == WT_Q4_K ? block_q4_k(p, out) : block_q6_k(p, out);
     break;
-  default: assert(!"not a file format");
+  default: assert(false && "not a file format");
   }
 }
 
@@ -300,6 +296,6 @@ void wt_dtype_from_f32(enum wt_dtype t, const float *in, size_t n, void *out)
     for (size_t i = 0; i < n / 32; i++)
       write_q8_0(in + 32 * i, p + 34 * i);
     break;
-  default: assert(!"not a type for writing");
+  default: assert(false && "not a type for writing");
   }
 }

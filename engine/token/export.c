@@ -161,7 +161,7 @@ static enum wt_status measure_digits(const struct wt_tokenizer *t, unsigned *ret
   size_t least = sizeof digits - 1;
   for (size_t i = 0; i < t->pres && status == WT_OK; i++) {
     size_t from, to = 0;
-    if (t->pre[i].kind != WT_PRE_SPLIT)
+    if (t->pre[i].kind != WT_PRE_SPLIT || t->pre[i].behavior == WT_SPLIT_CONTIGUOUS)
       continue;
     status = wt_pattern_find(&t->pre[i].pattern, s, digits, sizeof digits - 1, 0, &from, &to, err);
     if (status == WT_OK && from == 0 && to > 0 && to < least)

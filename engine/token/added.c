@@ -125,7 +125,7 @@ const struct wt_added *wt_added_by_id(const struct wt_tokenizer *t, int32_t id)
   return t->addeds ? bsearch(&key, t->added, t->addeds, sizeof key, by_id) : NULL;
 }
 
-static bool is_space(uint32_t c)
+bool wt_is_space(uint32_t c)
 {
   return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
          c == 0x205F || c == 0x3000;
@@ -194,9 +194,9 @@ void wt_added_next(const struct wt_tokenizer *t, const struct wt_trie *trie, boo
     }
     size_t start = i, len;
     *ret_resume = end;
-    while (best->lstrip && start > floor && is_space(wt_utf8_decode(text + char_before(text, start), &len)))
+    while (best->lstrip && start > floor && wt_is_space(wt_utf8_decode(text + char_before(text, start), &len)))
       start = char_before(text, start);
-    while (best->rstrip && end < n && is_space(wt_utf8_decode(text + end, &len)))
+    while (best->rstrip && end < n && wt_is_space(wt_utf8_decode(text + end, &len)))
       end += len;
     *ret = best;
     *ret_start = start < floor ? floor : start;

@@ -119,6 +119,9 @@ struct job {
   struct wt_scratch *s;
   bool plain;
   struct wt_ids *ids;
+  const size_t *cut; /* places in the text, ascending, whose token is asked for */
+  size_t cuts;
+  size_t *at;
 };
 
 /* A stretch without raw added tokens. */
@@ -141,16 +144,38 @@ static enum wt_status encode_stretch(const struct job *j, const char *text, size
   return WT_OK;
 }
 
+/* For the cuts inside text[start, end), whose tokens begin at ids[before]: how many of the tokens are the same when the
+ * text ends at the cut. */
+static enum wt_status mark_cuts(const struct job *j, const char *text, size_t start, size_t end, bool token, size_t before, struct wt_error *err)
+{
+  for (size_t k = 0; k < j->cuts; k++) {
+    if (j->cut[k] < start || j->cut[k] >= end)
+      continue;
+    j->at[k] = before;
+    if (j->cut[k] == start || token)
+      continue;
+    WT_AUTO(wt_ids_release) struct wt_ids part = {0};
+    struct job cut = {.t = j->t, .s = j->s, .plain = j->plain, .ids = &part};
+    WT_TRY(encode_stretch(&cut, text + start, j->cut[k] - start, start == 0, err));
+    for (size_t i = 0; i < part.n && before + i < j->ids->n && part.id[i] == j->ids->id[before + i]; i++)
+      j->at[k]++;
+  }
+  return WT_OK;
+}
+
 static enum wt_status encode_text(const struct job *j, const char *text, size_t n, struct wt_error *err)
 {
   size_t done = 0, from = 0;
   while (from <= n) {
     const struct wt_added *a;
     size_t start, end;
+    size_t before = j->ids->n;
     wt_added_next(j->t, &j->t->raw, j->plain, text, n, from, done, &a, &start, &end, &from);
     WT_TRY(encode_stretch(j, text + done, start - done, done == 0, err));
+    WT_TRY(mark_cuts(j, text, done, start, false, before, err));
     if (!a)
       break;
+    WT_TRY(mark_cuts(j, text, start, end, true, j->ids->n, err));
     WT_TRY(wt_ids_push(j->ids, a->id, err));
     done = end;
   }
@@ -187,6 +212,24 @@ enum wt_status wt_tokenizer_encode(const struct wt_tokenizer *t, const char *tex
     return wt_fail(err, WT_ENOMEM, "tokenizer '%s': out of memory", t->name);
   enum wt_status status = encode(&j, text, n, add_special, err);
   wt_scratch_give(t, j.s);
+  if (status != WT_OK)
+    ids->n = before;
+  return status;
+}
+
+enum wt_status wt_tokenizer_encode_cuts(const struct wt_tokenizer *t, const char *text, size_t n, const size_t *cut, size_t cuts, size_t *ret_at, struct wt_ids *ids, struct wt_error *err)
+{
+  size_t before = ids->n;
+  struct job j = {.t = t, .s = wt_scratch_take(t), .ids = ids, .cut = cut, .cuts = cuts, .at = ret_at};
+  if (!j.s)
+    return wt_fail(err, WT_ENOMEM, "tokenizer '%s': out of memory", t->name);
+  for (size_t k = 0; k < cuts; k++)
+    ret_at[k] = SIZE_MAX;
+  enum wt_status status = encode_text(&j, text, n, err);
+  wt_scratch_give(t, j.s);
+  for (size_t k = 0; k < cuts; k++)
+    if (ret_at[k] == SIZE_MAX)
+      ret_at[k] = ids->n;
   if (status != WT_OK)
     ids->n = before;
   return status;

@@ -33,6 +33,7 @@ void wt_utf8_repair(const char *p, size_t n, struct wt_buf *out);
 /* As wt_utf8_repair, but leaves a cut-off character at the end; returns the bytes used. */
 size_t wt_utf8_repair_stream(const char *p, size_t n, struct wt_buf *out);
 size_t wt_utf8_encode(uint32_t code_point, char out[4]);
+bool wt_is_space(uint32_t c); /* Unicode White_Space */
 
 /* ---- vocab.c ---- */
 struct wt_vocab {
@@ -210,6 +211,12 @@ enum wt_status wt_bpe_word(const struct wt_tokenizer *t, struct wt_scratch *s, c
 enum wt_status wt_bpe_prepare(struct wt_tokenizer *t, struct wt_error *err) WT_MUST_CHECK; /* byte ids, where words may be cut */
 extern const uint16_t wt_byte_to_char[256]; /* GPT-2's printable alphabet for bytes */
 int wt_char_to_byte(uint32_t c);            /* -1: not in it */
+
+/* ---- encode.c ---- */
+/* As wt_tokenizer_encode without special tokens added, for valid UTF-8. ret_at[k]: index in ids of the token in which the text behind
+ * cut[k] begins (one that lies across the cut counts as behind it). */
+enum wt_status wt_tokenizer_encode_cuts(const struct wt_tokenizer *t, const char *text, size_t n, const size_t *cut, size_t cuts, size_t *ret_at, struct wt_ids *ids,
+                                        struct wt_error *err) WT_MUST_CHECK;
 
 /* ---- normalize.c, pretoken.c ---- */
 /* *ret points into text or into a buffer of s. */

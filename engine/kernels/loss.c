@@ -6,8 +6,8 @@
 
 #define CHUNK 1024 /* floats on the stack at a time; also the length of the fp32 partial sums */
 
-/* log of the sum of exp over the row, from capped scores. The row stays as it is. */
-static double row_log_sum_exp(const float *row, size_t V, float cap, double *ret_max)
+/* Sum of exp(score - max) over the row, of capped scores. The row stays as it is. */
+static double row_sum_exp(const float *row, size_t V, float cap, double *ret_max)
 {
   const struct wt_simd *simd = wt_simd_get();
   float chunk[CHUNK], top = simd->max(row, V);
@@ -22,7 +22,17 @@ static double row_log_sum_exp(const float *row, size_t V, float cap, double *ret
     sum += (double)simd->exp_sum(chunk, top, n);
   }
   *ret_max = (double)top;
-  return (double)top + log(sum);
+  return sum;
+}
+
+/* The same without a cap, leaving exp(row - max) in the row. Returns the sum. */
+static double row_exp_in_place(float *row, size_t V, float top)
+{
+  const struct wt_simd *simd = wt_simd_get();
+  double sum = 0;
+  for (size_t i = 0; i < V; i += CHUNK)
+    sum += (double)simd->exp_sum(row + i, top, V - i < CHUNK ? V - i : CHUNK);
+  return sum;
 }
 
 /* row = exp(capped - lse) * weight, times the softcap's derivative */
@@ -58,12 +68,20 @@ void wt_cross_entropy(double *losses, float *rows, const int32_t *targets, size_
       continue;
     }
     float score = row[targets[r]], slope = 1.0f;
+    if (weight != 0.0f && !(cap > 0)) {
+      float top_score = simd->max(row, V);
+      double sum = row_exp_in_place(row, V, top_score);
+      losses[r] = log(sum) + ((double)top_score - (double)score);
+      simd->scale(row, (float)((double)weight / sum), row, V);
+      row[targets[r]] -= weight;
+      continue;
+    }
     if (cap > 0) {
       simd->softcap(&score, 1.0f, cap, 1);
       slope = 1.0f - (score / cap) * (score / cap);
     }
-    double top, lse = row_log_sum_exp(row, V, cap, &top);
-    losses[r] = lse - (double)score;
+    double top, sum = row_sum_exp(row, V, cap, &top), lse = top + log(sum);
+    losses[r] = log(sum) + (top - (double)score);
     if (weight != 0.0f) {
       row_gradient(row, V, cap, lse, weight);
       row[targets[r]] -= weight * slope;

@@ -8,6 +8,7 @@
 #define BLOCK_K 256  /* length of the inner sums between two visits of the result */
 #define BLOCK_ROWS 64 /* stored rows of one task (rows) */
 #define BLOCK_COLS 128 /* stored columns of one task (cols) */
+#define UNIT_COLS 16   /* tokens in which a part may be cut (cols) */
 #define STRIDE_COLS (BLOCK_COLS + 32) /* not a power of two: the lines of one register tile spread over all cache sets */
 
 static size_t smaller(size_t a, size_t b)
@@ -32,6 +33,23 @@ static size_t block_m(size_t m, size_t panel)
 {
   size_t blocks = (m + BLOCK_M - 1) / BLOCK_M;
   return round_up((m + blocks - 1) / blocks, panel);
+}
+
+size_t wt_own_token_parts(size_t tasks, size_t tokens, size_t unit)
+{
+  size_t threads = (size_t)wt_gemm_threads(), most = tokens / (2 * unit), parts = 1;
+  for (; parts < most; parts++) {
+    size_t total = tasks * parts, rounds = (total + threads - 1) / threads;
+    if (10 * rounds * threads <= 11 * total)
+      break;
+  }
+  return parts;
+}
+
+struct wt_part wt_own_token_part(size_t i, size_t parts, size_t tokens, size_t unit)
+{
+  size_t units = (tokens + unit - 1) / unit;
+  return (struct wt_part){smaller(units * i / parts * unit, tokens), smaller(units * (i + 1) / parts * unit, tokens)};
 }
 
 static size_t thread_floats(void)
@@ -82,8 +100,8 @@ void wt_own_write_transposed(float *y, size_t ldy, const float *sums, size_t ld,
   }
 }
 
-/* One task of wt_own_rows: stored rows [first, first + n) against the packed tokens. */
-static void rows_task(const struct wt_own *o, size_t first, size_t n, const float *packed, size_t m0, size_t tokens, size_t padded, float *mine)
+/* One task of wt_own_rows: stored rows [first, first + n) against a part of the packed tokens. */
+static void rows_task(const struct wt_own *o, size_t first, size_t n, const float *packed, size_t m0, struct wt_part t, size_t padded, float *mine)
 {
   const struct wt_simd *simd = wt_simd_get();
   size_t k = wt_stored_width(o->w), panel = panel_for(o->m), ld = wt_stored_ld(o->w);
@@ -98,43 +116,45 @@ static void rows_task(const struct wt_own *o, size_t first, size_t n, const floa
       for (size_t r = 0; r < n; r++)
         wt_stored_piece(o->w, first + r, k0, kc, converted + r * BLOCK_K);
     }
-    for (size_t p = 0; p < padded; p += panel)
+    for (size_t p = t.first; p < t.end; p += panel)
       simd->tile(n, panel, kc, 1.0f, a, row_a, 1, packed + k0 * padded + p * kc, panel, k0 > 0, sums + p, padded);
   }
-  wt_own_write_transposed(o->y + m0 * o->ldy + first, o->ldy, sums, padded, n, tokens, o->beta);
+  wt_own_write_transposed(o->y + (m0 + t.first) * o->ldy + first, o->ldy, sums + t.first, padded, n, t.end - t.first, o->beta);
 }
 
 void wt_own_rows(const struct wt_own *o)
 {
   size_t panel = panel_for(o->m), padded = block_m(o->m, panel), stored = wt_stored_rows(o->w), k = wt_stored_width(o->w);
   float *packed = (float *)o->scratch, *threads = packed + round_up(padded * k, 16);
-  size_t tasks = (stored + BLOCK_ROWS - 1) / BLOCK_ROWS;
+  size_t tasks = (stored + BLOCK_ROWS - 1) / BLOCK_ROWS, parts = wt_own_token_parts(tasks, smaller(o->m, padded), panel);
 #pragma omp parallel num_threads(wt_gemm_threads()) if (o->m * stored * k >= 64 * WT_PARALLEL_MIN)
   for (size_t m0 = 0; m0 < o->m; m0 += padded) {
     size_t tokens = smaller(padded, o->m - m0);
     pack_tokens(packed, o->x + m0 * o->ldx, o->ldx, tokens, padded, k, panel); /* ends in a barrier */
 #pragma omp for schedule(dynamic)
-    for (size_t task = 0; task < tasks; task++)
-      rows_task(o, task * BLOCK_ROWS, smaller(BLOCK_ROWS, stored - task * BLOCK_ROWS), packed, m0, tokens, padded,
+    for (size_t i = 0; i < tasks * parts; i++) {
+      size_t first = i / parts * BLOCK_ROWS;
+      rows_task(o, first, smaller(BLOCK_ROWS, stored - first), packed, m0, wt_own_token_part(i % parts, parts, tokens, panel), padded,
                 threads + (size_t)omp_get_thread_num() * thread_floats());
+    }
   }
   wt_gemm_add_flop(2.0 * (double)o->m * (double)stored * (double)k);
 }
 
-/* One task of wt_own_cols: columns [first, first + n). */
-static void cols_task(const struct wt_own *o, size_t first, size_t n, float *converted)
+/* One task of wt_own_cols: columns [first, first + n) of a part of the tokens. */
+static void cols_task(const struct wt_own *o, size_t first, size_t n, struct wt_part part, float *converted)
 {
   const struct wt_simd *simd = wt_simd_get();
   size_t k = wt_stored_rows(o->w), panel = simd->panel_n;
-  for (size_t t = 0; t < o->m && o->beta != 0.0f && o->beta != 1.0f; t++)
+  for (size_t t = part.first; t < part.end && o->beta != 0.0f && o->beta != 1.0f; t++)
     simd->scale(o->y + t * o->ldy + first, o->beta, o->y + t * o->ldy + first, n);
   for (size_t k0 = 0; k0 < k; k0 += BLOCK_K) {
     size_t kc = smaller(BLOCK_K, k - k0);
     for (size_t r = 0; r < kc; r++)
       wt_stored_piece(o->w, k0 + r, first, n, converted + r * STRIDE_COLS);
-    for (size_t m0 = 0; m0 < o->m; m0 += BLOCK_M)
+    for (size_t m0 = part.first; m0 < part.end; m0 += BLOCK_M)
       for (size_t j = 0; j < n; j += panel)
-        simd->tile(smaller(BLOCK_M, o->m - m0), smaller(panel, n - j), kc, 1.0f, o->x + m0 * o->ldx + k0, o->ldx, 1, converted + j, STRIDE_COLS, k0 > 0 || o->beta != 0.0f,
+        simd->tile(smaller(BLOCK_M, part.end - m0), smaller(panel, n - j), kc, 1.0f, o->x + m0 * o->ldx + k0, o->ldx, 1, converted + j, STRIDE_COLS, k0 > 0 || o->beta != 0.0f,
                    o->y + m0 * o->ldy + first + j, o->ldy);
   }
 }
@@ -142,10 +162,13 @@ static void cols_task(const struct wt_own *o, size_t first, size_t n, float *con
 void wt_own_cols(const struct wt_own *o)
 {
   size_t width = wt_stored_width(o->w), k = wt_stored_rows(o->w), tasks = (width + BLOCK_COLS - 1) / BLOCK_COLS;
+  size_t parts = wt_own_token_parts(tasks, o->m, UNIT_COLS);
   float *threads = (float *)o->scratch;
 #pragma omp parallel for schedule(dynamic) num_threads(wt_gemm_threads()) if (o->m * width * k >= 64 * WT_PARALLEL_MIN)
-  for (size_t task = 0; task < tasks; task++)
-    cols_task(o, task * BLOCK_COLS, smaller(BLOCK_COLS, width - task * BLOCK_COLS), threads + (size_t)omp_get_thread_num() * thread_floats());
+  for (size_t i = 0; i < tasks * parts; i++) {
+    size_t first = i / parts * BLOCK_COLS;
+    cols_task(o, first, smaller(BLOCK_COLS, width - first), wt_own_token_part(i % parts, parts, o->m, UNIT_COLS), threads + (size_t)omp_get_thread_num() * thread_floats());
+  }
   wt_gemm_add_flop(2.0 * (double)o->m * (double)width * (double)k);
 }
 

@@ -34,6 +34,15 @@ size_t wt_own_i16_scratch_bytes(const struct wt_matrix *w, size_t m);
 void wt_own_i16_rows(const struct wt_own *o);
 void wt_own_i16_cols(const struct wt_own *o);
 
+/* In how many parts the tokens of a product are cut so that `tasks` equal tasks keep all threads busy to the end (loss up to a tenth), each part of at least 2 * unit
+ * tokens. Does not change any element's sum. */
+size_t wt_own_token_parts(size_t tasks, size_t tokens, size_t unit);
+struct wt_part {
+  size_t first, end;
+};
+/* Part i of `parts` of the tokens, cut at multiples of unit. */
+struct wt_part wt_own_token_part(size_t i, size_t parts, size_t tokens, size_t unit);
+
 /* y[t, 0 .. n) = sums[0 .. n)[t] transposed, + beta y; at most 64 rows of sums. */
 void wt_own_write_transposed(float *y, size_t ldy, const float *sums, size_t ld, size_t n, size_t tokens, float beta);
 

@@ -11,6 +11,7 @@
 #define BLOCK_ROWS 64
 #define BLOCK_COLS 128
 #define STRIDE_COLS (BLOCK_COLS + 32)
+#define UNIT_COLS 16 /* tokens in which a part may be cut (cols) */
 #define LIMIT_W 2047.0f
 #define LIMIT_X 4095.0f   /* against 12-bit weights */
 #define LIMIT_X8 32767.0f /* against int8 weights */
@@ -84,7 +85,7 @@ static void pack_panel(int16_t *to, float *scales, const float *x, size_t ldx, s
   simd->transpose((float *)(void *)to, panel, (const float *)(const void *)rows, BLOCK_K / 2, panel, even / 2);
 }
 
-static void rows_task(const struct wt_own *o, const struct layout *l, size_t first, size_t n, size_t m0, size_t tokens, char *mine)
+static void rows_task(const struct wt_own *o, const struct layout *l, size_t first, size_t n, size_t m0, struct wt_part t, char *mine)
 {
   const struct wt_simd *simd = wt_simd_get();
   size_t k = wt_stored_width(o->w), panel = simd->panel_n;
@@ -108,11 +109,11 @@ static void rows_task(const struct wt_own *o, const struct layout *l, size_t fir
       if (even > kc)
         row[kc] = 0;
     }
-    for (size_t p = 0; p < l->padded; p += panel)
+    for (size_t p = t.first; p < t.end; p += panel)
       simd->tile_i16(n, panel, even / 2, weights, BLOCK_K, (const int32_t *)(const void *)(packed + k0 * l->padded + p * even), panel, scales,
                      token_scales + k0 / BLOCK_K * l->padded + p, k0 > 0, sums + p, l->padded);
   }
-  wt_own_write_transposed(o->y + m0 * o->ldy + first, o->ldy, sums, l->padded, n, tokens, o->beta);
+  wt_own_write_transposed(o->y + (m0 + t.first) * o->ldy + first, o->ldy, sums + t.first, l->padded, n, t.end - t.first, o->beta);
 }
 
 void wt_own_i16_rows(const struct wt_own *o)
@@ -121,7 +122,7 @@ void wt_own_i16_rows(const struct wt_own *o)
   struct layout l = make_layout(o->m, k);
   float limit = o->w->dtype == WT_INT8 ? LIMIT_X8 : LIMIT_X, *scales = (float *)(void *)((char *)o->scratch + l.scales);
   int16_t *packed = (int16_t *)(void *)((char *)o->scratch + l.values);
-  size_t panels = l.padded / panel;
+  size_t panels = l.padded / panel, parts = wt_own_token_parts(tasks, smaller(o->m, l.padded), panel);
 #pragma omp parallel num_threads(wt_gemm_threads()) if (o->m * stored * k >= 64 * WT_PARALLEL_MIN)
   for (size_t m0 = 0; m0 < o->m; m0 += l.padded) {
     size_t tokens = smaller(l.padded, o->m - m0);
@@ -132,9 +133,11 @@ void wt_own_i16_rows(const struct wt_own *o)
                  tokens > p ? smaller(panel, tokens - p) : 0, kc, panel, limit);
     }
 #pragma omp for schedule(dynamic)
-    for (size_t task = 0; task < tasks; task++)
-      rows_task(o, &l, task * BLOCK_ROWS, smaller(BLOCK_ROWS, stored - task * BLOCK_ROWS), m0, tokens,
+    for (size_t i = 0; i < tasks * parts; i++) {
+      size_t first = i / parts * BLOCK_ROWS;
+      rows_task(o, &l, first, smaller(BLOCK_ROWS, stored - first), m0, wt_own_token_part(i % parts, parts, tokens, panel),
                 (char *)o->scratch + l.thread + (size_t)omp_get_thread_num() * l.per_thread);
+    }
   }
   wt_gemm_add_flop(2.0 * (double)o->m * (double)stored * (double)k);
 }
@@ -188,7 +191,7 @@ static void pack_columns(int32_t *pairs, float *scale, float *floats, const stru
     simd->pairs_from_f32(pairs + r / 2 * STRIDE_COLS, floats + r * STRIDE_COLS, floats + (r + 1) * STRIDE_COLS, inverse, n);
 }
 
-static void cols_task(const struct wt_own *o, const struct layout *l, size_t first, size_t n, size_t m0, size_t tokens, char *mine)
+static void cols_task(const struct wt_own *o, const struct layout *l, size_t first, size_t n, size_t m0, struct wt_part t, char *mine)
 {
   const struct wt_simd *simd = wt_simd_get();
   size_t k = wt_stored_rows(o->w), panel = simd->panel_n;
@@ -200,8 +203,8 @@ static void cols_task(const struct wt_own *o, const struct layout *l, size_t fir
     size_t kc = smaller(BLOCK_K, k - k0);
     pack_columns(pairs, scale, floats, o->w, k0, kc, first, n);
     for (size_t j = 0; j < n; j += panel)
-      simd->tile_i16(tokens, smaller(panel, n - j), (kc + 1) / 2, values + k0, l->k, pairs + j, STRIDE_COLS, token_scales + k0 / BLOCK_K * l->padded, scale + j,
-                     k0 > 0 || o->beta != 0.0f, o->y + m0 * o->ldy + first + j, o->ldy);
+      simd->tile_i16(t.end - t.first, smaller(panel, n - j), (kc + 1) / 2, values + t.first * l->k + k0, l->k, pairs + j, STRIDE_COLS,
+                     token_scales + k0 / BLOCK_K * l->padded + t.first, scale + j, k0 > 0 || o->beta != 0.0f, o->y + (m0 + t.first) * o->ldy + first + j, o->ldy);
   }
 }
 
@@ -211,6 +214,7 @@ void wt_own_i16_cols(const struct wt_own *o)
   struct layout l = make_layout(o->m, k);
   int16_t *values = (int16_t *)(void *)((char *)o->scratch + l.values);
   float *scales = (float *)(void *)((char *)o->scratch + l.scales);
+  size_t parts = wt_own_token_parts(tasks, smaller(o->m, l.padded), UNIT_COLS);
 #pragma omp parallel num_threads(wt_gemm_threads()) if (o->m * width * k >= 64 * WT_PARALLEL_MIN)
   for (size_t m0 = 0; m0 < o->m; m0 += l.padded) {
     size_t tokens = smaller(l.padded, o->m - m0);
@@ -218,9 +222,11 @@ void wt_own_i16_cols(const struct wt_own *o)
     for (size_t t = 0; t < tokens; t++)
       quantise_token(values + t * l.k, scales + t, l.padded, o->x + (m0 + t) * o->ldx, o->w, k);
 #pragma omp for schedule(dynamic)
-    for (size_t task = 0; task < tasks; task++)
-      cols_task(o, &l, task * BLOCK_COLS, smaller(BLOCK_COLS, width - task * BLOCK_COLS), m0, tokens,
+    for (size_t i = 0; i < tasks * parts; i++) {
+      size_t first = i / parts * BLOCK_COLS;
+      cols_task(o, &l, first, smaller(BLOCK_COLS, width - first), m0, wt_own_token_part(i % parts, parts, tokens, UNIT_COLS),
                 (char *)o->scratch + l.thread + (size_t)omp_get_thread_num() * l.per_thread);
+    }
   }
   wt_gemm_add_flop(2.0 * (double)o->m * (double)width * (double)k);
 }

@@ -227,6 +227,89 @@ static void test_fixed_point(void **state)
   twin_levels(check_int16);
 }
 
+/* Relative root mean square error of one product of length 2048 in fixed point against the exact product of the same weights. kind 0: normal activations, 1: some channels
+ * 50 times larger, 2: log-normal sizes, as gradients have. */
+static double fixed_point_error(enum wt_dtype dtype, int kind, bool backward)
+{
+  enum { M = 40, N = 48, K = 2048 };
+  size_t out = backward ? K : N, in = backward ? N : K;
+  struct weight r = weight_make(dtype, out, in, false);
+  float *x = twin_random(M * K, 31, 1), *size = twin_random(M * K, 32, 1), y[M * N];
+  for (size_t i = 0; i < M * K; i++)
+    x[i] *= kind == 1 && i % K % 512 == 7 ? 50.0f : kind == 2 ? expf(size[i]) : 1.0f;
+  void *scratch = malloc(wt_matrix_scratch_bytes(&r.w, M, WT_GEMM_INT16));
+  if (backward)
+    wt_matrix_backward(y, N, x, K, &r.w, M, 0.0f, WT_GEMM_INT16, scratch);
+  else
+    wt_matrix_forward(y, N, x, K, &r.w, M, 0.0f, WT_GEMM_INT16, scratch);
+  double *want = twin_gemm(false, !backward, M, N, K, 1, x, K, r.f32, in, 0, NULL, 0), error = 0, all = 0;
+  for (size_t i = 0; i < M * N; i++) {
+    error += ((double)y[i] - want[i]) * ((double)y[i] - want[i]);
+    all += want[i] * want[i];
+  }
+  free(want);
+  free(scratch);
+  free(x);
+  free(size);
+  weight_free(&r);
+  return sqrt(error / all);
+}
+
+static void check_fixed_point_error(void)
+{
+  static const double float_bounds[] = {6e-4, 1.5e-3, 1.2e-3}, int8_bounds[] = {6e-5, 3.4e-4, 1.9e-4};
+  for (int kind = 0; kind < 3; kind++)
+    for (int backward = 0; backward < 2; backward++)
+      for (int d = 0; d < 2; d++) {
+        double error = fixed_point_error(d ? WT_INT8 : WT_BF16, kind, backward), bound = d ? int8_bounds[kind] : float_bounds[kind];
+        if (!(error < bound))
+          fail_msg("%s, activations %d, %s: error %.2g, expected below %.2g (%s)", d ? "int8" : "bf16", kind, backward ? "backward" : "forward", error, bound, wt_simd_get()->name);
+      }
+}
+
+static void test_fixed_point_error(void **state)
+{
+  (void)state;
+  twin_levels(check_fixed_point_error);
+}
+
+/* What is not finite must show in the result, or divergence would go unseen. */
+static void check_not_finite(void)
+{
+  enum { M = 40, N = 64, K = 300 };
+  for (size_t d = 0; d < WT_COUNT(dtypes); d++)
+    for (int compute = 0; compute < 2; compute++)
+      for (int bad = 0; bad < 2; bad++) {
+        struct weight r = weight_make(dtypes[d], N, K, false);
+        float *x = twin_random(M * K, 31, 1), *y = twin_random(M * N, 31, 1);
+        void *scratch = malloc(wt_matrix_scratch_bytes(&r.w, M, (enum wt_gemm_compute)compute));
+        x[3 * K + 270] = bad ? NAN : INFINITY;
+        wt_matrix_forward(y, N, x, K, &r.w, M, 0.0f, (enum wt_gemm_compute)compute, scratch);
+        for (size_t i = 0; i < M * N; i++)
+          assert_true(i / N == 3 ? !isfinite(y[i]) : isfinite(y[i]));
+        y[7 * N + 2] = bad ? NAN : -INFINITY;
+        for (size_t i = 0; i < N; i++)
+          y[3 * N + i] = 0;
+        wt_matrix_backward(x, K, y, N, &r.w, M, 0.0f, (enum wt_gemm_compute)compute, scratch);
+        size_t seen = 0;
+        for (size_t i = 0; i < M * K; i++) {
+          seen += !isfinite(x[i]);
+          assert_true(isfinite(x[i]) || i / K == 7);
+        }
+        assert_true(seen > K / 2);
+        free(x);
+        free(y);
+        free(scratch);
+        weight_free(&r);
+      }
+}
+
+static void test_not_finite_shows(void **state)
+{
+  (void)state;
+  twin_levels(check_not_finite);
+}
+
 static void test_weight_gradient(void **state)
 {
   (void)state;
@@ -329,6 +412,40 @@ static void test_threads_do_not_change_bits(void **state)
   free(dy);
 }
 
+static void test_products_same_bits_for_any_threads(void **state)
+{
+  (void)state;
+  enum { M = 600, OUT = 200, IN = 330 };
+  for (size_t d = 1; d < WT_COUNT(dtypes); d++) /* fp32 may go to the BLAS, which promises nothing */
+    for (int compute = 0; compute < 2; compute++)
+      for (size_t m = 40; m <= M; m += 560) {
+        if (wt_simd_get() == wt_simd_at(WT_SIMD_GENERIC))
+          continue;
+        struct weight r = weight_make(dtypes[d], OUT, IN, false);
+        float *x = twin_random(M * IN, 1, 1), *dy = twin_random(M * OUT, 2, 1), *y[2], *dx[2];
+        for (int i = 0; i < 2; i++) {
+          (void)wt_gemm_set_threads(i ? 5 : 1);
+          y[i] = twin_random(M * OUT, 3, 1);
+          dx[i] = twin_random(M * IN, 4, 1);
+          void *scratch = malloc(wt_matrix_scratch_bytes(&r.w, m, (enum wt_gemm_compute)compute));
+          wt_matrix_forward(y[i], OUT, x, IN, &r.w, m, 1.0f, (enum wt_gemm_compute)compute, scratch);
+          if (m <= 128 || compute)
+            wt_matrix_backward(dx[i], IN, dy, OUT, &r.w, m, 0.0f, (enum wt_gemm_compute)compute, scratch);
+          free(scratch);
+        }
+        assert_memory_equal(y[0], y[1], M * OUT * sizeof(float));
+        assert_memory_equal(dx[0], dx[1], M * IN * sizeof(float));
+        for (int i = 0; i < 2; i++) {
+          free(y[i]);
+          free(dx[i]);
+        }
+        free(x);
+        free(dy);
+        weight_free(&r);
+      }
+  (void)wt_gemm_set_threads(0);
+}
+
 /* Relative root mean square error of a quantised normal matrix. */
 static double quant_error(enum wt_dtype kind, enum wt_dtype source_type, bool transposed)
 {
@@ -394,6 +511,9 @@ int main(void)
       cmocka_unit_test(test_gemm),
       cmocka_unit_test(test_weights_of_every_type),
       cmocka_unit_test(test_fixed_point),
+      cmocka_unit_test(test_fixed_point_error),
+      cmocka_unit_test(test_not_finite_shows),
+      cmocka_unit_test(test_products_same_bits_for_any_threads),
       cmocka_unit_test(test_weight_gradient),
       cmocka_unit_test(test_lora),
       cmocka_unit_test(test_threads_do_not_change_bits),

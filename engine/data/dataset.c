@@ -305,12 +305,16 @@ static enum wt_status find_or_build(const struct wt_data_options *o, const struc
   return WT_OK;
 }
 
-enum wt_status wt_dataset_open(const struct wt_data_options *o, const struct wt_tokenizer *tokenizer, size_t context, size_t vocab,
+enum wt_status wt_dataset_open(const struct wt_data_options *options, const struct wt_tokenizer *tokenizer, size_t context, size_t vocab,
                                struct wt_dataset **ret, struct wt_error *err)
 {
   WT_AUTO(wt_dataset_freep) struct wt_dataset *d = wt_calloc(1, sizeof *d);
-  if (!d || !(d->path = wt_strdup(o->path)))
-    return wt_fail(err, WT_ENOMEM, "data '%s': out of memory", o->path);
+  if (!d)
+    return wt_fail(err, WT_ENOMEM, "data '%s': out of memory", options->path);
+  WT_TRY(wt_data_file_of(options->path, &d->path, err));
+  struct wt_data_options of_file = *options;
+  const struct wt_data_options *o = &of_file;
+  of_file.path = d->path;
   WT_TRY(wt_schema_detect(o->path, o->raw_text, &d->schema, err));
   struct wt_encoder e = {.path = d->path,
                          .schema = &d->schema,

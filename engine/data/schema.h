@@ -36,6 +36,9 @@ struct wt_schema {
   char **header; /* CSV: column names, ended by NULL (owned) */
 };
 
+/* The file that a path means: itself, or of a folder the one whose name begins with "train", or its only data file (heap). WT_EFORMAT when
+ * that is not clear. */
+enum wt_status wt_data_file_of(const char *path, char **ret, struct wt_error *err) WT_MUST_CHECK;
 /* raw_text: plain text stays whole instead of being cut at blank lines. A file in no known form is WT_EFORMAT saying what was found and
  * what is known. */
 enum wt_status wt_schema_detect(const char *path, bool raw_text, struct wt_schema *ret, struct wt_error *err) WT_MUST_CHECK;

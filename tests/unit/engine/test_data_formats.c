@@ -1,6 +1,7 @@
 #include "tests/test.h"
 
 #include "tests/unit/engine/data_helpers.h"
+#include <omp.h>
 #include <zlib.h>
 
 #define L "\xe2\x9f\xa6"
@@ -211,6 +212,37 @@ static void sample(void **state)
   wt_buf_release(&b);
 }
 
+/* Any number of threads gives the same examples in the same order, and the first bad row in file order is the one that is named. */
+static void threads(void **state)
+{
+  (void)state;
+  struct wt_buf b;
+  wt_buf_init(&b, 8 << 20);
+  for (int i = 0; i < 20000; i++)
+    wt_buf_addf(&b, "{\"question\":\"%d\",\"answer\":\"%*d\"}\n", i, i % 90, i);
+  int before = omp_get_max_threads();
+  struct wt_dataset *d[2];
+  for (int k = 0; k < 2; k++) {
+    omp_set_num_threads(k ? 4 : 1);
+    d[k] = open_text("a.jsonl", b.data, &chat_tokenizer);
+  }
+  assert_int_equal(wt_dataset_count(d[0]), 20000);
+  assert_int_equal(wt_dataset_count(d[1]), 20000);
+  for (size_t i = 0; i < 20000; i++) {
+    struct wt_example x = wt_dataset_get(d[0], i), y = wt_dataset_get(d[1], i);
+    assert_int_equal(x.n, y.n);
+    assert_memory_equal(x.ids, y.ids, x.n * sizeof *x.ids);
+    assert_memory_equal(x.labels, y.labels, x.n * sizeof *x.ids);
+  }
+  wt_dataset_free(d[0]);
+  wt_dataset_free(d[1]);
+  memcpy(strstr(b.data, "{\"question\":\"9000\""), "x", 1);
+  memcpy(strstr(b.data, "{\"question\":\"19000\""), "x", 1);
+  assert_refused("a.jsonl", b.data, &chat_tokenizer, "a.jsonl:9001");
+  omp_set_num_threads(before);
+  wt_buf_release(&b);
+}
+
 static void gzip(void **state)
 {
   (void)state;
@@ -284,8 +316,31 @@ static void refusals(void **state)
   struct wt_dataset *d = NULL;
   struct wt_data_options o = {.path = "/nonexistent.jsonl"};
   WT_ASSERT_FAILS(wt_dataset_open(&o, &chat_tokenizer, 0, 0, &d, &err), WT_EFORMAT, &err);
-  o.path = folder;
+  o.path = folder; /* many files */
   WT_ASSERT_FAILS(wt_dataset_open(&o, &chat_tokenizer, 0, 0, &d, &err), WT_EFORMAT, &err);
+}
+
+static void folders(void **state)
+{
+  (void)state;
+  char path[512];
+  struct wt_error err = {0};
+  struct wt_dataset *d = NULL;
+  snprintf(path, sizeof path, "%s/set", folder);
+  WT_ASSERT_OK(wt_fs_mkdirs(path, &err), &err);
+  struct wt_data_options o = options_of(path);
+  WT_ASSERT_FAILS(wt_dataset_open(&o, &bytes_tokenizer, 0, 0, &d, &err), WT_EFORMAT, &err);
+  assert_non_null(strstr(err.message, "0 data files"));
+  file_of("set/README.md", "x", 1);
+  file_of("set/valid.jsonl", "{\"text\":\"v\"}", 12);
+  WT_ASSERT_OK(wt_dataset_open(&o, &bytes_tokenizer, 0, 0, &d, &err), &err);
+  assert_shown(d, &bytes_tokenizer, 0, "<s>" L "v</s>" R);
+  wt_dataset_free(d);
+  d = NULL;
+  file_of("set/train.jsonl", "{\"text\":\"t\"}", 12);
+  WT_ASSERT_OK(wt_dataset_open(&o, &bytes_tokenizer, 0, 0, &d, &err), &err);
+  assert_shown(d, &bytes_tokenizer, 0, "<s>" L "t</s>" R);
+  wt_dataset_free(d);
 }
 
 static void cached(void **state)
@@ -317,10 +372,10 @@ static void cached(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(pairs),        cmocka_unit_test(alpaca), cmocka_unit_test(conversations), cmocka_unit_test(weights),
-      cmocka_unit_test(preferences),  cmocka_unit_test(csv),    cmocka_unit_test(text),          cmocka_unit_test(options),
-      cmocka_unit_test(sample),       cmocka_unit_test(gzip),   cmocka_unit_test(cached),        cmocka_unit_test(refusals),
-      cmocka_unit_test(dataset_info),
+      cmocka_unit_test(pairs),       cmocka_unit_test(alpaca),   cmocka_unit_test(conversations), cmocka_unit_test(weights),
+      cmocka_unit_test(preferences), cmocka_unit_test(csv),      cmocka_unit_test(text),          cmocka_unit_test(options),
+      cmocka_unit_test(sample),      cmocka_unit_test(threads),  cmocka_unit_test(folders),       cmocka_unit_test(gzip),
+      cmocka_unit_test(cached),      cmocka_unit_test(refusals), cmocka_unit_test(dataset_info),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -106,7 +106,9 @@ static enum wt_status talk_of(const struct wt_encoder *e, struct wt_talk *ret, s
   WT_TRY(
       tells_apart(e, "[" USER "," ANSWER "]", "[{\"role\":\"system\",\"content\":\"ab\"}," USER "," ANSWER "]", NULL, &ret->system, err));
   WT_TRY(tells_apart(e, "[" USER "," ANSWER "]", "[" USER "," ANSWER "]", TOOLS, &ret->tools, err));
-  WT_TRY(tells_apart(e, "[" USER "," CALL("a") "]", "[" USER "," CALL("b") "]", NULL, &ret->tool_calls, err));
+  ret->call_tags = wt_tokenizer_find(e->tokenizer, "<tool_call>") >= 0 && wt_tokenizer_find(e->tokenizer, "</tool_call>") >= 0;
+  WT_TRY(tells_apart(e, "[" USER "," CALL("a") "," TOOL("r") "," ANSWER "]", "[" USER "," CALL("b") "," TOOL("r") "," ANSWER "]", NULL,
+                     &ret->tool_calls, err));
   if (ret->tool_calls)
     return tells_apart(e, "[" USER "," CALL("a") "," TOOL("a") "," ANSWER "]", "[" USER "," CALL("a") "," TOOL("b") "," ANSWER "]", NULL,
                        &ret->tool_role, err);

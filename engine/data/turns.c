@@ -135,6 +135,25 @@ static enum wt_status note_weight(struct wt_turns *t, enum wt_turn_role role, do
   return WT_OK;
 }
 
+/* JSON as chat templates print it: a space behind ',' and ':'. */
+static void print_spaced(const struct wt_json *v, struct wt_buf *out)
+{
+  struct wt_buf compact;
+  wt_buf_init(&compact, 2 * WT_ROW_MAX_BYTES);
+  wt_json_print(v, false, &compact);
+  bool in_string = false, escape = false;
+  for (size_t i = 0; i < compact.len; i++) {
+    char c = compact.data[i];
+    wt_buf_addc(out, c);
+    if (!in_string && (c == ',' || c == ':'))
+      wt_buf_addc(out, ' ');
+    in_string = c == '"' && !escape ? !in_string : in_string;
+    escape = in_string && c == '\\' && !escape;
+  }
+  out->failed = out->failed || compact.failed;
+  wt_buf_release(&compact);
+}
+
 static enum wt_status add_answer(struct wt_turns *t, const char *content, const struct wt_json *calls, struct wt_error *err)
 {
   if (!calls) {
@@ -151,7 +170,9 @@ static enum wt_status add_answer(struct wt_turns *t, const char *content, const 
   if (list) {
     for (const struct wt_json *c = wt_json_first(list); c; c = wt_json_next(c)) {
       wt_buf_adds(&b, b.len ? "\n" : "");
-      wt_json_print(wt_json_get(c, "function"), false, &b);
+      wt_buf_adds(&b, t->talk->call_tags ? "<tool_call>\n" : "");
+      print_spaced(wt_json_get(c, "function"), &b);
+      wt_buf_adds(&b, t->talk->call_tags ? "\n</tool_call>" : "");
     }
   } else {
     wt_buf_adds(&b, b.len ? "\n" : "");
@@ -281,13 +302,13 @@ static enum wt_status add_turn(struct wt_turns *t, const struct wt_json *turn, c
   wt_buf_init(&b, 2 * WT_ROW_MAX_BYTES);
   WT_AUTO(wt_json_freep) struct wt_json *parsed = NULL;
   enum wt_status status = content_text(content, t->where, &b, err);
-  if (status == WT_OK && role == WT_TURN_CALL && !calls && t->talk->tool_calls &&
+  if (status == WT_OK && role == WT_TURN_CALL && !calls && (t->talk->tool_calls || t->talk->call_tags) &&
       wt_json_parse(b.data, b.len, "call", &parsed, NULL) == WT_ENOMEM)
     status = no_memory(t->where, err);
   if (status == WT_OK && wt_json_type(parsed) >= WT_JSON_ARRAY) {
     struct wt_json *list = NULL;
     status = call_list(parsed, t->where, &list, err);
-    if (list) { /* a call that the template can express */
+    if (list) { /* a call that template or vocabulary can express */
       calls = parsed;
       wt_buf_clear(&b);
     }

@@ -96,6 +96,7 @@ WEAK const char *wt_tokenizer_piece(const struct wt_tokenizer *t, int32_t id, si
   *ret_len = 1;
   return "x";
 }
+WEAK int32_t wt_tokenizer_find(const struct wt_tokenizer *t, const char *token) { return t && strcmp(token, "</s>") == 0 ? 2 : -1; }
 WEAK bool wt_tokenizer_is_special(const struct wt_tokenizer *t, int32_t id)
 {
   return t && id < 3;

@@ -79,7 +79,7 @@ static void conversations(void **state)
              "\"arguments\":\"{\\\"x\\\":1}\"}}]},"
              "{\"role\":\"tool\",\"content\":\"r\"},{\"role\":\"assistant\",\"content\":\"c\"}]}",
              &chat_tokenizer, "openai messages jsonl",
-             "S:s\nU:ab\nA:" L "{\"name\":\"f\",\"arguments\":{\"x\":1}}</s>" R "\nU:r\nA:" L "c</s>" R "\n");
+             "S:s\nU:ab\nA:" L "{\"name\": \"f\", \"arguments\": {\"x\": 1}}</s>" R "\nU:r\nA:" L "c</s>" R "\n");
   assert_one("a.jsonl", "{\"prompt\":[{\"role\":\"user\",\"content\":\"a\"}],\"completion\":[{\"role\":\"assistant\",\"content\":\"b\"}]}",
              &chat_tokenizer, "chat turns jsonl", "U:a\nA:" L "b</s>" R "\n");
 }

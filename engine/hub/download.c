@@ -184,6 +184,16 @@ static bool part_is_served(const struct loop *l, const struct file *f, size_t pa
   return false;
 }
 
+/* Connections that a file is worth: two for a large one, four when the line is slower than one connection could be. */
+static unsigned wanted(const struct file *f, double now)
+{
+  if (f->no_ranges || f->d->size == UINT64_MAX || f->d->size < 2 * WT_SPLIT_MIN_BYTES)
+    return 1;
+  double seconds = now - f->begun_s;
+  double rate = seconds > 0 ? (double)(wt_partial_have(&f->partial) - f->begun_bytes) / seconds : 0;
+  return seconds > 0.5 && rate < WT_FAST_BYTES_PER_S ? WT_PARTS_AT_ONCE : 2;
+}
+
 /* Halves the part with the most left, so that one more connection has work. Returns whether it did. */
 static bool split(struct file *f)
 {
@@ -204,16 +214,6 @@ static bool split(struct file *f)
   return true;
 }
 
-/* Connections that a file is worth: two for a large one, four when the line is slower than one connection could be. */
-static unsigned wanted(const struct file *f, double now)
-{
-  if (f->no_ranges || f->d->size == UINT64_MAX || f->d->size < 2 * WT_SPLIT_MIN_BYTES)
-    return 1;
-  double seconds = now - f->begun_s;
-  double rate = seconds > 0 ? (double)(wt_partial_have(&f->partial) - f->begun_bytes) / seconds : 0;
-  return seconds > 0.5 && rate < WT_FAST_BYTES_PER_S ? WT_PARTS_AT_ONCE : 2;
-}
-
 static enum wt_status open_file(struct loop *l, struct file *f, struct wt_error *err)
 {
   WT_TRY(wt_partial_open(&f->partial, l->http, f->d, err));
@@ -224,6 +224,8 @@ static enum wt_status open_file(struct loop *l, struct file *f, struct wt_error 
     f->open = false;
     return WT_OK;
   }
+  if (wt_partial_have(&f->partial) == 0 && f->partial.parts->n == 1)
+    (void)split(f); /* before the first request, so that no connection is asked for what another one gets */
   f->begun_s = wt_mono_s(&wt_clock_system);
   f->begun_bytes = f->have_then = wt_partial_have(&f->partial);
   return wt_finisher_start(&f->partial, f->d, &f->finisher, err);
@@ -275,7 +277,9 @@ static enum wt_status plan_retry(struct loop *l, struct file *f, struct connecti
     WT_TRY(f->d->renew(f->d, err));
     return WT_OK;
   }
-  if (status >= 400 && status != 408 && status != 416 && status != 425 && status != 429 && status < 500)
+  if (status == 416)
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server announced %llu bytes and has only %llu", f->d->name, (unsigned long long)f->d->size, (unsigned long long)have);
+  if (status >= 400 && status != 408 && status != 425 && status != 429 && status < 500)
     return wt_http_refusal(&(struct wt_http_reply){.status = status}, f->d->name, err);
   if (f->tries > 1 || status >= 400) { /* the first cut connection is taken up at once */
     double wait = c->retry_after_s >= 0 ? fmin(c->retry_after_s, 120) : wt_backoff_s(f->tries - 1);

@@ -97,7 +97,7 @@ static bool index_names(const struct wt_json *index, const char *file)
 }
 
 /* What training needs of a model's repository: config, tokenizer, weights as safetensors (those of the index), else a single GGUF. */
-static bool is_needed(const struct wt_fetcher *f, const char *name, const struct wt_json *index, bool any_safetensors)
+static bool is_needed(const char *name, const struct wt_json *index, bool any_safetensors)
 {
   static const char *const side[] = {"config.json", "generation_config.json", "tokenizer*.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json",
                                      "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "model.safetensors.index.json", "adapter_config.json",
@@ -108,8 +108,16 @@ static bool is_needed(const struct wt_fetcher *f, const char *name, const struct
     return false;
   if (has_suffix(name, ".safetensors"))
     return index ? index_names(index, name) : strncmp(name, "consolidated", 12) != 0;
-  (void)f;
   return has_suffix(name, ".gguf") && !any_safetensors;
+}
+
+static bool is_wanted(const struct wt_fetcher *f, const char *name, const struct wt_json *index, bool dataset, bool any_safetensors)
+{
+  if (f->options->include)
+    return fnmatch(f->options->include, name, 0) == 0;
+  if (dataset)
+    return f->source.path ? !strcmp(name, f->source.path) : strcmp(name, ".gitattributes") != 0;
+  return is_needed(name, index, any_safetensors);
 }
 
 enum wt_status wt_fetch_choose(struct wt_fetcher *f, const struct wt_json *index, bool dataset, struct wt_error *err)
@@ -121,17 +129,14 @@ enum wt_status wt_fetch_choose(struct wt_fetcher *f, const struct wt_json *index
   for (const struct wt_json *v = wt_json_first(wt_json_get(index, "weight_map")); v; v = wt_json_next(v))
     if (!wt_json_str(v) || !wt_name_is_safe(wt_json_str(v)))
       return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': model.safetensors.index.json names '%s', which would leave the folder: refused", f->text, wt_json_str(v) ? wt_json_str(v) : "?");
+  for (size_t i = 0; i < f->files_n; i++) { /* first look at all, so that the list stays whole when it is refused */
+    struct wt_remote_file *r = &f->files[i];
+    if (is_wanted(f, r->name, index, dataset, any_safetensors) && !wt_name_is_safe(r->name))
+      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server names a file '%s', which would leave the folder: refused", f->text, r->name);
+  }
   for (size_t i = 0; i < f->files_n; i++) {
     struct wt_remote_file *r = &f->files[i];
-    bool wanted;
-    if (f->options->include)
-      wanted = fnmatch(f->options->include, r->name, 0) == 0;
-    else if (dataset)
-      wanted = f->source.path ? !strcmp(r->name, f->source.path) : strcmp(r->name, ".gitattributes") != 0;
-    else
-      wanted = is_needed(f, r->name, index, any_safetensors);
-    if (wanted && !wt_name_is_safe(r->name))
-      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server names a file '%s', which would leave the folder: refused", f->text, r->name);
+    bool wanted = is_wanted(f, r->name, index, dataset, any_safetensors);
     ggufs += wanted && has_suffix(r->name, ".gguf");
     if (wanted)
       f->files[kept++] = *r;

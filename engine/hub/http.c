@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WT_HTTP_TRIES 6
+#define WT_HTTP_TRIES 8
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static void curl_start(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }

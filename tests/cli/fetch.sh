@@ -20,7 +20,7 @@ ok() { if [ "$1" = "$2" ]; then echo "ok   $3"; else echo "FAIL $3: got '$1', ex
 stop() { kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; server=; }
 start() {
   [ -n "$server" ] && stop
-  rm -rf "$work/cache" "$work/log" "$work/state"
+  rm -rf "$work/cache" "$work/log" "$work/state" "$work/address"
   python3 "$source_dir/tests/cli/hub_server.py" "$work/root" "$work/log" "$@" >"$work/address" 2>"$work/server-errors" &
   server=$!
   for _ in $(seq 100); do [ -s "$work/address" ] && break; sleep 0.05; done
@@ -70,7 +70,8 @@ for name in ../evil.safetensors /etc/evil.safetensors a/../../evil.safetensors '
   ok "$code" 6 "hostile name $name"
 done
 start --loop; fetch hf://org/tiny; ok "$code" 6 "redirect loop"
-start --lie 100; fetch hf://org/tiny; ok "$code" 0 "a Content-Length that is too long does not matter when the bytes are right"
+start --lie 100; fetch hf://org/tiny; ok "$code" 6 "a Content-Length that lies: exit"
+find "$work/cache/hub" -path '*snapshots*' -name config.json | grep -q .; ok "$?" 1 "a Content-Length that lies: no file takes its name"
 
 start --slow 0.004
 for i in $(seq 10); do
@@ -82,7 +83,7 @@ start --slow 0.001
 fetch hf://org/big & a=$!
 "$wattune" fetch hf://org/big >"$work/out2" 2>/dev/null; ok "$?" 0 "two at once: exit"
 wait "$a"
-ok "$(sum_sent org/big/model)" 40000000 "two at once: one of them fetched"
+[ "$(sum_sent org/big/model)" -lt 44000000 ]; ok "$?" 0 "two at once: one of them fetched (what is on the wire when a range is split may come twice)"
 if mkdir "$work/small" && mount -t tmpfs -o size=8m tmpfs "$work/small" 2>/dev/null; then
   start; HF_HUB_CACHE="$work/small/hub" fetch hf://org/big; ok "$code" 6 "disk full: exit"; grep -q 'disk' "$work/err"; ok "$?" 0 "disk full: says so"
   umount "$work/small"

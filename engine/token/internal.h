@@ -232,6 +232,7 @@ enum wt_status wt_tokenizer_parse_json(struct wt_tokenizer *t, const char *text,
 enum wt_status wt_tokenizer_read_merges_text(struct wt_tokenizer *t, const char *text, size_t n, struct wt_error *err) WT_MUST_CHECK; /* merges.txt */
 enum wt_status wt_tokenizer_read_legacy(struct wt_tokenizer *t, const char *vocab_path, const char *merges_path, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_tokenizer_read_model(struct wt_tokenizer *t, const char *path, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_tokenizer_read_gguf(struct wt_tokenizer *t, const char *path, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_tokenizer_parse_model(struct wt_tokenizer *t, const char *data, size_t n, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_tokenizer_sentencepiece_decoder(struct wt_tokenizer *t, bool strip, struct wt_error *err) WT_MUST_CHECK;
 /* Special tokens and what stands before a text, where the file leaves both to the model's code. config may be NULL. */

@@ -137,6 +137,8 @@ static enum wt_status read_file(struct wt_tokenizer *t, const char *path, const 
     return wt_tokenizer_read_json(t, path, err);
   if (ends_with(path, ".model") || ends_with(path, ".tiktoken"))
     return wt_tokenizer_read_model(t, path, err);
+  if (ends_with(path, ".gguf"))
+    return wt_tokenizer_read_gguf(t, path, err);
   return wt_fail(err, WT_EFORMAT, "tokenizer '%s': not a folder, tokenizer.json, vocab.json, tokenizer.model or .gguf file", path);
 }
 

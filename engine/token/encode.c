@@ -144,16 +144,42 @@ static enum wt_status encode_stretch(const struct job *j, const char *text, size
   return WT_OK;
 }
 
-/* For the cuts inside text[start, end), whose tokens begin at ids[before]: how many of the tokens are the same when the
- * text ends at the cut. */
+/* Bytes of text that a token stands for, if nothing was rewritten but spaces and bytes. */
+static size_t text_bytes(const struct wt_tokenizer *t, int32_t id)
+{
+  size_t n, count = 0;
+  const char *piece = wt_tokenizer_piece(t, id, &n);
+  if (piece && t->byte_fallback && n == 6 && memcmp(piece, "<0x", 3) == 0)
+    return 1;
+  for (size_t i = 0, len; piece && i < n; i += len) {
+    uint32_t c = wt_utf8_decode(piece + i, &len);
+    count += t->byte_level || c == 0x2581 ? 1 : len;
+  }
+  return count;
+}
+
+/* Where the cuts inside text[start, end) fall, whose tokens begin at ids[before]. The tokens' lengths tell, when they add up (one more:
+ * a space was put in front). Otherwise: how many tokens stay the same when the text ends at the cut. */
 static enum wt_status mark_cuts(const struct job *j, const char *text, size_t start, size_t end, bool token, size_t before, struct wt_error *err)
 {
+  size_t total = SIZE_MAX;
   for (size_t k = 0; k < j->cuts; k++) {
     if (j->cut[k] < start || j->cut[k] >= end)
       continue;
     j->at[k] = before;
     if (j->cut[k] == start || token)
       continue;
+    if (total == SIZE_MAX) {
+      total = 0;
+      for (size_t i = before; i < j->ids->n; i++)
+        total += text_bytes(j->t, j->ids->id[i]);
+    }
+    if (total == end - start || total == end - start + 1) {
+      size_t want = j->cut[k] - start + (total - (end - start)), seen = 0;
+      for (size_t i = before; i < j->ids->n && (seen += text_bytes(j->t, j->ids->id[i])) <= want; i++)
+        j->at[k]++;
+      continue;
+    }
     WT_AUTO(wt_ids_release) struct wt_ids part = {0};
     struct job cut = {.t = j->t, .s = j->s, .plain = j->plain, .ids = &part};
     WT_TRY(encode_stretch(&cut, text + start, j->cut[k] - start, start == 0, err));

@@ -60,8 +60,122 @@ static void renders_like_jinja2(void **state)
   assert_true(checks >= 72);
 }
 
+/* ---- what is learned ---- */
+
+/* The learned parts of a conversation, decoded, each in [..]. */
+static void learned(const struct wt_template *t, const struct wt_tokenizer *tok, const char *messages, struct wt_buf *all, struct wt_buf *out)
+{
+  struct wt_error err = {0};
+  WT_AUTO(wt_json_freep) struct wt_json *m = NULL;
+  WT_AUTO(wt_ids_release) struct wt_ids ids = {0}, labels = {0};
+  WT_ASSERT_OK(wt_json_parse(messages, strlen(messages), "messages", &m, &err), &err);
+  WT_ASSERT_OK(wt_template_encode(t, tok, m, NULL, false, &ids, &labels, &err), &err);
+  assert_int_equal(ids.n, labels.n);
+  wt_buf_clear(all);
+  wt_buf_clear(out);
+  WT_ASSERT_OK(wt_tokenizer_decode(tok, ids.id, ids.n, false, all, &err), &err);
+  for (size_t i = 0, k; i < ids.n; i = k + (k == i)) {
+    for (k = i; k < ids.n && labels.id[k] != -100; k++)
+      assert_int_equal(labels.id[k], ids.id[k]);
+    if (k == i)
+      continue;
+    wt_buf_addc(out, '[');
+    WT_ASSERT_OK(wt_tokenizer_decode(tok, ids.id + i, k - i, false, out, &err), &err);
+    wt_buf_addc(out, ']');
+  }
+}
+
+static void check_learned(const struct wt_tokenizer *tok, const char *name, const char *messages, const char *want_all, const char *want)
+{
+  struct wt_error err = {0};
+  WT_AUTO(wt_template_freep) struct wt_template *t = NULL;
+  WT_AUTO(wt_buf_release) struct wt_buf all, got, text;
+  wt_buf_init(&all, 1 << 20);
+  wt_buf_init(&got, 1 << 20);
+  wt_buf_init(&text, 1 << 20);
+  if (strchr(name, '/')) {
+    WT_ASSERT_OK(wt_fs_read(name, 1 << 19, &text, &err), &err);
+    WT_ASSERT_OK(wt_template_compile(text.data, text.len, name, &t, &err), &err);
+  } else
+    WT_ASSERT_OK(wt_template_open(name, tok, &t, &err), &err);
+  learned(t, tok, messages, &all, &got);
+  if (want_all)
+    assert_string_equal(all.data, want_all);
+  assert_string_equal(got.data, want);
+}
+
+#define TWO_TURNS                                                                                                                                               \
+  "[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":\"Hello you.\"},{\"role\":\"user\",\"content\":\"Bye\"},"                              \
+  "{\"role\":\"assistant\",\"content\":\"Hi, bye\"}]"
+
+static struct wt_tokenizer *open_tokenizer(const char *name, const char *file)
+{
+  char path[1200];
+  struct wt_error err = {0};
+  struct wt_tokenizer *t = NULL;
+  snprintf(path, sizeof path, "%s/data/%s/%s", WT_SHARED_DIR, name, file);
+  if (!wt_fs_exists(path)) {
+    print_message("skipped: %s is absent\n", path);
+    return NULL;
+  }
+  WT_ASSERT_OK(wt_tokenizer_open(path, &t, &err), &err);
+  return t;
+}
+
+static void learns_sentencepiece(void **state)
+{
+  (void)state;
+  WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *t = open_tokenizer("tokenizers/mistral-v0.3", "tokenizer.json");
+  if (!t)
+    skip();
+  check_learned(t, FIXTURES "mistral-v0.3.jinja", TWO_TURNS, "<s>[INST] Hi[/INST] Hello you.</s>[INST] Bye[/INST] Hi, bye</s>", "[Hello you.</s>][Hi, bye</s>]");
+}
+
+static void learns_every_turn(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *name, *all, *learned;
+  } row[] = {
+      {"chatml", "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello you.<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\nHi, bye<|im_end|>\n",
+       "[Hello you.<|im_end|>][Hi, bye<|im_end|>]"},
+      {"llama2", "<s>[INST] Hi [/INST] Hello you. </s><s>[INST] Bye [/INST] Hi, bye </s>", "[ Hello you. </s>][ Hi, bye </s>]"},
+      {"llama3", NULL, "[Hello you.<|eot_id|>][Hi, bye<|eot_id|>]"},
+      {"mistral", "<s>[INST] Hi [/INST] Hello you.</s>[INST] Bye [/INST] Hi, bye</s>", "[ Hello you.</s>][ Hi, bye</s>]"},
+      {"zephyr", "<|user|>\nHi</s>\n<|assistant|>\nHello you.</s>\n<|user|>\nBye</s>\n<|assistant|>\nHi, bye</s>\n", "[Hello you.</s>][Hi, bye</s>]"},
+      {"gemma", "<s><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello you.<end_of_turn>\n<start_of_turn>user\nBye<end_of_turn>\n<start_of_turn>model\nHi, bye<end_of_turn>\n",
+       "[Hello you.<end_of_turn>][Hi, bye<end_of_turn>]"},
+      {"phi3", NULL, "[Hello you.<|end|>][Hi, bye<|end|>]"},
+      {"glm4", "[gMASK]<sop><|user|>\nHi<|assistant|>\nHello you.<|user|>\nBye<|assistant|>\nHi, bye<|user|>", "[\nHello you.<|user|>][\nHi, bye<|user|>]"},
+      {"chatglm3", "[gMASK]<sop><|user|>\n Hi<|assistant|>\n Hello you.<|user|>\n Bye<|assistant|>\n Hi, bye<|user|>", "[\n Hello you.<|user|>][\n Hi, bye<|user|>]"},
+      {"alpaca",
+       "<s>Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### Instruction:\nHi\n\n### Response:\nHello "
+       "you.</s>\n\n### Instruction:\nBye\n\n### Response:\nHi, bye</s>",
+       "[Hello you.</s>][Hi, bye</s>]"},
+      {"none", "<s>HiHello you.</s>ByeHi, bye</s>", "[Hello you.</s>][Hi, bye</s>]"},
+      {FIXTURES "qwen2.5.jinja", NULL, "[Hello you.<|im_end|>][Hi, bye<|im_end|>]"},
+      {FIXTURES "llama3.jinja", NULL, "[Hello you.<|eot_id|>][Hi, bye<|eot_id|>]"},
+      {FIXTURES "llama3.1.jinja", NULL, "[Hello you.<|eot_id|>][Hi, bye<|eot_id|>]"},
+      {FIXTURES "mistral-v0.1.jinja", NULL, "[Hello you.</s>][Hi, bye</s>]"},
+      {FIXTURES "mistral-v0.3.jinja", NULL, "[ Hello you.</s>][ Hi, bye</s>]"},
+      {FIXTURES "zephyr.jinja", NULL, "[Hello you.</s>][Hi, bye</s>]"},
+      {FIXTURES "gemma.jinja", NULL, "[Hello you.<end_of_turn>][Hi, bye<end_of_turn>]"},
+      {FIXTURES "phi3.jinja", NULL, "[Hello you.<|end|>][Hi, bye<|end|>]"},
+      {FIXTURES "glm4.jinja", NULL, "[\nHello you.<|user|>][\nHi, bye<|user|>]"},
+      {FIXTURES "llama2.jinja", NULL, "[ Hello you. </s>][ Hi, bye </s>]"},
+      {FIXTURES "generation.jinja", NULL, "[Hello you.<|im_end|>][Hi, bye<|im_end|>]"},
+  };
+  struct wt_error err = {0};
+  WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *t = NULL;
+  WT_ASSERT_OK(wt_tokenizer_open(WT_SOURCE_DIR "/tests/fixtures/tokenizers/bytes", &t, &err), &err);
+  for (size_t i = 0; i < WT_COUNT(row); i++) {
+    print_message("%s\n", row[i].name);
+    check_learned(t, row[i].name, TWO_TURNS, row[i].all, row[i].learned);
+  }
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(renders_like_jinja2)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(renders_like_jinja2), cmocka_unit_test(learns_every_turn), cmocka_unit_test(learns_sentencepiece)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

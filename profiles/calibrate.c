@@ -278,7 +278,7 @@ enum wt_status wt_calibrate(const struct wt_profile_options *o, double budget_s,
   p->first_touch_gbps = (double)b.n * sizeof(float) / one_pass(&b, PASS_TOUCH, b.n) / 1e9;
   fill_streams(&b);
   tune_rounds(&b);
-  double share = 0.5 * budget_s / (double)n;
+  double share = (o->quick ? 0.4 : 0.5) * budget_s / (double)n;
   for (size_t i = 0; i < n; i++) {
     say(o, "rates");
     struct wt_rate_point *r = &p->rates[i];

@@ -102,34 +102,57 @@ static size_t list_shapes(const struct wt_profile_options *o, struct shape *ret,
   return n;
 }
 
-static void add_point(struct wt_profile *p, const struct shape *s, int threads, double gflops)
+/* Measures a point into the table, or once more when it is there: the best of all rounds counts, since a busy machine only makes a product slower. */
+static void take_point(const struct wt_profile_options *o, struct wt_profile *p, const struct shape *s, int threads, double budget_s)
 {
-  if (p->gemm_n < WT_PROFILE_GEMM_MAX && isfinite(gflops))
+  double gflops = measure(o, s, threads, budget_s);
+  if (!isfinite(gflops))
+    return;
+  for (size_t i = 0; i < p->gemm_n; i++) {
+    struct wt_gemm_point *g = &p->gemm[i];
+    if (g->form == s->form && g->m == s->m && g->n == s->n && g->k == s->k && g->weights == s->weights && g->compute == s->compute && g->threads == threads) {
+      g->gflops = fmax(g->gflops, gflops);
+      return;
+    }
+  }
+  if (p->gemm_n < WT_PROFILE_GEMM_MAX)
     p->gemm[p->gemm_n++] = (struct wt_gemm_point){s->form, s->m, s->n, s->k, s->weights, s->compute, threads, gflops};
+}
+
+/* The first of `n` shapes that no longer fitted before end_s; those that are too large for the budget are passed over. */
+static size_t one_round(const struct wt_profile_options *o, const struct shape *shapes, size_t n, double end_s, double point_s, double budget_s, double best_gflops,
+                        struct wt_profile *p)
+{
+  const struct wt_clock *clock = o->clock ? o->clock : &wt_clock_system;
+  const struct wt_rate_point *top = &p->rates[p->rates_n - 1], *one = &p->rates[0];
+  size_t i = 0;
+  for (; i < n && wt_mono_s(clock) < end_s; i++) {
+    const struct shape *s = &shapes[i];
+    /* Two products at half the best reference rate must fit into what is left. */
+    double flop = 2.0 * (double)s->m * (double)s->n * (double)s->k, guess_s = 2 * flop / (0.5e9 * best_gflops);
+    if (guess_s > 0.25 * (end_s - wt_mono_s(clock)) || guess_s > 0.1 * budget_s)
+      continue;
+    take_point(o, p, s, top->threads, point_s);
+    /* one thread: the first shapes only; other counts follow the reference rates */
+    if (!o->quick && i < 24 && top->threads > one->threads && i % 2 == 0 && guess_s < 0.02 * budget_s && wt_mono_s(clock) < end_s)
+      take_point(o, p, s, one->threads, point_s);
+  }
+  return i;
 }
 
 void wt_gemm_table_measure(const struct wt_profile_options *o, double budget_s, struct wt_profile *p)
 {
   const struct wt_clock *clock = o->clock ? o->clock : &wt_clock_system;
-  double end = wt_mono_s(clock) + budget_s;
+  double start_s = wt_mono_s(clock), end_s = start_s + budget_s, best_gflops = 0.1;
   struct shape shapes[WT_PROFILE_GEMM_MAX];
   size_t n = list_shapes(o, shapes, WT_COUNT(shapes));
+  for (size_t i = 0; i < p->rates_n; i++)
+    best_gflops = fmax(best_gflops, isnan(p->rates[i].gemm_gflops) ? 0 : p->rates[i].gemm_gflops);
   if (!p->rates_n)
     return;
-  const struct wt_rate_point *top = &p->rates[p->rates_n - 1], *one = &p->rates[0];
-  double best = 0.1;
-  for (size_t i = 0; i < p->rates_n; i++)
-    best = fmax(best, isnan(p->rates[i].gemm_gflops) ? 0 : p->rates[i].gemm_gflops);
-  double point_s = fmin(0.03, fmax(0.004, budget_s / 150));
-  for (size_t i = 0; i < n && wt_mono_s(clock) < end; i++) {
-    const struct shape *s = &shapes[i];
-    /* Two products at half the best reference rate must fit into what is left; a point that does not is passed over. */
-    double flop = 2.0 * (double)s->m * (double)s->n * (double)s->k, guess_s = 2 * flop / (0.5e9 * best);
-    if (guess_s > 0.25 * (end - wt_mono_s(clock)) || guess_s > 0.1 * budget_s)
-      continue;
-    add_point(p, s, top->threads, measure(o, s, top->threads, point_s));
-    /* one thread: the first shapes only; other counts follow the reference rates */
-    if (i < 24 && top->threads > one->threads && i % 2 == 0 && guess_s < 0.02 * budget_s && wt_mono_s(clock) < end)
-      add_point(p, s, one->threads, measure(o, s, one->threads, point_s));
-  }
+  double point_s = fmin(0.01, fmax(0.003, budget_s / 400));
+  /* One round over as many shapes as fit into two thirds of the time, then the same again until it is over: disturbances pass, the best stays. */
+  n = one_round(o, shapes, n, start_s + 0.66 * budget_s, point_s, budget_s, best_gflops, p);
+  while (wt_mono_s(clock) < end_s && p->gemm_n && one_round(o, shapes, n, end_s, point_s, budget_s, best_gflops, p) == n)
+    ;
 }

@@ -335,14 +335,28 @@ static void step_channels(struct wt_meter *m, const struct wt_channel_value *v, 
     m->mirror_last_uj[i] = v[i].energy_uj;
 }
 
-static void read_slow(struct wt_meter *m, const struct wt_channel_context *x)
+/* What changes slowly and may be slow to read: battery and temperatures. Read without a lock, by the sampler thread. */
+struct slow_state {
+  bool fresh;
+  struct wt_battery_state battery;
+  struct wt_thermal_state thermal;
+};
+
+static void read_slow(const struct wt_meter *m, struct slow_state *ret)
 {
-  if (m->samples && x->t_s - m->slow_t_s < SLOW_PERIOD_S)
+  ret->fresh = true;
+  wt_battery_read(m->sysfs, &ret->battery);
+  wt_thermal_read(m->sysfs, &ret->thermal);
+}
+
+static void take_slow(struct wt_meter *m, const struct slow_state *slow, const struct wt_channel_context *x)
+{
+  if (!slow->fresh)
     return;
-  m->slow_t_s = x->t_s;
   bool was_on_battery = m->samples && !m->battery_now.on_mains;
-  wt_battery_read(m->sysfs, &m->battery_now);
-  wt_thermal_read(m->sysfs, &m->thermal_now);
+  m->slow_t_s = x->t_s;
+  m->battery_now = slow->battery;
+  m->thermal_now = slow->thermal;
   if (!m->samples)
     m->throttle_start = m->thermal_now.throttle_events;
   else if (was_on_battery != !m->battery_now.on_mains)
@@ -433,7 +447,7 @@ static void publish(struct wt_meter *m, double t_s)
   pthread_mutex_unlock(&m->lock);
 }
 
-static void take_sample(struct wt_meter *m)
+static void take_sample(struct wt_meter *m, const struct slow_state *slow)
 {
   struct wt_channel_value v[WT_SENSOR_CHANNELS] = {{0}};
   double before = wt_mono_s(&m->clock), after = before;
@@ -458,18 +472,24 @@ static void take_sample(struct wt_meter *m)
   }
   m->asleep_s = asleep;
   step_channels(m, v, &x);
-  read_slow(m, &x);
+  take_slow(m, slow, &x);
   m->samples++;
   publish(m, x.t_s);
 }
 
-void wt_meter_poll(struct wt_meter *m)
+/* slow_too: also what may be slow to read, when its time has come; never asked of a thread that trains. */
+static void sample(struct wt_meter *m, bool slow_too)
 {
+  struct slow_state slow = {0};
+  if (slow_too && m->started && wt_mono_s(&m->clock) - m->start_mono_s - m->slow_t_s >= SLOW_PERIOD_S)
+    read_slow(m, &slow);
   pthread_mutex_lock(&m->sampling);
   if (m->started)
-    take_sample(m);
+    take_sample(m, &slow);
   pthread_mutex_unlock(&m->sampling);
 }
+
+void wt_meter_poll(struct wt_meter *m) { sample(m, m->manual); }
 
 static void *sampler(void *arg)
 {
@@ -493,7 +513,7 @@ static void *sampler(void *arg)
     if (m->stop)
       break;
     pthread_mutex_unlock(&m->stop_lock);
-    wt_meter_poll(m);
+    sample(m, true);
     pthread_mutex_lock(&m->stop_lock);
   }
   pthread_mutex_unlock(&m->stop_lock);
@@ -507,7 +527,9 @@ enum wt_status wt_meter_start(struct wt_meter *m, struct wt_error *err)
   m->start_mono_s = wt_mono_s(&m->clock);
   m->asleep_s = wt_boot_s(&m->clock) - m->start_mono_s;
   m->started = true;
-  take_sample(m);
+  struct slow_state slow;
+  read_slow(m, &slow);
+  take_sample(m, &slow);
   pthread_mutex_unlock(&m->sampling);
   if (m->manual || m->threaded)
     return WT_OK;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define CLASS "class/power_supply"
+#define PERIOD_S 1.0
 
 static bool is_battery(const char *sysfs, const char *name)
 {
@@ -99,6 +100,35 @@ static void list_battery(const char *sysfs, struct wt_sensor_list *l)
   wt_strings_free(names);
 }
 
+struct state {
+  char *sysfs;
+  struct wt_slow *slow; /* an embedded controller may take tens of milliseconds to answer */
+};
+
+static int fetch(void *ctx, double *ret_w)
+{
+  const struct state *st = ctx;
+  struct wt_battery_state b;
+  wt_battery_read(st->sysfs, &b);
+  if (!b.present)
+    return ENOENT;
+  if (b.on_mains || !b.discharging || !(b.power_w > 0))
+    return ENODATA;
+  *ret_w = b.power_w;
+  return 0;
+}
+
+static void close_battery(struct wt_sensor *s)
+{
+  struct state *st = s->state;
+  if (!st)
+    return;
+  wt_slow_stop(st->slow);
+  free(st->sysfs);
+  free(st);
+  s->state = NULL;
+}
+
 static enum wt_status open_battery(const struct wt_sensor_options *o, struct wt_sensor *s, struct wt_error *err)
 {
   struct wt_battery_state b;
@@ -107,9 +137,14 @@ static enum wt_status open_battery(const struct wt_sensor_options *o, struct wt_
     return wt_fail(err, WT_EFAIL, "battery: absent: none below %s/" CLASS, wt_sysfs_root(o->sysfs));
   if (b.on_mains || !b.discharging)
     return wt_fail(err, WT_EFAIL, "battery: denied: it measures only while it discharges; unplug the charger");
-  s->state = wt_strdup(wt_sysfs_root(o->sysfs));
-  if (!s->state)
+  if (!(b.power_w > 0))
+    return wt_fail(err, WT_EFAIL, "battery: denied: it gives neither power_now nor current_now and voltage_now");
+  struct state *st = wt_calloc(1, sizeof *st);
+  s->state = st;
+  if (!st || !(st->sysfs = wt_strdup(wt_sysfs_root(o->sysfs))) || !(st->slow = wt_slow_start(PERIOD_S, o->wait, b.power_w, fetch, st))) {
+    close_battery(s);
     return wt_fail(err, WT_ENOMEM, "battery: out of memory");
+  }
   wt_copy_text(s->boundary, sizeof s->boundary, "whole-pc");
   s->channels_n = 1;
   s->channel[0] = (struct wt_channel){.name = "battery", .role = WT_CHANNEL_PACKAGE, .max_w = 300, .stale_s = 65, .uncertainty_pct = 8, .mirror_group = -1};
@@ -118,19 +153,9 @@ static enum wt_status open_battery(const struct wt_sensor_options *o, struct wt_
 
 static void read_battery(struct wt_sensor *s, struct wt_channel_value *v)
 {
-  struct wt_battery_state b;
-  wt_battery_read(s->state, &b);
-  *v = (struct wt_channel_value){.power_w = b.power_w};
-  if (!b.present)
-    v->err = ENOENT;
-  else if (b.on_mains || !b.discharging || !(b.power_w > 0))
-    v->err = ENODATA;
-}
-
-static void close_battery(struct wt_sensor *s)
-{
-  free(s->state);
-  s->state = NULL;
+  struct state *st = s->state;
+  wt_slow_read(st->slow, v);
+  v->sequence = 0; /* only another value is a new one */
 }
 
 const struct wt_sensor_kind wt_sensor_battery = {

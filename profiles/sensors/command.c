@@ -119,7 +119,7 @@ static enum wt_status open_cmd(const struct wt_sensor_options *o, struct wt_sens
   enum wt_status status = WT_OK;
   if (r)
     status = wt_fail(err, WT_EFAIL, "command meter '%s': %s", o->arg, r == EBADMSG ? "its first line is not a number of watts" : strerror(r));
-  else if (!(st->slow = wt_slow_start(PERIOD_S, o->wait, run, st)))
+  else if (!(st->slow = wt_slow_start(PERIOD_S, o->wait, w, run, st)))
     status = wt_fail(err, WT_ENOMEM, "command meter: out of memory");
   if (status != WT_OK) {
     close_cmd(s);

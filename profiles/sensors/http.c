@@ -130,7 +130,7 @@ static enum wt_status open_http(const struct wt_sensor_options *o, struct wt_sen
   enum wt_status status = prepare(st, o->arg, err);
   if (status == WT_OK)
     status = ask(st, &w, err); /* a wrong address or path is told now, not after the run */
-  if (status == WT_OK && !(st->slow = wt_slow_start(PERIOD_S, o->wait, fetch, st)))
+  if (status == WT_OK && !(st->slow = wt_slow_start(PERIOD_S, o->wait, w, fetch, st)))
     status = wt_fail(err, WT_ENOMEM, "http meter: out of memory");
   if (status != WT_OK) {
     close_http(s);

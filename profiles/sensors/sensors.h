@@ -84,7 +84,8 @@ void wt_thermal_list(const char *sysfs, struct wt_sensor_list *l);
 /* ---- slow sources: a thread that asks every period and keeps the latest value */
 struct wt_slow;
 typedef int wt_slow_fetch(void *ctx, double *ret_w); /* 0 or an errno */
-struct wt_slow *wt_slow_start(double period_s, bool wait, wt_slow_fetch *fetch, void *ctx);
+/* first_w: what was read at opening, the value until the first answer; NaN = none. NULL: out of memory. */
+struct wt_slow *wt_slow_start(double period_s, bool wait, double first_w, wt_slow_fetch *fetch, void *ctx);
 void wt_slow_read(struct wt_slow *s, struct wt_channel_value *v);
 void wt_slow_stop(struct wt_slow *s); /* joins; a fetch in flight must end by itself (they all have time limits) */
 

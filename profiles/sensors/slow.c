@@ -50,7 +50,7 @@ static void *run(void *arg)
   return NULL;
 }
 
-struct wt_slow *wt_slow_start(double period_s, bool wait, wt_slow_fetch *fetch, void *ctx)
+struct wt_slow *wt_slow_start(double period_s, bool wait, double first_w, wt_slow_fetch *fetch, void *ctx)
 {
   struct wt_slow *s = wt_calloc(1, sizeof *s);
   if (!s)
@@ -59,7 +59,8 @@ struct wt_slow *wt_slow_start(double period_s, bool wait, wt_slow_fetch *fetch, 
   s->ctx = ctx;
   s->period_s = period_s;
   s->wait = wait;
-  s->latest.err = EAGAIN; /* nothing yet */
+  s->latest.power_w = first_w;
+  s->latest.err = isnan(first_w) ? EAGAIN : 0;
   pthread_mutex_init(&s->lock, NULL);
   pthread_condattr_t attr;
   pthread_condattr_init(&attr);

@@ -234,7 +234,7 @@ static int sleepy(void *ctx, double *ret_w)
 static void test_slow_sources_do_not_block(void **state)
 {
   (void)state;
-  struct wt_slow *s = wt_slow_start(0.01, false, sleepy, NULL);
+  struct wt_slow *s = wt_slow_start(0.01, false, NAN, sleepy, NULL);
   assert_non_null(s);
   struct wt_channel_value v;
   double t = wt_mono_s(&wt_clock_system);

@@ -1,0 +1,81 @@
+#include "engine/models/head.h"
+
+#include "engine/kernels/kernels.h"
+#include <math.h>
+#include <string.h>
+
+#define CHUNK_BYTES ((size_t)64 << 20)
+#define CHUNK_MIN_ROWS ((size_t)128)
+#define CHUNK_MAX_ROWS ((size_t)1024)
+
+size_t wt_head_chunk_rows(const struct wt_spec *s, size_t max_rows)
+{
+  size_t rows = CHUNK_BYTES / (s->vocab * sizeof(float)) / 16 * 16;
+  rows = rows < CHUNK_MIN_ROWS ? CHUNK_MIN_ROWS : rows > CHUNK_MAX_ROWS ? CHUNK_MAX_ROWS : rows;
+  return rows < max_rows ? rows : max_rows;
+}
+
+bool wt_head_learns(const struct wt_head *h)
+{
+  return h->w->grad || (h->bias && h->bias->grad) || h->final_norm->grad || (h->final_norm_bias && h->final_norm_bias->grad);
+}
+
+/* Final norm and logits of n gathered rows in b->x. */
+static void forward_rows(size_t n, const struct wt_head *h, const struct wt_head_buffers *b, const struct wt_linear_context *c)
+{
+  const struct wt_spec *s = h->spec;
+  wt_norm_forward(b->xn, b->rstd, b->mean, b->x, wt_slot_floats(h->final_norm), wt_slot_floats(h->final_norm_bias), s->norm, s->norm_add_one, s->norm_eps, n, s->hidden);
+  if (s->logit_scale != 1)
+    wt_scale(b->xn, (float)s->logit_scale, n * s->hidden);
+  wt_matrix_forward(b->logits, s->vocab, b->xn, s->hidden, &h->w->m, n, 0.0f, c->compute, c->scratch);
+  if (h->bias)
+    wt_bias_add(b->logits, s->vocab, wt_slot_floats(h->bias), n, s->vocab);
+}
+
+/* From the logits' gradient (in b->logits) down to the rows of dx. */
+static void backward_rows(float *dx, const int32_t *row, size_t n, const struct wt_head *h, const struct wt_head_buffers *b, const struct wt_linear_context *c)
+{
+  const struct wt_spec *s = h->spec;
+  size_t C = s->hidden;
+  if (h->bias && h->bias->grad)
+    wt_bias_backward(h->bias->grad, b->logits, s->vocab, n, s->vocab, c->scratch);
+  if (h->w->grad)
+    wt_matrix_grad(h->w->grad, b->logits, s->vocab, b->xn, C, s->vocab, C, h->w->m.transposed, n);
+  float *dnorm = h->final_norm->grad, *dbias = h->final_norm_bias ? h->final_norm_bias->grad : NULL;
+  if (!dx && !dnorm && !dbias)
+    return;
+  wt_matrix_backward(b->dxn, C, b->logits, s->vocab, &h->w->m, n, 0.0f, c->compute, c->scratch);
+  if (s->logit_scale != 1)
+    wt_scale(b->dxn, (float)s->logit_scale, n * C);
+  memset(b->dx, 0, n * C * sizeof *b->dx);
+  wt_norm_backward(dx ? b->dx : NULL, dnorm, dbias, b->dxn, b->x, wt_slot_floats(h->final_norm), b->rstd, b->mean, s->norm, s->norm_add_one, n, C, c->scratch);
+  for (size_t i = 0; dx && i < n; i++)
+    wt_add(dx + (size_t)row[i] * C, b->dx + i * C, C);
+}
+
+void wt_head_loss(double *loss, float *dx, const float *x, const int32_t *row, const int32_t *target, size_t n, float weight, const struct wt_head *h,
+                  const struct wt_head_buffers *b, const struct wt_linear_context *c)
+{
+  const struct wt_spec *s = h->spec;
+  size_t C = s->hidden;
+  for (size_t first = 0; first < n; first += b->rows) {
+    size_t rows = n - first < b->rows ? n - first : b->rows;
+    for (size_t i = 0; i < rows; i++)
+      memcpy(b->x + i * C, x + (size_t)row[first + i] * C, C * sizeof *x);
+    forward_rows(rows, h, b, c);
+    wt_cross_entropy(b->losses, b->logits, target + first, rows, s->vocab, weight, s->logit_softcap);
+    memcpy(loss + first, b->losses, rows * sizeof *loss);
+    if (weight > 0)
+      backward_rows(dx, row + first, rows, h, b, c);
+  }
+}
+
+void wt_head_logits(float *logits, const float *x, const struct wt_head *h, const struct wt_head_buffers *b, const struct wt_linear_context *c)
+{
+  const struct wt_spec *s = h->spec;
+  memcpy(b->x, x, s->hidden * sizeof *x);
+  forward_rows(1, h, b, c);
+  memcpy(logits, b->logits, s->vocab * sizeof *logits);
+  for (size_t i = 0; s->logit_softcap > 0 && i < s->vocab; i++)
+    logits[i] = (float)(s->logit_softcap * tanh((double)logits[i] / s->logit_softcap));
+}

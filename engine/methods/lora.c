@@ -1,0 +1,143 @@
+/* LoRA (Hu et al. 2021), with rank-stabilised scaling, LoRA+ learning rates and PiSSA's start; DoRA (Liu et al. 2024) on top of it. */
+#include "engine/train/state.h"
+
+#include "base/cleanup.h"
+#include "base/rng.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const suffixes[] = {".lora_A.weight", NULL};
+
+static double scale_of(const struct wt_engine *e, size_t r)
+{
+  return e->c.alpha / (e->c.rslora ? sqrt((double)r) : (double)r);
+}
+
+static enum wt_status declare_one(struct wt_engine *e, struct wt_linear *l, const char *prefix, struct wt_error *err)
+{
+  char name[256];
+  bool transposed = false;
+  struct wt_param *p = NULL;
+  struct wt_adapter *ad = &l->ad;
+  ad->r = e->c.rank;
+  if (e->peft) { /* the rank is what the file holds */
+    snprintf(name, sizeof name, "%s.lora_A.weight", prefix);
+    const struct wt_tensor *t = wt_peft_find(e->peft, name, &transposed);
+    if (t && t->rank == 2)
+      ad->r = t->shape[transposed ? 1 : 0];
+  }
+  if (ad->r == 0 || ad->r > 4096)
+    return wt_fail(err, WT_EFORMAT, "adapter: rank %zu of '%s' is out of range", ad->r, prefix);
+  ad->kind = e->method->id == WT_METHOD_DORA ? WT_ADAPTER_DORA : WT_ADAPTER_LORA;
+  ad->scale = (float)scale_of(e, ad->r);
+  ad->stream = (uint64_t)(l->layer * WT_LIN_COUNT + l->id + 1) << 40;
+  snprintf(name, sizeof name, "%s.lora_A.weight", prefix);
+  WT_TRY(wt_declare_tensor(e, name, 2, ad->r, l->in, &ad->a, &ad->da, NULL, err));
+  snprintf(name, sizeof name, "%s.lora_B.weight", prefix);
+  WT_TRY(wt_declare_tensor(e, name, 2, l->out, ad->r, &ad->b, &ad->db, &p, err));
+  p->lr_scale = e->c.loraplus_ratio > 0 ? e->c.loraplus_ratio : 1;
+  if (ad->kind == WT_ADAPTER_DORA) {
+    snprintf(name, sizeof name, "%s.lora_magnitude_vector", prefix);
+    WT_TRY(wt_declare_tensor(e, name, 1, l->out, 1, &ad->m, &ad->dm, NULL, err));
+  }
+  return WT_OK;
+}
+
+static enum wt_status declare(struct wt_engine *e, struct wt_error *err)
+{
+  return wt_declare_targets(e, suffixes, e->method->targets, declare_one, err);
+}
+
+/* A ~ U(-1/sqrt(in), 1/sqrt(in)), B = 0. */
+static void init_random(struct wt_engine *e, struct wt_linear *l)
+{
+  struct wt_rng rng = wt_rng_make(e->c.seed, 0x10a0000u + l->layer * WT_LIN_COUNT + l->id);
+  float bound = (float)(1 / sqrt((double)l->in));
+  wt_rng_fill_uniform(&rng, l->ad.a, l->ad.r * l->in, -bound, bound);
+  memset(l->ad.b, 0, l->out * l->ad.r * sizeof(float));
+}
+
+static struct wt_linear *next_adapted(struct wt_engine *e, size_t *i)
+{
+  size_t n = e->model->spec.layers * WT_LIN_COUNT;
+  for (; *i < n; (*i)++) {
+    struct wt_linear *l = &e->block[*i / WT_LIN_COUNT].lin[*i % WT_LIN_COUNT];
+    if (e->block[*i / WT_LIN_COUNT].has[*i % WT_LIN_COUNT] && l->ad.kind != WT_ADAPTER_NONE) {
+      (*i)++;
+      return l;
+    }
+  }
+  return NULL;
+}
+
+static enum wt_status prepare_dora(struct wt_engine *e, struct wt_linear *l, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) float *row = wt_malloc(l->in * sizeof *row);
+  if (!row)
+    return wt_fail(err, WT_ENOMEM, "model '%s': out of memory", e->model->path);
+  wt_linear_dora_prepare(l, row);
+  for (size_t j = 0; j < l->out; j++)
+    l->ad.m[j] = sqrtf(l->ad.norm2[j]);
+  return WT_OK;
+}
+
+static enum wt_status init(struct wt_engine *e, struct wt_error *err)
+{
+  struct wt_linear *l;
+  for (size_t i = 0; (l = next_adapted(e, &i)) != NULL;) {
+    init_random(e, l);
+    if (l->ad.kind == WT_ADAPTER_DORA)
+      WT_TRY(prepare_dora(e, l, err));
+  }
+  return WT_OK;
+}
+
+static void refresh(struct wt_engine *e)
+{
+  struct wt_linear *l;
+  for (size_t i = 0; (l = next_adapted(e, &i)) != NULL;)
+    wt_linear_dora_refresh(l, e->dora_tmp, &e->context);
+}
+
+static enum wt_status check(const struct wt_train_config *c, const struct wt_model_info *m, struct wt_error *err)
+{
+  if (c->rank == 0 || c->rank > 4096)
+    return wt_fail(err, WT_EUSAGE, "--rank: %zu is out of range (1 to 4096)", c->rank);
+  if (!(c->alpha > 0))
+    return wt_fail(err, WT_EUSAGE, "--alpha: %g must be positive", c->alpha);
+  if (!(c->dropout >= 0 && c->dropout < 1))
+    return wt_fail(err, WT_EUSAGE, "--dropout: %g is not in [0, 1)", c->dropout);
+  if (c->train_layers > m->layers)
+    return wt_fail(err, WT_EUSAGE, "--train-layers: %zu, the model has %zu blocks", c->train_layers, m->layers);
+  if (c->pissa)
+    return wt_fail(err, WT_EUSAGE, "--method %s: the PiSSA start is not available in this version", wt_method_name(c->method));
+  return WT_OK;
+}
+
+const struct wt_method_ops wt_method_lora = {.id = WT_METHOD_LORA,
+                                             .name = "lora",
+                                             .trains = "two thin matrices beside each targeted linear layer",
+                                             .limits = "embedding, norms and head stay",
+                                             .targets = "all-linear",
+                                             .lr = 2e-4,
+                                             .base_quantised = true,
+                                             .saved = WT_SAVED_ADAPTER,
+                                             .peft_type = "LORA",
+                                             .check = check,
+                                             .declare = declare,
+                                             .init = init};
+const struct wt_method_ops wt_method_dora = {.id = WT_METHOD_DORA,
+                                             .name = "dora",
+                                             .trains = "LoRA and the length of each row of the adapted weight",
+                                             .limits = "slower than LoRA; embedding, norms and head stay",
+                                             .targets = "all-linear",
+                                             .lr = 2e-4,
+                                             .base_quantised = true,
+                                             .saved = WT_SAVED_ADAPTER,
+                                             .peft_type = "LORA",
+                                             .check = check,
+                                             .declare = declare,
+                                             .init = init,
+                                             .refresh = refresh};

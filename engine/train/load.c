@@ -1,0 +1,98 @@
+/* engine/train/load.c: frozen weights into the form they are held in, trained ones into the run arena. */
+#include "engine/train/state.h"
+
+#include "base/cleanup.h"
+#include "engine/kernels/quant.h"
+#include <stdint.h>
+#include <string.h>
+
+static enum wt_dtype stored_dtype(const struct wt_engine *e, const struct wt_weight *w)
+{
+  if (w->file)
+    return w->file->dtype;
+  return e->model->info.stored == WT_WEIGHTS_F32 ? WT_F32 : WT_BF16;
+}
+
+static bool in_place(const struct wt_weight *w, enum wt_dtype stored, enum wt_dtype held)
+{
+  size_t align = wt_dtype_bytes(held, 1);
+  return stored == held && !w->permuted && (!w->file || (uintptr_t)w->file->data % align == 0);
+}
+
+enum wt_dtype wt_engine_hold(const struct wt_engine *e, const struct wt_weight *w, bool *ret_mapped)
+{
+  enum wt_dtype stored = stored_dtype(e, w), held = WT_F32;
+  bool half = stored == WT_BF16 || stored == WT_F16;
+  bool looked_up = w->role == WT_ROLE_POSITIONS || (w->role == WT_ROLE_EMBED && e->model->head != e->model->embed);
+  *ret_mapped = false;
+  if (w->role == WT_ROLE_LINEAR) {
+    if (e->c.weights == WT_WEIGHTS_INT8 || e->c.weights == WT_WEIGHTS_NF4)
+      return e->c.weights == WT_WEIGHTS_INT8 ? WT_INT8 : WT_NF4;
+    held = e->c.weights == WT_WEIGHTS_BF16 ? (half ? stored : WT_BF16) : WT_F32;
+  } else if (w->matrix) {
+    bool keep = half && (looked_up || e->c.weights != WT_WEIGHTS_F32);
+    held = keep ? stored : e->c.weights == WT_WEIGHTS_F32 || stored == WT_F32 ? WT_F32 : WT_BF16;
+    if (e->c.weights == WT_WEIGHTS_BF16 && !half)
+      held = WT_BF16;
+  }
+  *ret_mapped = in_place(w, stored, held);
+  return held;
+}
+
+/* Floats of the whole weight into out. */
+static void read_all(const struct wt_weight *w, float *out)
+{
+  wt_weight_read(w, 0, wt_weight_stored_rows(w), out);
+}
+
+static enum wt_status load_bf16(const struct wt_slot *s, struct wt_error *err)
+{
+  const struct wt_weight *w = s->def;
+  size_t rows = wt_weight_stored_rows(w), width = wt_weight_stored_width(w), step = (((size_t)1 << 20) + width - 1) / width;
+  WT_AUTO(wt_freep) float *tmp = wt_malloc((step < rows ? step : rows) * width * sizeof *tmp);
+  if (!tmp)
+    return wt_fail(err, WT_ENOMEM, "tensor '%s': out of memory", w->name);
+  for (size_t r = 0; r < rows; r += step) {
+    size_t n = rows - r < step ? rows - r : step;
+    wt_weight_read(w, r, n, tmp);
+    if (s->m.dtype == WT_F16)
+      wt_f32_to_f16(tmp, n * width, (uint16_t *)s->memory + r * width);
+    else
+      wt_f32_to_bf16(tmp, n * width, (uint16_t *)s->memory + r * width);
+  }
+  return WT_OK;
+}
+
+static enum wt_status load_quantised(struct wt_slot *s, struct wt_error *err)
+{
+  const struct wt_weight *w = s->def;
+  struct wt_matrix src = {.dtype = w->file->dtype, .out = w->out, .in = w->in, .transposed = w->transposed, .data = w->file->data};
+  WT_AUTO(wt_freep) float *tmp = NULL;
+  bool direct = (src.dtype == WT_F32 || src.dtype == WT_BF16 || src.dtype == WT_F16) && in_place(w, src.dtype, src.dtype);
+  if (!direct) {
+    tmp = wt_malloc(wt_weight_elements(w) * sizeof *tmp);
+    if (!tmp)
+      return wt_fail(err, WT_ENOMEM, "tensor '%s': out of memory", w->name);
+    read_all(w, tmp);
+    src.dtype = WT_F32;
+    src.data = tmp;
+  }
+  wt_quant_from(s->m.dtype, &src, s->memory, &s->m);
+  return WT_OK;
+}
+
+enum wt_status wt_engine_load_weights(struct wt_engine *e, struct wt_error *err)
+{
+  for (size_t i = 0; i < e->slots; i++) {
+    struct wt_slot *s = &e->slot[i];
+    if (!s->memory)
+      continue;
+    if (s->m.dtype == WT_F32)
+      read_all(s->def, s->memory);
+    else if (s->m.dtype == WT_INT8 || s->m.dtype == WT_NF4)
+      WT_TRY(load_quantised(s, err));
+    else
+      WT_TRY(load_bf16(s, err));
+  }
+  return WT_OK;
+}

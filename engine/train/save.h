@@ -1,0 +1,10 @@
+/* engine/train/save.h: writing model folders. Private to engine/. */
+#ifndef WT_ENGINE_TRAIN_SAVE_H
+#define WT_ENGINE_TRAIN_SAVE_H
+
+#include "base/error.h"
+
+/* Tokenizer files and generation_config.json, those that are there, from one folder into another. */
+enum wt_status wt_copy_companions(const char *from_dir, const char *to_dir, struct wt_error *err) WT_MUST_CHECK;
+
+#endif

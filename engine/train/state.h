@@ -1,0 +1,134 @@
+/* engine/train/state.h: the engine's inside. Private to engine/.
+ *
+ * Life: wt_engine_prepare (what is trained, over a model with or without weights) -> wt_engine_layout over dry arenas (sizes) -> over real ones -> values are loaded.
+ * The estimate stops after the dry layout; so what is predicted is what is used. */
+#ifndef WT_ENGINE_TRAIN_STATE_H
+#define WT_ENGINE_TRAIN_STATE_H
+
+#include "base/arena.h"
+#include "engine/engine.h"
+#include "engine/methods/method.h"
+#include "engine/models/block.h"
+#include "engine/models/head.h"
+#include "engine/optim/optim.h"
+
+/* A tensor that is trained, or, without training, an adapter's tensor that is applied. */
+struct wt_param {
+  char name[192]; /* in the file that is saved */
+  unsigned rank;
+  size_t shape[2], n;
+  bool matrix;     /* takes weight decay by default */
+  double lr_scale;
+  size_t group;    /* block-wise training: its block; SIZE_MAX: always active */
+  bool active;
+  float *value, *grad;
+  void *state;
+  float **value_slot, **grad_slot; /* where an adapter finds its value and gradient, or NULL and: */
+  struct wt_slot *slot;            /* a whole weight of the model */
+};
+
+struct wt_batch {
+  struct wt_stream stream;
+  int32_t *ids, *pos, *seg;   /* [T], [T], [T + 1] */
+  int32_t *row, *target;      /* [supervised] */
+  size_t *example;            /* [supervised]: index of the example in the caller's list */
+  double *loss;               /* [supervised] */
+  size_t supervised;
+};
+
+/* Keys and values of a generation in progress. */
+struct wt_kv_cache {
+  float *memory; /* layers * 2 * capacity * K*D floats, then the rotary tables */
+  size_t capacity, n;
+  int32_t *ids; /* what is in it (after the virtual tokens) */
+  float *cos_table, *sin_table;
+  void *scratch;
+  uint64_t steps; /* of the engine when it was filled */
+};
+
+struct wt_engine {
+  struct wt_model *model;
+  struct wt_train_config c;
+  char *targets, *init_text; /* own copies */
+  const struct wt_method_ops *method; /* of the structure: for inference with an adapter, the adapter's */
+  const struct wt_optim_ops *optim;   /* NULL without training */
+  bool training;
+  const struct wt_peft *peft; /* while opening: the adapter that is read, or NULL */
+  bool fan_in_fan_out;
+
+  size_t slots;
+  struct wt_slot *slot;
+  struct wt_block *block;
+  struct wt_head head;
+  struct wt_slot *embed, *positions;
+
+  size_t params, params_capacity;
+  struct wt_param *param;
+  float *grads; /* all gradients, one run of floats */
+  size_t grads_n;
+  void *state;   /* all optimizer state */
+  size_t state_bytes;
+  size_t groups, group; /* block-wise training: number of blocks, the active one */
+
+  float *prompt, *dprompt, *prefix, *dprefix;
+  size_t prompt_n, prefix_n; /* virtual tokens at the input; virtual keys and values */
+
+  struct wt_arena weights, run, step, scratch;
+  struct wt_engine_sizes sizes;
+  size_t scratch_bytes;
+
+  size_t max_tokens, max_sequence; /* of a micro-batch (virtual tokens counted), of one example */
+  struct wt_block_acts *acts;      /* [layers] */
+  struct wt_block_acts shared;     /* buffers that blocks share */
+  float *x_final;
+  struct wt_block_grads g;
+  struct wt_head_buffers head_buffers;
+  struct wt_linear_context context;
+  struct wt_batch batch;
+  float *cos_table, *sin_table;
+  float *dora_tmp;
+
+  struct wt_reach *reach;
+  size_t lowest;        /* lowest block that backward enters at present; layers: none */
+  size_t lowest_ever;   /* over all groups: decides what is kept */
+
+  uint64_t steps;   /* begun and not abandoned */
+  uint64_t updates; /* of the optimizer (of the active block): a skipped step is none */
+  struct wt_kv_cache kv;
+};
+
+/* ---- open.c ---- */
+/* Everything but memory: what is trained, which linears carry adapters. peft: what an adapter's files say, or NULL. */
+enum wt_status wt_engine_prepare(struct wt_model *m, const struct wt_train_config *c, const struct wt_peft *peft, struct wt_engine **ret, struct wt_error *err) WT_MUST_CHECK;
+/* Gradient pointers of the active group, and how far backward goes. */
+void wt_engine_set_active(struct wt_engine *e, size_t group);
+
+/* ---- layout.c ---- */
+/* Cuts everything from the four arenas, dry or real alike. */
+void wt_engine_layout(struct wt_engine *e);
+/* Dry layout: fills e->sizes. */
+void wt_engine_measure(struct wt_engine *e);
+
+/* ---- load.c ---- */
+/* Frozen weights converted, trained ones copied from the file. */
+enum wt_status wt_engine_load_weights(struct wt_engine *e, struct wt_error *err) WT_MUST_CHECK;
+/* How a weight of this role is held; ret_mapped: straight from the file. */
+enum wt_dtype wt_engine_hold(const struct wt_engine *e, const struct wt_weight *w, bool *ret_mapped);
+
+/* ---- batch.c ---- */
+enum wt_status wt_engine_check_examples(const struct wt_engine *e, const struct wt_example *x, size_t n, struct wt_error *err) WT_MUST_CHECK;
+uint64_t wt_engine_supervised(const struct wt_engine *e, const struct wt_example *x);
+/* How many examples from x[first] on go into one micro-batch. */
+size_t wt_engine_cut(const struct wt_engine *e, const struct wt_example *x, size_t first, size_t n);
+size_t wt_engine_count_micro_steps(const struct wt_engine *e, const struct wt_example *x, size_t n);
+void wt_engine_fill_batch(struct wt_engine *e, const struct wt_example *x, size_t first, size_t n);
+
+/* ---- forward.c ---- */
+void wt_engine_forward(struct wt_engine *e);                  /* embedding and blocks: x_final */
+void wt_engine_backward(struct wt_engine *e);                 /* from g.dx down */
+void wt_engine_embed(struct wt_engine *e, float *x);          /* x of the first block */
+
+/* Heap copies end with this. */
+void wt_kv_cache_release(struct wt_kv_cache *kv);
+
+#endif

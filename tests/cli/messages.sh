@@ -1,0 +1,85 @@
+#!/bin/bash
+# Exit codes and messages that do not need a model.
+. "$2/tests/cli/lib.bash"
+
+expect 0 --version
+shows "wattune "
+silent err
+expect 0 --help
+shows "usage: wattune COMMAND [options]"
+expect 0 help
+expect 0 help tokenize
+shows "usage: wattune tokenize"
+expect 2
+says "wattune: usage: wattune COMMAND [options]"
+silent out
+expect 2 tokenise
+says "wattune: tokenise: no such command"
+says "hint: did you mean wattune tokenize?"
+expect 2 zzzzzzzz
+says "hint: wattune --help lists the commands"
+
+expect 2 tokenize
+says "wattune: --model: is needed"
+expect 2 tokenize --modell x
+says "wattune: --modell: unknown option"
+says "hint: did you mean --model?"
+expect 2 tokenize --model
+says "wattune: --model: needs a value: M"
+expect 2 tokenize --decode=1
+says "wattune: --decode: takes no value"
+expect 2 tokenize --model x y
+says "wattune: tokenize: the argument 'y' is one too many"
+expect 5 tokenize --model "$T/none"
+says "wattune: cannot read '$T/none': No such file or directory"
+silent out
+
+expect 2 report
+expect 5 report "$T"
+expect 0 history
+shows "no runs yet"
+expect 0 history --json
+shows '"schema": "wattune.history/1"'
+expect 0 history --calibration --format csv
+shows "depth,runs,"
+expect 2 history --limit -3
+says "wattune: --limit: '-3' is not a whole number of 0 or more"
+expect 2 history --format xml
+says "wattune: --format: 'xml' is none of text|csv|json"
+
+expect 2 fetch
+expect 2 fetch nonsense
+printf 'hello' >"$T/file.txt"
+expect 0 fetch "file://$T/file.txt"
+shows "file.txt"
+expect 6 fetch "http://127.0.0.1:9/none"
+
+# a closed standard output is an error, not a silent success
+"$W" --help >/dev/full 2>"$T/err"
+[ $? = 1 ] || fail "a full standard output goes unnoticed"
+says "wattune: cannot write to standard output: No space left on device"
+
+# control characters never reach a terminal
+expect 2 "$(printf 'a\033[31mb')"
+grep -q "$(printf '\033')" "$T/err" && fail "an escape sequence reached stderr"
+
+if has_command run; then
+  expect 2 run
+  says "wattune: --model: is needed"
+  expect 2 run --max-time soon
+  says "wattune: --max-time: 'soon' is not understood; write 90s, 45m, 2h, 1d, 1h30m or a number of seconds"
+  expect 2 run --max-cost 5
+  says "wattune: --max-cost: '5' is not understood; write an amount with its currency, such as 0.25EUR"
+  expect 2 run --method lora2
+  expect 2 run --ranc 3
+  says "hint: did you mean --rank?"
+  printf '{"max_tiem": "1h"}' >"$T/job.json"
+  expect 5 run --job "$T/job.json"
+  says "wattune: $T/job.json: unknown key 'max_tiem'"
+  says "hint: did you mean 'max_time'?"
+  printf '{"max_time": "1h", "max_time": 3}' >"$T/job.json"
+  expect 5 run --job "$T/job.json"
+  says "wattune: $T/job.json: the key 'max_time' occurs twice in one object"
+  expect 5 run --model "$T/none" --data "$T/file.txt" --out "$T/r"
+fi
+finish

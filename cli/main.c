@@ -8,6 +8,9 @@
 const struct wt_cli_command *const wt_cli_commands[] = {
     &wt_cmd_profile,
     &wt_cmd_fetch,
+    &wt_cmd_data,
+    &wt_cmd_eval,
+    &wt_cmd_generate,
     &wt_cmd_tokenize,
     &wt_cmd_report,
     &wt_cmd_history,

@@ -60,8 +60,7 @@ static size_t thread_floats(void)
 
 size_t wt_own_scratch_bytes(const struct wt_matrix *w, size_t m)
 {
-  size_t panel = panel_for(m), longest = w->in > w->out ? w->in : w->out;
-  return (block_m(m, panel) * longest + thread_floats() * (size_t)wt_gemm_threads() + 64) * sizeof(float);
+  return (block_m(m, panel_for(m)) * wt_stored_width(w) + thread_floats() * (size_t)wt_gemm_threads() + 64) * sizeof(float);
 }
 
 /* x[rows, k] of one block of tokens, transposed into panels: for each k block, for each panel of `panel` tokens, [kc][panel]; tokens past the end are zeros. */

@@ -11,6 +11,7 @@
 #define BLOCK_ROWS 64
 #define BLOCK_COLS 128
 #define STRIDE_COLS (BLOCK_COLS + 32)
+#define SUPER_K (64 * BLOCK_K) /* cols: how much of the sum is quantised at a time, so that a head's logits need no second copy of their size */
 #define UNIT_COLS 16 /* tokens in which a part may be cut (cols) */
 #define LIMIT_W 2047.0f
 #define LIMIT_X 4095.0f   /* against 12-bit weights */
@@ -60,7 +61,8 @@ bool wt_own_i16_available(void)
 
 size_t wt_own_i16_scratch_bytes(const struct wt_matrix *w, size_t m)
 {
-  return make_layout(m, w->in > w->out ? w->in : w->out).total;
+  size_t rows = make_layout(m, wt_stored_width(w)).total, cols = make_layout(m, smaller(wt_stored_rows(w), SUPER_K)).total;
+  return rows > cols ? rows : cols;
 }
 
 /* ---- rows ---- */
@@ -145,15 +147,15 @@ void wt_own_i16_rows(const struct wt_own *o)
 /* ---- cols ---- */
 
 /* One token of dy, by blocks; int8 weights bring their row scales in here, so that the payload itself is multiplied. */
-static void quantise_token(int16_t *q, float *scales, size_t scale_step, const float *x, const struct wt_matrix *w, size_t k)
+static void quantise_token(int16_t *q, float *scales, size_t scale_step, const float *x, const struct wt_matrix *w, size_t s0, size_t k)
 {
   const struct wt_simd *simd = wt_simd_get();
   for (size_t k0 = 0, b = 0; k0 < k; k0 += BLOCK_K, b++) {
     size_t kc = smaller(BLOCK_K, k - k0);
     float scaled[BLOCK_K];
-    const float *from = x + k0;
+    const float *from = x + s0 + k0;
     if (w->dtype == WT_INT8) {
-      simd->mul(scaled, x + k0, w->scale + k0, kc);
+      simd->mul(scaled, from, w->scale + s0 + k0, kc);
       from = scaled;
     }
     scales[b * scale_step] = simd->quantise_i16(q + k0, from, w->dtype == WT_INT8 ? LIMIT_X8 : LIMIT_X, kc);
@@ -191,42 +193,44 @@ static void pack_columns(int32_t *pairs, float *scale, float *floats, const stru
     simd->pairs_from_f32(pairs + r / 2 * STRIDE_COLS, floats + r * STRIDE_COLS, floats + (r + 1) * STRIDE_COLS, inverse, n);
 }
 
-static void cols_task(const struct wt_own *o, const struct layout *l, size_t first, size_t n, size_t m0, struct wt_part t, char *mine)
+/* Columns [first, first + n) of tokens m0 + t, over stored rows [s0, s0 + k). */
+static void cols_task(const struct wt_own *o, const struct layout *l, size_t first, size_t n, size_t m0, struct wt_part t, size_t s0, size_t k, char *mine)
 {
   const struct wt_simd *simd = wt_simd_get();
-  size_t k = wt_stored_rows(o->w), panel = simd->panel_n;
+  size_t panel = simd->panel_n;
   int32_t *pairs = (int32_t *)(void *)mine;
   float *scale = (float *)(void *)(pairs + BLOCK_K / 2 * STRIDE_COLS), *floats = scale + STRIDE_COLS;
   const int16_t *values = (const int16_t *)(const void *)((const char *)o->scratch + l->values);
   const float *token_scales = (const float *)(const void *)((const char *)o->scratch + l->scales);
   for (size_t k0 = 0; k0 < k; k0 += BLOCK_K) {
     size_t kc = smaller(BLOCK_K, k - k0);
-    pack_columns(pairs, scale, floats, o->w, k0, kc, first, n);
+    pack_columns(pairs, scale, floats, o->w, s0 + k0, kc, first, n);
     for (size_t j = 0; j < n; j += panel)
       simd->tile_i16(t.end - t.first, smaller(panel, n - j), (kc + 1) / 2, values + t.first * l->k + k0, l->k, pairs + j, STRIDE_COLS,
-                     token_scales + k0 / BLOCK_K * l->padded + t.first, scale + j, k0 > 0 || o->beta != 0.0f, o->y + (m0 + t.first) * o->ldy + first + j, o->ldy);
+                     token_scales + k0 / BLOCK_K * l->padded + t.first, scale + j, s0 + k0 > 0 || o->beta != 0.0f, o->y + (m0 + t.first) * o->ldy + first + j, o->ldy);
   }
 }
 
 void wt_own_i16_cols(const struct wt_own *o)
 {
   size_t width = wt_stored_width(o->w), k = wt_stored_rows(o->w), tasks = (width + BLOCK_COLS - 1) / BLOCK_COLS;
-  struct layout l = make_layout(o->m, k);
+  struct layout l = make_layout(o->m, smaller(k, SUPER_K));
   int16_t *values = (int16_t *)(void *)((char *)o->scratch + l.values);
   float *scales = (float *)(void *)((char *)o->scratch + l.scales);
   size_t parts = wt_own_token_parts(tasks, smaller(o->m, l.padded), UNIT_COLS);
 #pragma omp parallel num_threads(wt_gemm_threads()) if (o->m * width * k >= 64 * WT_PARALLEL_MIN)
-  for (size_t m0 = 0; m0 < o->m; m0 += l.padded) {
-    size_t tokens = smaller(l.padded, o->m - m0);
+  for (size_t m0 = 0; m0 < o->m; m0 += l.padded)
+    for (size_t s0 = 0; s0 < k; s0 += SUPER_K) {
+      size_t tokens = smaller(l.padded, o->m - m0), sum = smaller(SUPER_K, k - s0);
 #pragma omp for schedule(static)
-    for (size_t t = 0; t < tokens; t++)
-      quantise_token(values + t * l.k, scales + t, l.padded, o->x + (m0 + t) * o->ldx, o->w, k);
+      for (size_t t = 0; t < tokens; t++)
+        quantise_token(values + t * l.k, scales + t, l.padded, o->x + (m0 + t) * o->ldx, o->w, s0, sum);
 #pragma omp for schedule(dynamic)
-    for (size_t i = 0; i < tasks * parts; i++) {
-      size_t first = i / parts * BLOCK_COLS;
-      cols_task(o, &l, first, smaller(BLOCK_COLS, width - first), m0, wt_own_token_part(i % parts, parts, tokens, UNIT_COLS),
-                (char *)o->scratch + l.thread + (size_t)omp_get_thread_num() * l.per_thread);
+      for (size_t i = 0; i < tasks * parts; i++) {
+        size_t first = i / parts * BLOCK_COLS;
+        cols_task(o, &l, first, smaller(BLOCK_COLS, width - first), m0, wt_own_token_part(i % parts, parts, tokens, UNIT_COLS), s0, sum,
+                  (char *)o->scratch + l.thread + (size_t)omp_get_thread_num() * l.per_thread);
+      }
     }
-  }
   wt_gemm_add_flop(2.0 * (double)o->m * (double)width * (double)k);
 }

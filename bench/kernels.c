@@ -4,10 +4,11 @@
  *
  * groups: lora passes f32 f32i bf16 bf16i int8 int8i nf4 nf4i (i: 16-bit fixed point)
  *
- * Each line: best of both sides over at least 7 alternated pairs, the median of the paired ratios (above 1: ours is faster), GFLOP/s, and percent of the peak. */
+ * Each line: best of both sides over at least 7 alternated pairs, the median of the paired ratios (above 1: ours is faster), GFLOP/s, and
+ * percent of the peak. */
+#include "engine/kernels/kernels.h"
 #include "base/cleanup.h"
 #include "engine/kernels/gemm.h"
-#include "engine/kernels/kernels.h"
 #include "engine/kernels/own.h"
 #include "engine/kernels/quant.h"
 #include "engine/kernels/simd.h"
@@ -72,7 +73,8 @@ __attribute__((target("avx2,fma"))) static double fma_registers(void)
     __asm__ volatile("vfmadd231ps %12, %13, %0\n\tvfmadd231ps %12, %13, %1\n\tvfmadd231ps %12, %13, %2\n\tvfmadd231ps %12, %13, %3\n\t"
                      "vfmadd231ps %12, %13, %4\n\tvfmadd231ps %12, %13, %5\n\tvfmadd231ps %12, %13, %6\n\tvfmadd231ps %12, %13, %7\n\t"
                      "vfmadd231ps %12, %13, %8\n\tvfmadd231ps %12, %13, %9\n\tvfmadd231ps %12, %13, %10\n\tvfmadd231ps %12, %13, %11"
-                     : "+x"(s0), "+x"(s1), "+x"(s2), "+x"(s3), "+x"(s4), "+x"(s5), "+x"(s6), "+x"(s7), "+x"(s8), "+x"(s9), "+x"(s10), "+x"(s11)
+                     : "+x"(s0), "+x"(s1), "+x"(s2), "+x"(s3), "+x"(s4), "+x"(s5), "+x"(s6), "+x"(s7), "+x"(s8), "+x"(s9), "+x"(s10),
+                       "+x"(s11)
                      : "x"(x), "x"(y));
   return 12.0 * 16 * n / (now_s() - begin) * 1e-9;
 }
@@ -133,8 +135,8 @@ static double peak;
 static void line(const char *what, size_t m, size_t n, size_t k, struct pair p)
 {
   double flop = 2.0 * (double)m * (double)n * (double)k * 1e-9;
-  printf("%-26s %6zu %7zu %6zu  ours %7.1f (%3.0f %%)  OpenBLAS %7.1f (%3.0f %%)  ratio %.2f\n", what, m, n, k, flop / p.ours, 100 * flop / p.ours / peak, flop / p.blas,
-         100 * flop / p.blas / peak, p.ratio);
+  printf("%-26s %6zu %7zu %6zu  ours %7.1f (%3.0f %%)  OpenBLAS %7.1f (%3.0f %%)  ratio %.2f\n", what, m, n, k, flop / p.ours,
+         100 * flop / p.ours / peak, flop / p.blas, 100 * flop / p.blas / peak, p.ratio);
   fflush(stdout);
 }
 
@@ -191,7 +193,11 @@ static void bench_layer(enum wt_dtype dtype, enum wt_gemm_compute compute, size_
   void *scratch = random_floats((bytes > general ? bytes : general) / 4 + 16);
   for (int backward = 0; backward < 2; backward++) {
     char what[64];
-    snprintf(what, sizeof what, "%s %s %s", names[dtype == WT_INT8 ? 3 : dtype == WT_NF4 ? 4 : dtype], compute == WT_GEMM_INT16 ? "int16" : "fp32", backward ? "dx" : "forward");
+    snprintf(what, sizeof what, "%s %s %s",
+             names[dtype == WT_INT8  ? 3
+                   : dtype == WT_NF4 ? 4
+                                     : dtype],
+             compute == WT_GEMM_INT16 ? "int16" : "fp32", backward ? "dx" : "forward");
     l.backward = backward;
     l.own = (struct wt_own){backward ? l.x : l.y, backward ? in : out, backward ? l.y : l.x, backward ? out : in, &l.w, m, 0.0f, scratch};
     line(what, m, out, in, measure(layer_ours, layer_blas, &l));
@@ -240,8 +246,20 @@ static void lora_blas(void *ctx)
 static void bench_lora(size_t m, size_t out, size_t in, size_t r)
 {
   static const char *const names[] = {"lora down", "lora up", "lora backward"};
-  struct lora l = {0, m, in, out, r, random_floats(m * in), random_floats(r * in), random_floats(out * r), random_floats(m * r), random_floats(m * r), random_floats(m * out),
-                   random_floats(r * in), random_floats(out * r), random_floats(m * in)};
+  struct lora l = {0,
+                   m,
+                   in,
+                   out,
+                   r,
+                   random_floats(m * in),
+                   random_floats(r * in),
+                   random_floats(out * r),
+                   random_floats(m * r),
+                   random_floats(m * r),
+                   random_floats(m * out),
+                   random_floats(r * in),
+                   random_floats(out * r),
+                   random_floats(m * in)};
   for (l.which = 0; l.which < 3; l.which++) {
     char what[64];
     snprintf(what, sizeof what, "%s r=%zu", names[l.which], r);
@@ -285,14 +303,15 @@ static void attention_backward(void *ctx)
 {
   struct attention *t = (struct attention *)ctx;
   size_t at_k = t->a.H * t->a.D, at_v = at_k + t->a.K * t->a.D;
-  wt_attention_backward(t->dqkv, t->dqkv + at_k, t->dqkv + at_v, NULL, NULL, t->dout, t->out, t->lse, t->qkv, t->width, t->qkv + at_k, t->width, t->qkv + at_v, t->width,
-                        &t->a, t->scratch);
+  wt_attention_backward(t->dqkv, t->dqkv + at_k, t->dqkv + at_v, NULL, NULL, t->dout, t->out, t->lse, t->qkv, t->width, t->qkv + at_k,
+                        t->width, t->qkv + at_v, t->width, &t->a, t->scratch);
 }
 
 static void bench_attention(size_t T, size_t segments, size_t H, size_t K, size_t D)
 {
   int32_t seg[65];
-  struct attention t = {.a = {.T = T, .H = H, .K = K, .D = D, .seg = seg, .segments = segments, .scale = 1 / sqrt((double)D)}, .width = (H + 2 * K) * D};
+  struct attention t = {.a = {.T = T, .H = H, .K = K, .D = D, .seg = seg, .segments = segments, .scale = 1 / sqrt((double)D)},
+                        .width = (H + 2 * K) * D};
   for (size_t i = 0; i <= segments; i++)
     seg[i] = (int32_t)(i * T / segments);
   t.qkv = random_floats(T * t.width);
@@ -306,8 +325,8 @@ static void bench_attention(size_t T, size_t segments, size_t H, size_t K, size_
     (backward ? attention_backward : attention_forward)(&t);
     flop = (wt_gemm_flop() - flop) * 1e-9;
     double s = best_of(backward ? attention_backward : attention_forward, &t);
-    printf("attention %-9s T %5zu in %2zu  H %2zu K %2zu D %3zu  %7.1f GFLOP/s (%3.0f %%)  %8.3f ms\n", backward ? "backward" : "forward", T, segments, H, K, D, flop / s,
-           100 * flop / s / peak, s * 1e3);
+    printf("attention %-9s T %5zu in %2zu  H %2zu K %2zu D %3zu  %7.1f GFLOP/s (%3.0f %%)  %8.3f ms\n", backward ? "backward" : "forward",
+           T, segments, H, K, D, flop / s, 100 * flop / s / peak, s * 1e3);
   }
   float *all[] = {t.qkv, t.dqkv, t.out, t.dout, t.lse, (float *)t.scratch};
   for (size_t i = 0; i < WT_COUNT(all); i++)
@@ -383,10 +402,14 @@ static void bench_passes(void)
     void (*run)(void *);
     double floats; /* read and written */
   } passes[] = {
-      {"rms norm", pass_rms, 2.0 * PASS_T * PASS_C},          {"rms norm backward", pass_rms_backward, 4.0 * PASS_T * PASS_C},
-      {"swiglu", pass_glu, 3.0 * PASS_T * PASS_F},            {"swiglu backward", pass_glu_backward, 5.0 * PASS_T * PASS_F},
-      {"gelu tanh", pass_gelu, 2.0 * PASS_T * PASS_F},        {"rotary, 14 heads", pass_rope, 2.0 * PASS_T * PASS_C},
-      {"residual sum", pass_add, 3.0 * PASS_T * PASS_C},      {"dropout", pass_dropout, 2.0 * PASS_T * PASS_C},
+      {"rms norm", pass_rms, 2.0 * PASS_T * PASS_C},
+      {"rms norm backward", pass_rms_backward, 4.0 * PASS_T * PASS_C},
+      {"swiglu", pass_glu, 3.0 * PASS_T * PASS_F},
+      {"swiglu backward", pass_glu_backward, 5.0 * PASS_T * PASS_F},
+      {"gelu tanh", pass_gelu, 2.0 * PASS_T * PASS_F},
+      {"rotary, 14 heads", pass_rope, 2.0 * PASS_T * PASS_C},
+      {"residual sum", pass_add, 3.0 * PASS_T * PASS_C},
+      {"dropout", pass_dropout, 2.0 * PASS_T * PASS_C},
       {"cross-entropy, in place", pass_loss, 3.0 * PASS_N * PASS_V},
   };
   size_t n = 2 * PASS_T * PASS_F;

@@ -12,7 +12,8 @@ void wt_glu_forward(float *y, const float *g, const float *u, size_t ldg, enum w
     simd->glu(y + t * F, g + t * ldg, u + t * ldg, act, F);
 }
 
-void wt_glu_backward(float *dg, float *du, size_t lddg, const float *dy, const float *g, const float *u, size_t ldg, enum wt_activation act, size_t T, size_t F)
+void wt_glu_backward(float *dg, float *du, size_t lddg, const float *dy, const float *g, const float *u, size_t ldg, enum wt_activation act,
+                     size_t T, size_t F)
 {
   const struct wt_simd *simd = wt_simd_get();
   WT_PARALLEL_FOR(T * F)

@@ -1,6 +1,7 @@
-/* engine/kernels/attention.c: exact attention by tiles (Dao et al., FlashAttention): scores never leave a 64 x 64 tile, softmax is kept as running maximum and sum, and
- * backward recomputes the scores from the log-sum-exp. Tiles above the diagonal or outside the window are skipped. Keys (and, for backward, values) are first copied
- * transposed in tiles [D][<= 64], shared by all query heads of their group, so that every product is "broadcast a, stream b".
+/* engine/kernels/attention.c: exact attention by tiles (Dao et al., FlashAttention): scores never leave a 64 x 64 tile, softmax is kept as
+ * running maximum and sum, and backward recomputes the scores from the log-sum-exp. Tiles above the diagonal or outside the window are
+ * skipped. Keys (and, for backward, values) are first copied transposed in tiles [D][<= 64], shared by all query heads of their group, so
+ * that every product is "broadcast a, stream b".
  *
  * Work is cut by (segment, head) or finer and each result is written by one task alone: the bits do not depend on the number of threads. */
 #include "engine/kernels/kernels.h"
@@ -131,9 +132,10 @@ struct softmax_state {
   float max[TILE], sum[TILE];
 };
 
-/* One tile of scores into the running softmax of the block's rows; scores become probabilities relative to the new maximum, out is rescaled. */
-static void online_softmax(float *scores, float *out, struct softmax_state *state, const struct query_block *b, const struct keys *keys, size_t j, size_t n,
-                           const struct wt_attention *a)
+/* One tile of scores into the running softmax of the block's rows; scores become probabilities relative to the new maximum, out is
+ * rescaled. */
+static void online_softmax(float *scores, float *out, struct softmax_state *state, const struct query_block *b, const struct keys *keys,
+                           size_t j, size_t n, const struct wt_attention *a)
 {
   const struct wt_simd *simd = wt_simd_get();
   for (size_t i = 0; i < b->n; i++) {
@@ -156,7 +158,8 @@ static void online_softmax(float *scores, float *out, struct softmax_state *stat
   }
 }
 
-static void forward_keys(float *scores, float *out, struct softmax_state *state, const struct query_block *b, const struct keys *keys, const struct wt_attention *a)
+static void forward_keys(float *scores, float *out, struct softmax_state *state, const struct query_block *b, const struct keys *keys,
+                         const struct wt_attention *a)
 {
   const struct wt_simd *simd = wt_simd_get();
   size_t begin = keys->own ? first_tile(b->first, a->window) : 0, end = keys->own ? b->first + b->n : keys->n;
@@ -193,8 +196,8 @@ static struct keys prefix_of(const struct wt_attention *a, const struct layout *
                        .own = false};
 }
 
-static struct keys segment_of(const struct wt_attention *a, const struct layout *l, const float *base, size_t g, size_t kv, const float *k, size_t ldk, const float *v,
-                              size_t ldv)
+static struct keys segment_of(const struct wt_attention *a, const struct layout *l, const float *base, size_t g, size_t kv, const float *k,
+                              size_t ldk, const float *v, size_t ldv)
 {
   size_t first = (size_t)a->seg[g], n = (size_t)a->seg[g + 1] - first, at = (first * a->K + kv * n) * a->D;
   return (struct keys){.k = k + first * ldk + kv * a->D,
@@ -218,8 +221,8 @@ static void count_flop(const struct wt_attention *a, double products)
   wt_gemm_add_flop(products * 2 * pairs * (double)a->D * (double)a->H);
 }
 
-void wt_attention_forward(float *out, float *lse, const float *q, size_t ldq, const float *k, size_t ldk, const float *v, size_t ldv, const struct wt_attention *a,
-                          void *scratch)
+void wt_attention_forward(float *out, float *lse, const float *q, size_t ldq, const float *k, size_t ldk, const float *v, size_t ldv,
+                          const struct wt_attention *a, void *scratch)
 {
   const struct wt_simd *simd = wt_simd_get();
   struct layout l = make_layout(a->H, a->K, a->D, a->P, a->T);
@@ -230,7 +233,8 @@ void wt_attention_forward(float *out, float *lse, const float *q, size_t ldq, co
   if (a->P)
     transpose_prefix(base + l.prefix_keys, a->pk, a);
 #pragma omp parallel for schedule(dynamic) num_threads(wt_gemm_threads()) if (a->T * a->H * a->D >= WT_PARALLEL_MIN)
-  for (size_t task = blocks_n * a->H; task > 0; task--) { /* from the end: late blocks see the most keys, and long tasks should start first */
+  for (size_t task = blocks_n * a->H; task > 0;
+       task--) { /* from the end: late blocks see the most keys, and long tasks should start first */
     size_t block = (task - 1) / a->H, h = (task - 1) % a->H, g = (size_t)blocks[2 * block];
     float *mine = base + l.thread + (size_t)omp_get_thread_num() * l.per_thread;
     float *scores = mine, *sums = mine + TILE * TILE;
@@ -267,8 +271,8 @@ struct backward {
 };
 
 /* Probabilities and score gradients of one (query block, key tile) pair into p and ds. */
-static void backward_scores(float *p, float *ds, float *capped, const struct query_block *b, const struct keys *keys, size_t j, size_t n, const struct backward *w,
-                            const struct wt_attention *a)
+static void backward_scores(float *p, float *ds, float *capped, const struct query_block *b, const struct keys *keys, size_t j, size_t n,
+                            const struct backward *w, const struct wt_attention *a)
 {
   const struct wt_simd *simd = wt_simd_get();
   size_t width = a->H * a->D;
@@ -293,8 +297,8 @@ static void backward_scores(float *p, float *ds, float *capped, const struct que
 }
 
 /* All queries of a segment against one run of keys: dq +=, and dk, dv (strides) set, or += when accumulate. */
-static void backward_keys(float *dk, float *dv, size_t lddk, size_t lddv, bool accumulate, const struct keys *keys, struct query_block b, size_t queries,
-                          const struct backward *w, const struct wt_attention *a, float *mine)
+static void backward_keys(float *dk, float *dv, size_t lddk, size_t lddv, bool accumulate, const struct keys *keys, struct query_block b,
+                          size_t queries, const struct backward *w, const struct wt_attention *a, float *mine)
 {
   const struct wt_simd *simd = wt_simd_get();
   float *p = mine, *ds = p + TILE * TILE, *capped = ds + TILE * TILE, *k_sum = capped + TILE * TILE, *v_sum = k_sum + TILE * a->D;
@@ -343,7 +347,8 @@ struct operands {
   size_t ldq, ldk, ldv;
 };
 
-static struct backward backward_of(const struct operands *o, const struct layout *l, float *base, const struct wt_attention *a, size_t g, size_t h)
+static struct backward backward_of(const struct operands *o, const struct layout *l, float *base, const struct wt_attention *a, size_t g,
+                                   size_t h)
 {
   size_t row = (size_t)a->seg[g];
   return (struct backward){.dout = o->dout + (row * a->H + h) * a->D,
@@ -354,7 +359,8 @@ static struct backward backward_of(const struct operands *o, const struct layout
 }
 
 /* The prefix: one task a head, over all segments in order. */
-static void backward_prefix(float *dpk, float *dpv, const struct operands *o, const struct layout *l, float *base, const struct wt_attention *a)
+static void backward_prefix(float *dpk, float *dpv, const struct operands *o, const struct layout *l, float *base,
+                            const struct wt_attention *a)
 {
   const struct wt_simd *simd = wt_simd_get();
   size_t group = a->H / a->K, per_head = a->P * a->D;
@@ -395,8 +401,9 @@ static void add_parts(float *dk, float *dv, size_t ldk, size_t ldv, const struct
       }
 }
 
-void wt_attention_backward(float *dq, float *dk, float *dv, float *dpk, float *dpv, const float *dout, const float *out, const float *lse, const float *q, size_t ldq,
-                           const float *k, size_t ldk, const float *v, size_t ldv, const struct wt_attention *a, void *scratch)
+void wt_attention_backward(float *dq, float *dk, float *dv, float *dpk, float *dpv, const float *dout, const float *out, const float *lse,
+                           const float *q, size_t ldq, const float *k, size_t ldk, const float *v, size_t ldv, const struct wt_attention *a,
+                           void *scratch)
 {
   struct layout l = make_layout(a->H, a->K, a->D, a->P, a->T);
   float *base = (float *)scratch;
@@ -430,8 +437,8 @@ void wt_attention_backward(float *dq, float *dk, float *dv, float *dpk, float *d
 
 /* ---- one token ---- */
 
-void wt_attention_decode(float *out, const float *q, const float *k_cache, const float *v_cache, size_t n, size_t H, size_t K, size_t D, double scale, double softcap,
-                         size_t window)
+void wt_attention_decode(float *out, const float *q, const float *k_cache, const float *v_cache, size_t n, size_t H, size_t K, size_t D,
+                         double scale, double softcap, size_t window)
 {
   const struct wt_simd *simd = wt_simd_get();
   size_t first = window && n > window ? n - window : 0;

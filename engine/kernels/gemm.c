@@ -84,15 +84,15 @@ static int blas_int(size_t n)
   return (int)n;
 }
 
-void wt_gemm(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
-             size_t ldc)
+void wt_gemm(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda, const float *b, size_t ldb,
+             float beta, float *c, size_t ldc)
 {
   if (m == 0 || n == 0)
     return;
   (void)wt_gemm_threads();
   wt_gemm_add_flop(2.0 * (double)m * (double)n * (double)k);
-  cblas_sgemm(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans, blas_int(m), blas_int(n), blas_int(k), alpha, a, blas_int(lda), b,
-              blas_int(ldb), beta, c, blas_int(ldc));
+  cblas_sgemm(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans, blas_int(m), blas_int(n),
+              blas_int(k), alpha, a, blas_int(lda), b, blas_int(ldb), beta, c, blas_int(ldc));
 }
 
 /* One product of the four forms against a plain loop; returns the largest error over the size of the sums. */
@@ -128,8 +128,8 @@ enum wt_status wt_gemm_self_check(struct wt_error *err)
   for (int form = 0; form < 4; form++) {
     double error = check_form(form & 1, form & 2);
     if (error > 1e-5)
-      return wt_fail(err, WT_EFAIL, "matrix products: %s multiplies wrongly (transposed: %s %s, relative error %.2g)", wt_gemm_name(), form & 1 ? "yes" : "no",
-                     form & 2 ? "yes" : "no", error);
+      return wt_fail(err, WT_EFAIL, "matrix products: %s multiplies wrongly (transposed: %s %s, relative error %.2g)", wt_gemm_name(),
+                     form & 1 ? "yes" : "no", form & 2 ? "yes" : "no", error);
   }
   atomic_store_explicit(&flop_count, (uint64_t)counted, memory_order_relaxed);
   return WT_OK;
@@ -144,8 +144,8 @@ const char *wt_gemm_name(void)
     int parallel = openblas_get_parallel();
     char version[64] = "OpenBLAS";
     sscanf(openblas_get_config(), "OpenBLAS %31s", version);
-    snprintf(name, sizeof name, "OpenBLAS %s %s %s; own %s", version, parallel >= 0 && parallel <= 2 ? kinds[parallel] : "unknown", openblas_get_corename(),
-             wt_simd_get()->name);
+    snprintf(name, sizeof name, "OpenBLAS %s %s %s; own %s", version, parallel >= 0 && parallel <= 2 ? kinds[parallel] : "unknown",
+             openblas_get_corename(), wt_simd_get()->name);
   }
   return name;
 }

@@ -1,16 +1,17 @@
-/* engine/kernels/lora.c: the skinny products of LoRA. The BLAS is at its worst there (packing costs more than multiplying), so they are register tiles that stream the
- * wide operand once; what must be transposed is one small block at a time on the stack. Each result is one task's sum in an order that depends on the shape alone. */
+/* engine/kernels/lora.c: the skinny products of LoRA. The BLAS is at its worst there (packing costs more than multiplying), so they are
+ * register tiles that stream the wide operand once; what must be transposed is one small block at a time on the stack. Each result is one
+ * task's sum in an order that depends on the shape alone. */
 #include "engine/kernels/gemm.h"
 #include "engine/kernels/parallel.h"
 #include "engine/kernels/simd.h"
 #include <string.h>
 
-#define MAX_RANK 256 /* above, the products are not skinny any more */
-#define UP_BLAS_RANK 32 /* from here on the BLAS is as fast at y += s u B^T (bench/kernels.c) */
+#define MAX_RANK 256           /* above, the products are not skinny any more */
+#define UP_BLAS_RANK 32        /* from here on the BLAS is as fast at y += s u B^T (bench/kernels.c) */
 #define BUFFER ((size_t)16384) /* floats on the stack for a transposed block */
-#define TOKENS 128   /* tokens of a task */
-#define STRIP 8      /* rows of a result that are written side by side, whole */
-#define SUM_TOKENS 64 /* tokens of an inner sum when the sum runs over tokens: their rows stay in the first cache */
+#define TOKENS 128             /* tokens of a task */
+#define STRIP 8                /* rows of a result that are written side by side, whole */
+#define SUM_TOKENS 64          /* tokens of an inner sum when the sum runs over tokens: their rows stay in the first cache */
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -81,7 +82,8 @@ static void backward_down(float *du, const float *dy, size_t lddy, const float *
 }
 
 /* sums[r, n] (+)= u^T of columns [c, c + n) of wide, over all tokens */
-static void sum_tokens(float *sums, size_t ld, bool accumulate, const float *u, const float *wide, size_t ldw, size_t c, size_t n, size_t m, size_t r)
+static void sum_tokens(float *sums, size_t ld, bool accumulate, const float *u, const float *wide, size_t ldw, size_t c, size_t n, size_t m,
+                       size_t r)
 {
   const struct wt_simd *simd = wt_simd_get();
   for (size_t t = 0; t < m; t += SUM_TOKENS)
@@ -123,8 +125,8 @@ static void backward_x(float *dx, size_t lddx, const float *du, const float *a, 
   wt_gemm_add_flop(2.0 * (double)m * (double)in * (double)r);
 }
 
-void wt_lora_backward(float *du, float *db, float *da, float *dx, size_t lddx, const float *dy, size_t lddy, const float *x, size_t ldx, const float *u, const float *a,
-                      const float *b, float s, size_t m, size_t in, size_t out, size_t r)
+void wt_lora_backward(float *du, float *db, float *da, float *dx, size_t lddx, const float *dy, size_t lddy, const float *x, size_t ldx,
+                      const float *u, const float *a, const float *b, float s, size_t m, size_t in, size_t out, size_t r)
 {
   if (r > MAX_RANK) {
     wt_gemm(false, false, m, r, out, s, dy, lddy, b, r, 0.0f, du, r);

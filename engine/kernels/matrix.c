@@ -1,4 +1,5 @@
-/* engine/kernels/matrix.c: products with a weight in any of its storage types. What is not fp32 is converted a panel at a time into scratch. */
+/* engine/kernels/matrix.c: products with a weight in any of its storage types. What is not fp32 is converted a panel at a time into
+ * scratch. */
 #include "base/cleanup.h"
 #include "engine/kernels/gemm.h"
 #include "engine/kernels/own.h"
@@ -166,13 +167,15 @@ static void multiply(const struct wt_own *o, bool by_rows, enum wt_gemm_compute 
   }
 }
 
-void wt_matrix_forward(float *y, size_t ldy, const float *x, size_t ldx, const struct wt_matrix *w, size_t m, float beta, enum wt_gemm_compute compute, void *scratch)
+void wt_matrix_forward(float *y, size_t ldy, const float *x, size_t ldx, const struct wt_matrix *w, size_t m, float beta,
+                       enum wt_gemm_compute compute, void *scratch)
 {
   struct wt_own o = {y, ldy, x, ldx, w, m, beta, scratch};
   multiply(&o, !w->transposed, compute);
 }
 
-void wt_matrix_backward(float *dx, size_t lddx, const float *dy, size_t lddy, const struct wt_matrix *w, size_t m, float beta, enum wt_gemm_compute compute, void *scratch)
+void wt_matrix_backward(float *dx, size_t lddx, const float *dy, size_t lddy, const struct wt_matrix *w, size_t m, float beta,
+                        enum wt_gemm_compute compute, void *scratch)
 {
   struct wt_own o = {dx, lddx, dy, lddy, w, m, beta, scratch};
   multiply(&o, w->transposed, compute);

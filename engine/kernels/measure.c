@@ -25,7 +25,7 @@ static void fill(float *x, size_t n)
 struct bench {
   int form;
   size_t m, n, k;
-  float *x, *y, *w;     /* [m, k], [m, n], [n, k] */
+  float *x, *y, *w; /* [m, k], [m, n], [n, k] */
   void *converted, *scratch;
   struct wt_matrix matrix;
   enum wt_gemm_compute compute;
@@ -77,7 +77,8 @@ static void bench_once(struct bench *b)
     wt_matrix_grad(b->w, b->y, b->n, b->x, b->k, b->n, b->k, false, b->m);
 }
 
-double wt_engine_measure_gemm(int form, size_t m, size_t n, size_t k, enum wt_weights weights, enum wt_compute compute, int threads, double budget_s)
+double wt_engine_measure_gemm(int form, size_t m, size_t n, size_t k, enum wt_weights weights, enum wt_compute compute, int threads,
+                              double budget_s)
 {
   struct bench b = {.form = form, .m = m, .n = n, .k = k, .compute = compute == WT_COMPUTE_INT16 ? WT_GEMM_INT16 : WT_GEMM_F32};
   double rate = 0, counted = wt_gemm_flop();

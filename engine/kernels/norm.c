@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-void wt_norm_forward(float *y, float *rstd, float *mean, const float *x, const float *w, const float *b, enum wt_norm_kind kind, bool add_one, double eps, size_t T, size_t C)
+void wt_norm_forward(float *y, float *rstd, float *mean, const float *x, const float *w, const float *b, enum wt_norm_kind kind,
+                     bool add_one, double eps, size_t T, size_t C)
 {
   const struct wt_simd *simd = wt_simd_get();
   WT_PARALLEL_FOR(T * C)
@@ -26,8 +27,8 @@ size_t wt_norm_scratch_floats(size_t T, size_t C)
 }
 
 /* Rows [first, end): dx, and the block's share of dw and db. */
-static void norm_backward_block(float *dx, float *dw, float *db, const float *dy, const float *x, const float *w, const float *rstd, const float *mean, float one,
-                                enum wt_norm_kind kind, size_t first, size_t end, size_t C)
+static void norm_backward_block(float *dx, float *dw, float *db, const float *dy, const float *x, const float *w, const float *rstd,
+                                const float *mean, float one, enum wt_norm_kind kind, size_t first, size_t end, size_t C)
 {
   const struct wt_simd *simd = wt_simd_get();
   for (size_t t = first; t < end; t++) {
@@ -46,8 +47,8 @@ static void norm_backward_block(float *dx, float *dw, float *db, const float *dy
   }
 }
 
-void wt_norm_backward(float *dx, float *dw, float *db, const float *dy, const float *x, const float *w, const float *rstd, const float *mean, enum wt_norm_kind kind,
-                      bool add_one, size_t T, size_t C, float *scratch)
+void wt_norm_backward(float *dx, float *dw, float *db, const float *dy, const float *x, const float *w, const float *rstd,
+                      const float *mean, enum wt_norm_kind kind, bool add_one, size_t T, size_t C, float *scratch)
 {
   const struct wt_simd *simd = wt_simd_get();
   size_t blocks = (T + WT_SUM_BLOCK - 1) / WT_SUM_BLOCK;

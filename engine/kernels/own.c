@@ -4,11 +4,11 @@
 #include <omp.h>
 #include <string.h>
 
-#define BLOCK_M 256  /* tokens whose transposed copy is shared by all threads at a time */
-#define BLOCK_K 256  /* length of the inner sums between two visits of the result */
-#define BLOCK_ROWS 64 /* stored rows of one task (rows) */
-#define BLOCK_COLS 128 /* stored columns of one task (cols) */
-#define UNIT_COLS 16   /* tokens in which a part may be cut (cols) */
+#define BLOCK_M 256                   /* tokens whose transposed copy is shared by all threads at a time */
+#define BLOCK_K 256                   /* length of the inner sums between two visits of the result */
+#define BLOCK_ROWS 64                 /* stored rows of one task (rows) */
+#define BLOCK_COLS 128                /* stored columns of one task (cols) */
+#define UNIT_COLS 16                  /* tokens in which a part may be cut (cols) */
 #define STRIDE_COLS (BLOCK_COLS + 32) /* not a power of two: the lines of one register tile spread over all cache sets */
 
 static size_t smaller(size_t a, size_t b)
@@ -63,7 +63,8 @@ size_t wt_own_scratch_bytes(const struct wt_matrix *w, size_t m)
   return (block_m(m, panel_for(m)) * wt_stored_width(w) + thread_floats() * (size_t)wt_gemm_threads() + 64) * sizeof(float);
 }
 
-/* x[rows, k] of one block of tokens, transposed into panels: for each k block, for each panel of `panel` tokens, [kc][panel]; tokens past the end are zeros. */
+/* x[rows, k] of one block of tokens, transposed into panels: for each k block, for each panel of `panel` tokens, [kc][panel]; tokens past
+ * the end are zeros. */
 static void pack_tokens(float *packed, const float *x, size_t ldx, size_t rows, size_t padded, size_t k, size_t panel)
 {
   const struct wt_simd *simd = wt_simd_get();
@@ -100,7 +101,8 @@ void wt_own_write_transposed(float *y, size_t ldy, const float *sums, size_t ld,
 }
 
 /* One task of wt_own_rows: stored rows [first, first + n) against a part of the packed tokens. */
-static void rows_task(const struct wt_own *o, size_t first, size_t n, const float *packed, size_t m0, struct wt_part t, size_t padded, float *mine)
+static void rows_task(const struct wt_own *o, size_t first, size_t n, const float *packed, size_t m0, struct wt_part t, size_t padded,
+                      float *mine)
 {
   const struct wt_simd *simd = wt_simd_get();
   size_t k = wt_stored_width(o->w), panel = panel_for(o->m), ld = wt_stored_ld(o->w);
@@ -153,8 +155,8 @@ static void cols_task(const struct wt_own *o, size_t first, size_t n, struct wt_
       wt_stored_piece(o->w, k0 + r, first, n, converted + r * STRIDE_COLS);
     for (size_t m0 = part.first; m0 < part.end; m0 += BLOCK_M)
       for (size_t j = 0; j < n; j += panel)
-        simd->tile(smaller(BLOCK_M, part.end - m0), smaller(panel, n - j), kc, 1.0f, o->x + m0 * o->ldx + k0, o->ldx, 1, converted + j, STRIDE_COLS, k0 > 0 || o->beta != 0.0f,
-                   o->y + m0 * o->ldy + first + j, o->ldy);
+        simd->tile(smaller(BLOCK_M, part.end - m0), smaller(panel, n - j), kc, 1.0f, o->x + m0 * o->ldx + k0, o->ldx, 1, converted + j,
+                   STRIDE_COLS, k0 > 0 || o->beta != 0.0f, o->y + m0 * o->ldy + first + j, o->ldy);
   }
 }
 
@@ -166,7 +168,8 @@ void wt_own_cols(const struct wt_own *o)
 #pragma omp parallel for schedule(dynamic) num_threads(wt_gemm_threads()) if (o->m * width * k >= 64 * WT_PARALLEL_MIN)
   for (size_t i = 0; i < tasks * parts; i++) {
     size_t first = i / parts * BLOCK_COLS;
-    cols_task(o, first, smaller(BLOCK_COLS, width - first), wt_own_token_part(i % parts, parts, o->m, UNIT_COLS), threads + (size_t)omp_get_thread_num() * thread_floats());
+    cols_task(o, first, smaller(BLOCK_COLS, width - first), wt_own_token_part(i % parts, parts, o->m, UNIT_COLS),
+              threads + (size_t)omp_get_thread_num() * thread_floats());
   }
   wt_gemm_add_flop(2.0 * (double)o->m * (double)width * (double)k);
 }

@@ -1,7 +1,9 @@
-/* engine/kernels/own.h: our own products with a weight, for the cases where the BLAS loses: few tokens, and weights that are not fp32. Internal.
+/* engine/kernels/own.h: our own products with a weight, for the cases where the BLAS loses: few tokens, and weights that are not fp32.
+ * Internal.
  *
- *   rows: y[m, stored] = x S^T   a stored row is broadcast against x^T, which is packed once a call; the weight is read once, in order, converted in cache
- *   cols: y[m, width]  = x S     stripes of 128 columns of the stored rows are converted into cache; rows of x are broadcast against them
+ *   rows: y[m, stored] = x S^T   a stored row is broadcast against x^T, which is packed once a call; the weight is read once, in order,
+ * converted in cache cols: y[m, width]  = x S     stripes of 128 columns of the stored rows are converted into cache; rows of x are
+ * broadcast against them
  *
  * S is the stored matrix. Each element is summed by one thread in an order that depends on the shape alone. */
 #ifndef WT_ENGINE_KERNELS_OWN_H
@@ -27,15 +29,15 @@ void wt_own_cols(const struct wt_own *o);
 #define WT_OWN_FEW 4
 void wt_own_few(const struct wt_own *o);
 
-/* The same in fixed point (wt_gemm.h, WT_GEMM_INT16): int8 weights times 16-bit activations, or 12-bit times 13-bit for the others, in blocks of 256 along the sum
- * with a scale of their own. Not available without AVX2 (wt_own_i16_available). beta: 0 or 1. */
+/* The same in fixed point (wt_gemm.h, WT_GEMM_INT16): int8 weights times 16-bit activations, or 12-bit times 13-bit for the others, in
+ * blocks of 256 along the sum with a scale of their own. Not available without AVX2 (wt_own_i16_available). beta: 0 or 1. */
 bool wt_own_i16_available(void);
 size_t wt_own_i16_scratch_bytes(const struct wt_matrix *w, size_t m);
 void wt_own_i16_rows(const struct wt_own *o);
 void wt_own_i16_cols(const struct wt_own *o);
 
-/* In how many parts the tokens of a product are cut so that `tasks` equal tasks keep all threads busy to the end (loss up to a tenth), each part of at least 2 * unit
- * tokens. Does not change any element's sum. */
+/* In how many parts the tokens of a product are cut so that `tasks` equal tasks keep all threads busy to the end (loss up to a tenth), each
+ * part of at least 2 * unit tokens. Does not change any element's sum. */
 size_t wt_own_token_parts(size_t tasks, size_t tokens, size_t unit);
 struct wt_part {
   size_t first, end;

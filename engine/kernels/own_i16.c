@@ -1,5 +1,6 @@
-/* engine/kernels/own_i16.c: products with frozen weights in 16-bit fixed point: the multiply-add of pairs (vpmaddwd, vpdpwssd) does up to twice the work of a
- * floating-point one. The error comes from rounding alone (integer sums are exact), about 5e-4 of the result for weights rounded to 12 bits and 3e-5 for int8 weights. */
+/* engine/kernels/own_i16.c: products with frozen weights in 16-bit fixed point: the multiply-add of pairs (vpmaddwd, vpdpwssd) does up to
+ * twice the work of a floating-point one. The error comes from rounding alone (integer sums are exact), about 5e-4 of the result for
+ * weights rounded to 12 bits and 3e-5 for int8 weights. */
 #include "engine/kernels/own.h"
 #include "engine/kernels/parallel.h"
 #include "engine/kernels/simd.h"
@@ -11,7 +12,8 @@
 #define BLOCK_ROWS 64
 #define BLOCK_COLS 128
 #define STRIDE_COLS (BLOCK_COLS + 32)
-#define SUPER_K (64 * BLOCK_K) /* cols: how much of the sum is quantised at a time, so that a head's logits need no second copy of their size */
+#define SUPER_K                                                                                                                            \
+  (64 * BLOCK_K)     /* cols: how much of the sum is quantised at a time, so that a head's logits need no second copy of their size */
 #define UNIT_COLS 16 /* tokens in which a part may be cut (cols) */
 #define LIMIT_W 2047.0f
 #define LIMIT_X 4095.0f   /* against 12-bit weights */
@@ -112,15 +114,16 @@ static void rows_task(const struct wt_own *o, const struct layout *l, size_t fir
         row[kc] = 0;
     }
     for (size_t p = t.first; p < t.end; p += panel)
-      simd->tile_i16(n, panel, even / 2, weights, BLOCK_K, (const int32_t *)(const void *)(packed + k0 * l->padded + p * even), panel, scales,
-                     token_scales + k0 / BLOCK_K * l->padded + p, k0 > 0, sums + p, l->padded);
+      simd->tile_i16(n, panel, even / 2, weights, BLOCK_K, (const int32_t *)(const void *)(packed + k0 * l->padded + p * even), panel,
+                     scales, token_scales + k0 / BLOCK_K * l->padded + p, k0 > 0, sums + p, l->padded);
   }
   wt_own_write_transposed(o->y + (m0 + t.first) * o->ldy + first, o->ldy, sums + t.first, l->padded, n, t.end - t.first, o->beta);
 }
 
 void wt_own_i16_rows(const struct wt_own *o)
 {
-  size_t stored = wt_stored_rows(o->w), k = wt_stored_width(o->w), panel = wt_simd_get()->panel_n, tasks = (stored + BLOCK_ROWS - 1) / BLOCK_ROWS;
+  size_t stored = wt_stored_rows(o->w), k = wt_stored_width(o->w), panel = wt_simd_get()->panel_n,
+         tasks = (stored + BLOCK_ROWS - 1) / BLOCK_ROWS;
   struct layout l = make_layout(o->m, k);
   float limit = o->w->dtype == WT_INT8 ? LIMIT_X8 : LIMIT_X, *scales = (float *)(void *)((char *)o->scratch + l.scales);
   int16_t *packed = (int16_t *)(void *)((char *)o->scratch + l.values);
@@ -165,7 +168,8 @@ static void quantise_token(int16_t *q, float *scales, size_t scale_step, const f
 }
 
 /* Stored rows [k0, k0 + kc), columns [first, first + n) as pairs [kc / 2][STRIDE_COLS] and one scale a column. */
-static void pack_columns(int32_t *pairs, float *scale, float *floats, const struct wt_matrix *w, size_t k0, size_t kc, size_t first, size_t n)
+static void pack_columns(int32_t *pairs, float *scale, float *floats, const struct wt_matrix *w, size_t k0, size_t kc, size_t first,
+                         size_t n)
 {
   const struct wt_simd *simd = wt_simd_get();
   static const int8_t zeros[BLOCK_COLS];
@@ -194,7 +198,8 @@ static void pack_columns(int32_t *pairs, float *scale, float *floats, const stru
 }
 
 /* Columns [first, first + n) of tokens m0 + t, over stored rows [s0, s0 + k). */
-static void cols_task(const struct wt_own *o, const struct layout *l, size_t first, size_t n, size_t m0, struct wt_part t, size_t s0, size_t k, char *mine)
+static void cols_task(const struct wt_own *o, const struct layout *l, size_t first, size_t n, size_t m0, struct wt_part t, size_t s0,
+                      size_t k, char *mine)
 {
   const struct wt_simd *simd = wt_simd_get();
   size_t panel = simd->panel_n;
@@ -207,7 +212,8 @@ static void cols_task(const struct wt_own *o, const struct layout *l, size_t fir
     pack_columns(pairs, scale, floats, o->w, s0 + k0, kc, first, n);
     for (size_t j = 0; j < n; j += panel)
       simd->tile_i16(t.end - t.first, smaller(panel, n - j), (kc + 1) / 2, values + t.first * l->k + k0, l->k, pairs + j, STRIDE_COLS,
-                     token_scales + k0 / BLOCK_K * l->padded + t.first, scale + j, s0 + k0 > 0 || o->beta != 0.0f, o->y + (m0 + t.first) * o->ldy + first + j, o->ldy);
+                     token_scales + k0 / BLOCK_K * l->padded + t.first, scale + j, s0 + k0 > 0 || o->beta != 0.0f,
+                     o->y + (m0 + t.first) * o->ldy + first + j, o->ldy);
   }
 }
 

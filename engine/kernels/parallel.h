@@ -1,4 +1,5 @@
-/* engine/kernels/parallel.h: how the kernels open an OpenMP loop: always with the engine's number of threads, and only when there is enough to do. Internal. */
+/* engine/kernels/parallel.h: how the kernels open an OpenMP loop: always with the engine's number of threads, and only when there is enough
+ * to do. Internal. */
 #ifndef WT_ENGINE_KERNELS_PARALLEL_H
 #define WT_ENGINE_KERNELS_PARALLEL_H
 

@@ -9,7 +9,7 @@
 #define NF4_GROUP 256 /* absmax values that share the scale of their 8-bit codes */
 
 /* QLoRA's levels: quantiles of a normal distribution, scaled to [-1, 1] (Dettmers et al. 2023, appendix E). */
-static const float nf4_levels[16] = {-1.0f,        -0.69619280f, -0.52507305f, -0.39491749f, -0.28444138f, -0.18477343f, -0.09105004f, 0.0f,
+static const float nf4_levels[16] = {-1.0f,       -0.69619280f, -0.52507305f, -0.39491749f, -0.28444138f, -0.18477343f, -0.09105004f, 0.0f,
                                      0.07958030f, 0.16093020f,  0.24611230f,  0.33791524f,  0.44070983f,  0.56261700f,  0.72295684f,  1.0f};
 
 /* Behind the payload of an NF4 matrix: this header, then the groups' scales (float), then one code a block (int8). */
@@ -218,7 +218,8 @@ void wt_quant_from(enum wt_dtype kind, const struct wt_matrix *src, void *memory
 {
   assert(src->dtype == WT_F32 || src->dtype == WT_BF16 || src->dtype == WT_F16);
   size_t bytes = wt_quant_bytes(kind, src->out, src->in), payload = payload_bytes(kind, src->out, src->in);
-  memset((char *)memory + payload - (payload ? 64 : 0), 0, bytes - payload + (payload ? 64 : 0)); /* what rounding up leaves is zero in a cache file */
+  memset((char *)memory + payload - (payload ? 64 : 0), 0,
+         bytes - payload + (payload ? 64 : 0)); /* what rounding up leaves is zero in a cache file */
   if (kind == WT_INT8)
     int8_from(src, memory);
   else

@@ -1,5 +1,6 @@
-/* engine/kernels/quant.h: frozen weights in fewer bits. INT8: one fp32 scale a row of the logical [out, in] matrix (absmax / 127), one payload for both
- * directions. NF4: blocks of 64 along `in` (QLoRA's 16 levels), absmax of a block 8-bit in groups of 256 less their mean (double quantisation). */
+/* engine/kernels/quant.h: frozen weights in fewer bits. INT8: one fp32 scale a row of the logical [out, in] matrix (absmax / 127), one
+ * payload for both directions. NF4: blocks of 64 along `in` (QLoRA's 16 levels), absmax of a block 8-bit in groups of 256 less their mean
+ * (double quantisation). */
 #ifndef WT_ENGINE_KERNELS_QUANT_H
 #define WT_ENGINE_KERNELS_QUANT_H
 

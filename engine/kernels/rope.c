@@ -88,8 +88,8 @@ void wt_rope_tables(const struct wt_spec *s, size_t positions, float *cos_table,
   }
 }
 
-static void rotate(float *x, size_t ldx, const int32_t *pos, const float *cos_table, const float *sin_table, enum wt_rope_kind kind, float sign, size_t T, size_t heads,
-                   size_t D, size_t rotary)
+static void rotate(float *x, size_t ldx, const int32_t *pos, const float *cos_table, const float *sin_table, enum wt_rope_kind kind,
+                   float sign, size_t T, size_t heads, size_t D, size_t rotary)
 {
   const struct wt_simd *simd = wt_simd_get();
   if (kind == WT_ROPE_NONE || rotary == 0)
@@ -107,14 +107,14 @@ static void rotate(float *x, size_t ldx, const int32_t *pos, const float *cos_ta
     }
 }
 
-void wt_rope_forward(float *x, size_t ldx, const int32_t *pos, const float *cos_table, const float *sin_table, enum wt_rope_kind kind, size_t T, size_t heads, size_t D,
-                     size_t rotary)
+void wt_rope_forward(float *x, size_t ldx, const int32_t *pos, const float *cos_table, const float *sin_table, enum wt_rope_kind kind,
+                     size_t T, size_t heads, size_t D, size_t rotary)
 {
   rotate(x, ldx, pos, cos_table, sin_table, kind, 1.0f, T, heads, D, rotary);
 }
 
-void wt_rope_backward(float *dx, size_t lddx, const int32_t *pos, const float *cos_table, const float *sin_table, enum wt_rope_kind kind, size_t T, size_t heads, size_t D,
-                      size_t rotary)
+void wt_rope_backward(float *dx, size_t lddx, const int32_t *pos, const float *cos_table, const float *sin_table, enum wt_rope_kind kind,
+                      size_t T, size_t heads, size_t D, size_t rotary)
 {
   rotate(dx, lddx, pos, cos_table, sin_table, kind, -1.0f, T, heads, D, rotary);
 }

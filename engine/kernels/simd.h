@@ -1,5 +1,5 @@
-/* engine/kernels/simd.h: the loops that touch one row at a time, compiled once for each instruction set (simd_body.inc) and picked at run time. Internal to this
- * folder. All of them run on the calling thread; the OpenMP loops are in the files that use them. */
+/* engine/kernels/simd.h: the loops that touch one row at a time, compiled once for each instruction set (simd_body.inc) and picked at run
+ * time. Internal to this folder. All of them run on the calling thread; the OpenMP loops are in the files that use them. */
 #ifndef WT_ENGINE_KERNELS_SIMD_H
 #define WT_ENGINE_KERNELS_SIMD_H
 
@@ -18,23 +18,28 @@ struct wt_norm_sums {
 struct wt_simd {
   const char *name;
   size_t panel_n; /* columns of a register tile: what `tile` likes n to be a multiple of */
-  /* C[m,n] = (accumulate ? C : 0) + alpha * sum_k a[i * row_a + k * col_a] * b[k * ldb + j]. Operands that fit the caches; nothing is packed. */
-  void (*tile)(size_t m, size_t n, size_t k, float alpha, const float *a, size_t row_a, size_t col_a, const float *b, size_t ldb, bool accumulate, float *c, size_t ldc);
+  /* C[m,n] = (accumulate ? C : 0) + alpha * sum_k a[i * row_a + k * col_a] * b[k * ldb + j]. Operands that fit the caches; nothing is
+   * packed. */
+  void (*tile)(size_t m, size_t n, size_t k, float alpha, const float *a, size_t row_a, size_t col_a, const float *b, size_t ldb,
+               bool accumulate, float *c, size_t ldc);
   void (*from_bf16)(float *y, const uint16_t *x, size_t n);
   void (*from_f16)(float *y, const uint16_t *x, size_t n);
   void (*from_i8)(float *y, const int8_t *x, float scale, size_t n);
-  void (*from_nf4)(float *y, const uint8_t *x, const float *levels, float scale, size_t n); /* low nibble first; n is even or the row's end */
+  void (*from_nf4)(float *y, const uint8_t *x, const float *levels, float scale,
+                   size_t n); /* low nibble first; n is even or the row's end */
   void (*transpose)(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t cols); /* y[c, r] = x[r, c] */
 
-  /* Fixed point (NULL where there is no fast way). C[m, n <= panel_n] = (accumulate ? C : 0) + scale_a[i] * scale_b[j] * sum over pairs p of
-   * a[i][2p] b[p][j].low + a[i][2p + 1] b[p][j].high in 32 bits (the caller keeps it from overflowing); b: two 16-bit values a lane, panel_n lanes and scales exist. */
-  void (*tile_i16)(size_t m, size_t n, size_t pairs, const int16_t *a, size_t row_a, const int32_t *b, size_t ldb, const float *scale_a, const float *scale_b,
-                   bool accumulate, float *c, size_t ldc);
-  float (*quantise_i16)(int16_t *q, const float *x, float limit, size_t n); /* q = round(x / scale), |q| <= limit; returns scale, NaN when x is not finite */
+  /* Fixed point (NULL where there is no fast way). C[m, n <= panel_n] = (accumulate ? C : 0) + scale_a[i] * scale_b[j] * sum over pairs p
+   * of a[i][2p] b[p][j].low + a[i][2p + 1] b[p][j].high in 32 bits (the caller keeps it from overflowing); b: two 16-bit values a lane,
+   * panel_n lanes and scales exist. */
+  void (*tile_i16)(size_t m, size_t n, size_t pairs, const int16_t *a, size_t row_a, const int32_t *b, size_t ldb, const float *scale_a,
+                   const float *scale_b, bool accumulate, float *c, size_t ldc);
+  float (*quantise_i16)(int16_t *q, const float *x, float limit,
+                        size_t n); /* q = round(x / scale), |q| <= limit; returns scale, NaN when x is not finite */
   void (*widen_i8)(int16_t *y, const int8_t *x, size_t n);
   void (*pairs_from_i8)(int32_t *y, const int8_t *low, const int8_t *high, size_t n);
   void (*pairs_from_f32)(int32_t *y, const float *low, const float *high, const float *inverse, size_t n); /* round(x * inverse) */
-  void (*max_abs_with)(float *top, const float *x, size_t n); /* top = max(top, |x|) */
+  void (*max_abs_with)(float *top, const float *x, size_t n);                                              /* top = max(top, |x|) */
 
   float (*sum)(const float *x, size_t n);
   float (*dot)(const float *x, const float *y, size_t n);
@@ -42,7 +47,7 @@ struct wt_simd {
   float (*max)(const float *x, size_t n);                            /* -inf for n = 0; NaN may be lost */
   float (*absmax)(const float *x, size_t n);
   double (*sum_squares_double)(const float *x, size_t n);
-  float (*exp_sum)(float *x, float shift, size_t n); /* x = exp(x - shift), returns the sum */
+  float (*exp_sum)(float *x, float shift, size_t n);           /* x = exp(x - shift), returns the sum */
   void (*softcap)(float *x, float scale, float cap, size_t n); /* x = cap * tanh(scale * x / cap), or scale * x when cap is 0 */
 
   void (*axpy)(float *y, float a, const float *x, size_t n);
@@ -56,7 +61,8 @@ struct wt_simd {
   void (*norm_row)(float *y, const float *x, const float *w, const float *b, float one, float mean, float rstd, size_t n);
   struct wt_norm_sums (*norm_sums)(const float *dy, const float *x, const float *w, float one, float mean, float rstd, size_t n);
   /* dx += rstd * (dy * gain - mean_g - x_hat * mean_gx) */
-  void (*norm_dx)(float *dx, const float *dy, const float *x, const float *w, float one, float mean, float rstd, struct wt_norm_sums means, size_t n);
+  void (*norm_dx)(float *dx, const float *dy, const float *x, const float *w, float one, float mean, float rstd, struct wt_norm_sums means,
+                  size_t n);
   void (*norm_dw)(float *dw, const float *dy, const float *x, float mean, float rstd, size_t n); /* dw += dy * x_hat */
   void (*rotate_half)(float *x, const float *c, const float *s, float sign, size_t half);
   void (*rotate_pairs)(float *x, const float *c, const float *s, float sign, size_t half);

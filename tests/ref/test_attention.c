@@ -130,8 +130,10 @@ static struct result run(const struct example *e)
 {
   const struct shape *s = &e->s;
   size_t n = e->T * e->W, o = e->T * s->H * s->D, p = s->P * s->K * s->D, D = s->D;
-  struct result r = {twin_random(o, 5, 1.0f), twin_random(e->T * s->H, 5, 1.0f), (float *)calloc(n, 4), (float *)calloc(p + 1, 4), (float *)calloc(p + 1, 4)};
-  struct wt_attention a = {e->T, s->H, s->K, D, s->seg, s->segments, s->P ? e->pk : NULL, s->P ? e->pv : NULL, s->P, s->scale, s->softcap, s->window};
+  struct result r = {twin_random(o, 5, 1.0f), twin_random(e->T * s->H, 5, 1.0f), (float *)calloc(n, 4), (float *)calloc(p + 1, 4),
+                     (float *)calloc(p + 1, 4)};
+  struct wt_attention a = {e->T, s->H,     s->K,       D,        s->seg, s->segments, s->P ? e->pk : NULL, s->P ? e->pv : NULL,
+                           s->P, s->scale, s->softcap, s->window};
   size_t longest = 0;
   for (size_t g = 0; g < s->segments; g++)
     longest = s->seg[g + 1] - s->seg[g] > (int32_t)longest ? (size_t)(s->seg[g + 1] - s->seg[g]) : longest;
@@ -141,7 +143,8 @@ static struct result run(const struct example *e)
     for (size_t c = 0; c < (s->H + 2 * s->K) * D; c++)
       r.dqkv[t * e->W + c] = NAN;
   wt_attention_forward(r.out, r.lse, q, e->W, k, e->W, v, e->W, &a, scratch);
-  wt_attention_backward(r.dqkv, r.dqkv + s->H * D, r.dqkv + (s->H + s->K) * D, r.dpk, r.dpv, e->dout, r.out, r.lse, q, e->W, k, e->W, v, e->W, &a, scratch);
+  wt_attention_backward(r.dqkv, r.dqkv + s->H * D, r.dqkv + (s->H + s->K) * D, r.dpk, r.dpv, e->dout, r.out, r.lse, q, e->W, k, e->W, v,
+                        e->W, &a, scratch);
   free(scratch);
   return r;
 }

@@ -3,8 +3,8 @@
 #include "engine/kernels/quant.h"
 
 /* y = beta y + alpha op(A) op(B) in double */
-static double *twin_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, const float *a, size_t lda, const float *b, size_t ldb, double beta, const float *c,
-                         size_t ldc)
+static double *twin_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, const float *a, size_t lda, const float *b,
+                         size_t ldb, double beta, const float *c, size_t ldc)
 {
   double *y = twin_doubles(NULL, m * n);
   for (size_t i = 0; i < m; i++)
@@ -18,7 +18,8 @@ static double *twin_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, double 
 }
 
 /* Compares the m x n part of a strided result and that nothing was written between the rows. */
-static void close_strided(const char *what, const float *got, size_t ldc, const float *before, const double *want, size_t m, size_t n, double bound)
+static void close_strided(const char *what, const float *got, size_t ldc, const float *before, const double *want, size_t m, size_t n,
+                          double bound)
 {
   float *tight = (float *)malloc((m * n + 1) * sizeof *tight);
   for (size_t i = 0; i < m; i++) {
@@ -30,7 +31,8 @@ static void close_strided(const char *what, const float *got, size_t ldc, const 
   free(tight);
 }
 
-static const size_t sizes[][3] = {{1, 1, 1}, {1, 64, 33}, {3, 5, 7}, {64, 48, 32}, {33, 100, 129}, {17, 31, 300}, {130, 65, 64}, {2, 300, 517}, {257, 96, 200}};
+static const size_t sizes[][3] = {{1, 1, 1},     {1, 64, 33},   {3, 5, 7},     {64, 48, 32},  {33, 100, 129},
+                                  {17, 31, 300}, {130, 65, 64}, {2, 300, 517}, {257, 96, 200}};
 
 static void check_gemm(void)
 {
@@ -39,7 +41,8 @@ static void check_gemm(void)
       for (int kind = 0; kind < 2; kind++) {
         bool ta = form & 1, tb = form & 2;
         size_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2], lda = (ta ? m : k) + 2, ldb = (tb ? k : n) + 1, ldc = n + 3;
-        float *a = twin_random((ta ? k : m) * lda, 1, 1), *b = twin_random((tb ? n : k) * ldb, 2, 1), *c = twin_random(m * ldc, 3, 1), *was = twin_random(m * ldc, 3, 1);
+        float *a = twin_random((ta ? k : m) * lda, 1, 1), *b = twin_random((tb ? n : k) * ldb, 2, 1), *c = twin_random(m * ldc, 3, 1),
+              *was = twin_random(m * ldc, 3, 1);
         float alpha = kind ? 0.7f : 1.0f, beta = kind ? 1.0f : 0.0f;
         for (size_t i = 0; i < m && !kind; i++) /* beta 0 must not read */
           for (size_t j = 0; j < n; j++)
@@ -149,16 +152,22 @@ static void weight_free(struct weight *r)
   free(r->f32);
 }
 
-static void check_products(const struct weight *r, const struct wt_matrix *w, const float *f32, size_t m, enum wt_gemm_compute compute, double bound)
+static void check_products(const struct weight *r, const struct wt_matrix *w, const float *f32, size_t m, enum wt_gemm_compute compute,
+                           double bound)
 {
   size_t out = w->out, in = w->in, ldx = in + 3, ldy = out + 2;
   (void)r;
-  float *x = twin_random(m * ldx, 21, 1), *y = twin_random(m * ldy, 22, 1), *was_y = twin_random(m * ldy, 22, 1), *was_x = twin_random(m * ldx, 21, 1);
+  float *x = twin_random(m * ldx, 21, 1), *y = twin_random(m * ldy, 22, 1), *was_y = twin_random(m * ldy, 22, 1),
+        *was_x = twin_random(m * ldx, 21, 1);
   void *scratch = malloc(wt_matrix_scratch_bytes(w, m, compute) + 1);
   char what[96];
   for (int kind = 0; kind < 2; kind++) {
     float beta = kind ? 1.0f : 0.0f;
-    snprintf(what, sizeof what, "forward %s%s [%zu, %zu] m %zu compute %d", dtype_names[w->dtype == WT_INT8 ? 3 : w->dtype == WT_NF4 ? 4 : w->dtype], w->transposed ? " transposed" : "", out, in, m, (int)compute);
+    snprintf(what, sizeof what, "forward %s%s [%zu, %zu] m %zu compute %d",
+             dtype_names[w->dtype == WT_INT8  ? 3
+                         : w->dtype == WT_NF4 ? 4
+                                              : w->dtype],
+             w->transposed ? " transposed" : "", out, in, m, (int)compute);
     memcpy(y, was_y, m * ldy * sizeof *y);
     wt_matrix_forward(y, ldy, x, ldx, w, m, beta, compute, scratch);
     double *want = twin_gemm(false, true, m, out, in, 1, x, ldx, f32, in, (double)beta, was_y, ldy);
@@ -208,7 +217,8 @@ static void test_weights_of_every_type(void **state)
   twin_levels(check_matrices);
 }
 
-/* Fixed point is close to the exact product: the bounds are several times what rounding to 12 bits (float weights) or 15 bits (int8 weights) gives. */
+/* Fixed point is close to the exact product: the bounds are several times what rounding to 12 bits (float weights) or 15 bits (int8
+ * weights) gives. */
 static void check_int16(void)
 {
   for (size_t d = 0; d < WT_COUNT(dtypes); d++)
@@ -239,8 +249,8 @@ static void test_fixed_point(void **state)
   twin_levels(check_int16);
 }
 
-/* Relative root mean square error of one product of length 2048 in fixed point against the exact product of the same weights. kind 0: normal activations, 1: some channels
- * 50 times larger, 2: log-normal sizes, as gradients have. */
+/* Relative root mean square error of one product of length 2048 in fixed point against the exact product of the same weights. kind 0:
+ * normal activations, 1: some channels 50 times larger, 2: log-normal sizes, as gradients have. */
 static double fixed_point_error(enum wt_dtype dtype, int kind, bool backward)
 {
   enum { M = 40, N = 48, K = 2048 };
@@ -275,7 +285,8 @@ static void check_fixed_point_error(void)
       for (int d = 0; d < 2; d++) {
         double error = fixed_point_error(d ? WT_INT8 : WT_BF16, kind, backward), bound = d ? int8_bounds[kind] : float_bounds[kind];
         if (!(error < bound))
-          fail_msg("%s, activations %d, %s: error %.2g, expected below %.2g (%s)", d ? "int8" : "bf16", kind, backward ? "backward" : "forward", error, bound, wt_simd_get()->name);
+          fail_msg("%s, activations %d, %s: error %.2g, expected below %.2g (%s)", d ? "int8" : "bf16", kind,
+                   backward ? "backward" : "forward", error, bound, wt_simd_get()->name);
       }
 }
 
@@ -328,7 +339,8 @@ static void test_weight_gradient(void **state)
   for (size_t l = 0; l < WT_COUNT(layers); l++)
     for (int transposed = 0; transposed < 2; transposed++) {
       size_t out = layers[l][0], in = layers[l][1], m = 37, n = out * in;
-      float *dy = twin_random(m * (out + 1), 1, 1), *x = twin_random(m * (in + 2), 2, 1), *dw = twin_random(n, 3, 1), *was = twin_random(n, 3, 1);
+      float *dy = twin_random(m * (out + 1), 1, 1), *x = twin_random(m * (in + 2), 2, 1), *dw = twin_random(n, 3, 1),
+            *was = twin_random(n, 3, 1);
       wt_matrix_grad(dw, dy, out + 1, x, in + 2, out, in, transposed, m);
       double *want = transposed ? twin_gemm(true, false, in, out, m, 1, x, in + 2, dy, out + 1, 1, was, out)
                                 : twin_gemm(true, false, out, in, m, 1, dy, out + 1, x, in + 2, 1, was, in);
@@ -345,8 +357,10 @@ static void check_lora_case(size_t m, size_t in, size_t out, size_t r)
 {
   size_t ldx = in + 1, ldy = out + 2;
   float *x = twin_random(m * ldx, 1, 1), *a = twin_random(r * in, 2, 1), *b = twin_random(out * r, 3, 1), *u = twin_random(m * r, 4, 1);
-  float *y = twin_random(m * ldy, 5, 1), *was_y = twin_random(m * ldy, 5, 1), *dy = twin_random(m * ldy, 6, 1), *du = twin_random(m * r, 7, 1);
-  float *db = twin_random(out * r, 8, 1), *was_db = twin_random(out * r, 8, 1), *da = twin_random(r * in, 9, 1), *was_da = twin_random(r * in, 9, 1);
+  float *y = twin_random(m * ldy, 5, 1), *was_y = twin_random(m * ldy, 5, 1), *dy = twin_random(m * ldy, 6, 1),
+        *du = twin_random(m * r, 7, 1);
+  float *db = twin_random(out * r, 8, 1), *was_db = twin_random(out * r, 8, 1), *da = twin_random(r * in, 9, 1),
+        *was_da = twin_random(r * in, 9, 1);
   float *dx = twin_random(m * ldx, 10, 1), *was_dx = twin_random(m * ldx, 10, 1), s = 1.75f;
   wt_lora_down(u, x, ldx, a, m, in, r);
   double *want = twin_gemm(false, true, m, r, in, 1, x, ldx, a, in, 0, NULL, 0);

@@ -18,9 +18,9 @@ struct norm_case {
 };
 
 static const struct norm_case norm_cases[] = {
-    {1, 1, WT_NORM_RMS, false, true, false},    {3, 7, WT_NORM_RMS, false, true, false},   {70, 33, WT_NORM_RMS, true, true, false}, {5, 64, WT_NORM_RMS, false, false, false},
-    {130, 100, WT_NORM_RMS, false, true, true}, {4, 9, WT_NORM_LAYER, false, true, true},  {67, 48, WT_NORM_LAYER, false, true, true},
-    {2, 130, WT_NORM_LAYER, false, true, false}, {200, 5, WT_NORM_LAYER, false, true, true},
+    {1, 1, WT_NORM_RMS, false, true, false},    {3, 7, WT_NORM_RMS, false, true, false},     {70, 33, WT_NORM_RMS, true, true, false},
+    {5, 64, WT_NORM_RMS, false, false, false},  {130, 100, WT_NORM_RMS, false, true, true},  {4, 9, WT_NORM_LAYER, false, true, true},
+    {67, 48, WT_NORM_LAYER, false, true, true}, {2, 130, WT_NORM_LAYER, false, true, false}, {200, 5, WT_NORM_LAYER, false, true, true},
 };
 
 static void twin_norm(const struct norm_case *n, const double *x, const float *w, const float *b, double eps, double *y)
@@ -58,14 +58,19 @@ static void check_norm(void)
   for (size_t k = 0; k < WT_COUNT(norm_cases); k++) {
     const struct norm_case *n = &norm_cases[k];
     size_t T = n->T, C = n->C;
-    float *x = twin_random(T * C, 1, 2), *w = twin_random(C, 2, 1), *b = twin_random(C, 3, 1), *dy = twin_random(T * C, 4, 1), *y = twin_random(T * C, 5, 1);
-    float *rstd = twin_random(T, 5, 1), *mean = twin_random(T, 5, 1), *dx = twin_random(T * C, 6, 1), *was_dx = twin_random(T * C, 6, 1), *dw = twin_random(C, 7, 1);
-    float *was_dw = twin_random(C, 7, 1), *db = twin_random(C, 8, 1), *was_db = twin_random(C, 8, 1), *scratch = twin_random(wt_norm_scratch_floats(T, C), 9, 1);
-    double *x64 = twin_doubles(x, T * C), *want = twin_doubles(NULL, T * C), *want_dx = twin_doubles(was_dx, T * C), *want_dw = twin_doubles(was_dw, C);
+    float *x = twin_random(T * C, 1, 2), *w = twin_random(C, 2, 1), *b = twin_random(C, 3, 1), *dy = twin_random(T * C, 4, 1),
+          *y = twin_random(T * C, 5, 1);
+    float *rstd = twin_random(T, 5, 1), *mean = twin_random(T, 5, 1), *dx = twin_random(T * C, 6, 1), *was_dx = twin_random(T * C, 6, 1),
+          *dw = twin_random(C, 7, 1);
+    float *was_dw = twin_random(C, 7, 1), *db = twin_random(C, 8, 1), *was_db = twin_random(C, 8, 1),
+          *scratch = twin_random(wt_norm_scratch_floats(T, C), 9, 1);
+    double *x64 = twin_doubles(x, T * C), *want = twin_doubles(NULL, T * C), *want_dx = twin_doubles(was_dx, T * C),
+           *want_dw = twin_doubles(was_dw, C);
     double *want_db = twin_doubles(was_db, C);
     bool layer = n->kind == WT_NORM_LAYER;
     wt_norm_forward(y, rstd, layer ? mean : NULL, x, n->gain ? w : NULL, n->bias ? b : NULL, n->kind, n->add_one, 1e-3, T, C);
-    wt_norm_backward(dx, n->gain ? dw : NULL, n->bias ? db : NULL, dy, x, n->gain ? w : NULL, rstd, layer ? mean : NULL, n->kind, n->add_one, T, C, scratch);
+    wt_norm_backward(dx, n->gain ? dw : NULL, n->bias ? db : NULL, dy, x, n->gain ? w : NULL, rstd, layer ? mean : NULL, n->kind,
+                     n->add_one, T, C, scratch);
     struct norm_case plain = {T, C, n->kind, false, false, false};
     for (size_t t = 0; t < T; t++) {
       double hat[256];
@@ -189,7 +194,8 @@ static void check_rope(void)
         pos[t] = (int32_t)((t * 7) % POSITIONS);
         for (size_t h = 0; h < HEADS; h++)
           for (size_t i = 0; i < rotary / 2; i++) {
-            size_t at = t * LD + h * D, lo = at + (kind == WT_ROPE_HALF ? i : 2 * i), hi = at + (kind == WT_ROPE_HALF ? i + rotary / 2 : 2 * i + 1);
+            size_t at = t * LD + h * D, lo = at + (kind == WT_ROPE_HALF ? i : 2 * i),
+                   hi = at + (kind == WT_ROPE_HALF ? i + rotary / 2 : 2 * i + 1);
             double angle = pos[t] * pow(10000, -2.0 * (double)i / (double)rotary);
             want[lo] = (double)was[lo] * cos(angle) - (double)was[hi] * sin(angle);
             want[hi] = (double)was[hi] * cos(angle) + (double)was[lo] * sin(angle);
@@ -224,7 +230,9 @@ static void test_rope_scalings(void **state)
   struct {
     enum wt_rope_scaling kind;
     double factor;
-  } cases[] = {{WT_ROPE_SCALE_NONE, 1}, {WT_ROPE_SCALE_LINEAR, 1}, {WT_ROPE_SCALE_LLAMA3, 1}, {WT_ROPE_SCALE_YARN, 0.1 * log(8.0) + 1}, {WT_ROPE_SCALE_LONGROPE, 1.25}, {WT_ROPE_SCALE_DYNAMIC, 1}};
+  } cases[] = {{WT_ROPE_SCALE_NONE, 1},        {WT_ROPE_SCALE_LINEAR, 1},
+               {WT_ROPE_SCALE_LLAMA3, 1},      {WT_ROPE_SCALE_YARN, 0.1 * log(8.0) + 1},
+               {WT_ROPE_SCALE_LONGROPE, 1.25}, {WT_ROPE_SCALE_DYNAMIC, 1}};
   for (size_t k = 0; k < WT_COUNT(cases); k++) {
     spec.rope_scaling = cases[k].kind;
     spec.rope_original_context = cases[k].kind == WT_ROPE_SCALE_DYNAMIC ? 4 : 1024;
@@ -334,7 +342,8 @@ static void test_loss(void **state)
 static void check_embedding(void)
 {
   enum { T = 300, C = 130, V = 9 };
-  float *table = twin_random(V * C, 1, 1), *y = twin_random(T * C, 2, 1), *was = twin_random(T * C, 2, 1), *dy = twin_random(T * C, 3, 1), *d = twin_random(V * C, 4, 1);
+  float *table = twin_random(V * C, 1, 1), *y = twin_random(T * C, 2, 1), *was = twin_random(T * C, 2, 1), *dy = twin_random(T * C, 3, 1),
+        *d = twin_random(V * C, 4, 1);
   int32_t ids[T];
   struct wt_matrix m = {.dtype = WT_F32, .out = V, .in = C, .data = table};
   double *want = twin_doubles(was, T * C), *want_d = twin_doubles(d, V * C);
@@ -363,7 +372,8 @@ static void test_embedding(void **state)
 static void check_elementwise(void)
 {
   enum { T = 150, C = 131, LD = C + 4, N = T * LD };
-  float *x = twin_random(N, 1, 1), *y = twin_random(N, 2, 1), *v = twin_random(C, 3, 1), *dv = twin_random(C, 4, 1), *db = twin_random(C, 5, 1);
+  float *x = twin_random(N, 1, 1), *y = twin_random(N, 2, 1), *v = twin_random(C, 3, 1), *dv = twin_random(C, 4, 1),
+        *db = twin_random(C, 5, 1);
   double *want = twin_doubles(y, N), *want_dv = twin_doubles(dv, C), *want_db = twin_doubles(db, C);
   float *scratch = twin_random(wt_norm_scratch_floats(T, C), 6, 1);
   for (size_t i = 0; i < N; i++)
@@ -436,7 +446,8 @@ static void test_threads_do_not_change_bits(void **state)
 {
   (void)state;
   enum { T = 333, C = 96, V = 700 };
-  float *x = twin_random(T * C, 1, 1), *dy = twin_random(T * C, 2, 1), *w = twin_random(C, 3, 1), *scratch = twin_random(wt_norm_scratch_floats(T, C), 4, 1);
+  float *x = twin_random(T * C, 1, 1), *dy = twin_random(T * C, 2, 1), *w = twin_random(C, 3, 1),
+        *scratch = twin_random(wt_norm_scratch_floats(T, C), 4, 1);
   float *y[2], *dw[2], *db[2], *rows[2];
   double losses[2][T], squares[2];
   int32_t targets[T];
@@ -476,9 +487,9 @@ static void test_threads_do_not_change_bits(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_norms),       cmocka_unit_test(test_activations), cmocka_unit_test(test_rope),
-      cmocka_unit_test(test_rope_scalings), cmocka_unit_test(test_loss),      cmocka_unit_test(test_embedding),
-      cmocka_unit_test(test_elementwise), cmocka_unit_test(test_dropout),     cmocka_unit_test(test_threads_do_not_change_bits),
+      cmocka_unit_test(test_norms),         cmocka_unit_test(test_activations), cmocka_unit_test(test_rope),
+      cmocka_unit_test(test_rope_scalings), cmocka_unit_test(test_loss),        cmocka_unit_test(test_embedding),
+      cmocka_unit_test(test_elementwise),   cmocka_unit_test(test_dropout),     cmocka_unit_test(test_threads_do_not_change_bits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

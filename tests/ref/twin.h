@@ -1,5 +1,5 @@
-/* tests/ref/twin.h: what the tests of kernels share: reproducible random data, comparison with a bound relative to the size of the numbers, and the levels of
- * the instruction sets to run through. */
+/* tests/ref/twin.h: what the tests of kernels share: reproducible random data, comparison with a bound relative to the size of the numbers,
+ * and the levels of the instruction sets to run through. */
 #ifndef WT_TESTS_REF_TWIN_H
 #define WT_TESTS_REF_TWIN_H
 
@@ -38,7 +38,8 @@ static inline void twin_close(const char *what, const float *got, const double *
   double size = sqrt(squares / (double)(n ? n : 1)) + 1e-6;
   for (size_t i = 0; i < n; i++)
     if (!(fabs((double)got[i] - want[i]) <= bound * (size + fabs(want[i]))))
-      fail_msg("%s[%zu of %zu] = %.9g, expected %.9g (typical size %.3g) with %s", what, i, n, (double)got[i], want[i], size, wt_simd_get()->name);
+      fail_msg("%s[%zu of %zu] = %.9g, expected %.9g (typical size %.3g) with %s", what, i, n, (double)got[i], want[i], size,
+               wt_simd_get()->name);
 }
 
 /* Runs a check once for each instruction set of this machine. */

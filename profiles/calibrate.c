@@ -5,6 +5,7 @@
 #include "profiles/bench_kernels.h"
 #include "profiles/gemm_table.h"
 #include "profiles/machine.h"
+#include "profiles/sensors/sensors.h"
 #include "profiles/sysfs.h"
 #include "base/cleanup.h"
 #include <fcntl.h>
@@ -234,7 +235,8 @@ static struct wt_meter *open_meter(const struct wt_profile_options *o, struct wt
     wt_meter_freep(&m);
   if (m) {
     struct wt_meter_reading r = wt_meter_read(m);
-    if (strncmp(r.source, "model", 5) == 0) {
+    /* a battery's controller is slower than these windows: it has its own measurement */
+    if (strncmp(r.source, "model", 5) == 0 || strcmp(r.source, "battery") == 0) {
       wt_meter_freep(&m);
     } else {
       wt_copy_text(p->power.source, sizeof p->power.source, r.source);
@@ -257,6 +259,48 @@ static void finish_power(struct wt_profile *p, bool metered)
       p->rates[i].busy_w = NAN;
   } else
     p->power.uncertainty_pct = 10; /* sensor 5 %, and a short window at one temperature */
+}
+
+/* Watches the battery for a while with `threads` busy (0 = idle): the value that came last, NaN when it did not change or does not measure. */
+static double watch_battery(const struct wt_profile_options *o, const struct wt_clock *clock, int threads, double from_w, double budget_s)
+{
+  struct wt_battery_state b;
+  double end = wt_mono_s(clock) + budget_s, last_w = NAN;
+  while (wt_mono_s(clock) < end) {
+    if (threads > 0)
+      (void)wt_gemm_reference(o, threads, 0.2);
+    else
+      wt_sleep_s(clock, 0.2);
+    wt_battery_read(o->sysfs, &b);
+    if (b.on_mains || !b.discharging || !(b.power_w > 0))
+      return NAN;
+    if (b.power_w != from_w)
+      last_w = b.power_w;
+  }
+  return last_w;
+}
+
+/* Idle and full draw of the whole PC from the battery, for machines where nothing else can be read. In between the usual curve of pinned threads. */
+static void calibrate_on_battery(const struct wt_profile_options *o, const struct wt_clock *clock, double budget_s, struct wt_profile *p)
+{
+  const double exponent = 0.4;
+  struct wt_battery_state b;
+  wt_battery_read(o->sysfs, &b);
+  if (b.on_mains || !b.discharging || !(b.power_w > 0) || !p->rates_n)
+    return;
+  if (o->progress)
+    o->progress(o->ctx, "idle and full power from the battery");
+  double idle_w = watch_battery(o, clock, 0, NAN, 0.35 * budget_s);
+  double full_w = watch_battery(o, clock, p->rates[p->rates_n - 1].threads, idle_w, 0.65 * budget_s);
+  if (!(idle_w > 0) || !(full_w > 1.05 * idle_w))
+    return; /* too slow a controller, or nothing to see */
+  p->power.idle_w = idle_w;
+  for (size_t i = 0; i < p->rates_n; i++)
+    p->rates[i].busy_w = idle_w + (full_w - idle_w) * pow((double)p->rates[i].threads / p->rates[p->rates_n - 1].threads, exponent);
+  p->power.measured = true;
+  p->power.uncertainty_pct = 20;
+  wt_copy_text(p->power.source, sizeof p->power.source, "battery");
+  wt_copy_text(p->power.boundary, sizeof p->power.boundary, "whole-pc");
 }
 
 enum wt_status wt_calibrate(const struct wt_profile_options *o, double budget_s, struct wt_profile *p, struct wt_error *err)
@@ -290,6 +334,8 @@ enum wt_status wt_calibrate(const struct wt_profile_options *o, double budget_s,
   }
   p->rates_n = n;
   finish_power(p, meter != NULL);
+  if (!p->power.measured && !o->quick)
+    calibrate_on_battery(o, clock, 0.35 * budget_s, p);
   if (!o->quick) {
     say(o, "storage");
     p->storage.read_gbps = read_rate(clock, p->storage.path, 0.06 * budget_s);

@@ -59,7 +59,8 @@ static void add_template(struct wt_digest *d, const struct wt_encoder *e)
   add_string(d, wt_template_name(e->template));
   add_string(d, wt_tokenizer_chat_template(e->tokenizer));
   add_number(d, e->bare_pairs);
-  add_number(d, e->talk.system + 2 * e->talk.tools + 4 * e->talk.tool_calls + 8 * e->talk.tool_role + 16 * e->talk.call_tags);
+  add_number(d, e->talk.system + 2 * e->talk.tools + 4 * e->talk.tool_calls + 8 * e->talk.tool_role + 16 * e->talk.call_tags +
+                    32 * e->talk.observation);
   WT_AUTO(wt_json_freep) struct wt_json *m = NULL;
   struct wt_ids ids = {0}, labels = {0};
   if (wt_json_parse(talk, sizeof talk - 1, "probe", &m, NULL) == WT_OK &&

@@ -7,11 +7,12 @@
 
 /* What the template in use can express; what it can't is put into words. */
 struct wt_talk {
-  bool system;     /* else a system text goes in front of the first user turn */
-  bool tools;      /* else the list of tools goes to the system text */
-  bool tool_calls; /* else a call is the assistant's text, */
-  bool call_tags;  /* inside <tool_call> marks where the vocabulary has them */
-  bool tool_role;  /* else a tool's answer is a user turn */
+  bool system;      /* else a system text goes in front of the first user turn */
+  bool tools;       /* else the list of tools goes to the system text */
+  bool tool_calls;  /* else a call is the assistant's text, */
+  bool call_tags;   /* inside <tool_call> marks where the vocabulary has them */
+  bool tool_role;   /* else a tool's answer is a user turn */
+  bool observation; /* the role of a tool's answer is called observation (GLM), not tool */
 };
 
 struct wt_item {

@@ -92,6 +92,28 @@ static enum wt_status tells_apart(const struct wt_encoder *e, const char *a, con
 
 #define TOOL(content) "{\"role\":\"tool\",\"content\":\"" content "\"}"
 
+/* GLM's templates write the role as a token, <|observation|> for what a tool says: whether they do so for the role of that name, and not
+ * for "tool". */
+static enum wt_status observes(const struct wt_encoder *e, bool *ret, struct wt_error *err)
+{
+  static const char *const talks[] = {"[" USER "," ANSWER "," TOOL("a") "," ANSWER "]",
+                                      "[" USER "," ANSWER ",{\"role\":\"observation\",\"content\":\"a\"}," ANSWER "]"};
+  int32_t mark = wt_tokenizer_find(e->tokenizer, "<|observation|>");
+  bool marked[2] = {false, false};
+  *ret = false;
+  for (size_t k = 0; mark >= 0 && k < 2; k++) {
+    struct wt_ids ids = {0};
+    enum wt_status status = probe(e, talks[k], NULL, &ids, NULL);
+    for (size_t i = 0; status == WT_OK && i < ids.n; i++)
+      marked[k] = marked[k] || ids.id[i] == mark;
+    wt_ids_release(&ids);
+    if (status == WT_ENOMEM)
+      return wt_fail(err, WT_ENOMEM, "data '%s': out of memory", e->path);
+  }
+  *ret = marked[1] && !marked[0];
+  return WT_OK;
+}
+
 static enum wt_status talk_of(const struct wt_encoder *e, struct wt_talk *ret, struct wt_error *err)
 {
   struct wt_ids ids = {0};
@@ -109,6 +131,7 @@ static enum wt_status talk_of(const struct wt_encoder *e, struct wt_talk *ret, s
   ret->call_tags = wt_tokenizer_find(e->tokenizer, "<tool_call>") >= 0 && wt_tokenizer_find(e->tokenizer, "</tool_call>") >= 0;
   WT_TRY(tells_apart(e, "[" USER "," CALL("a") "," TOOL("r") "," ANSWER "]", "[" USER "," CALL("b") "," TOOL("r") "," ANSWER "]", NULL,
                      &ret->tool_calls, err));
+  WT_TRY(observes(e, &ret->observation, err));
   if (ret->tool_calls)
     return tells_apart(e, "[" USER "," CALL("a") "," TOOL("a") "," ANSWER "]", "[" USER "," CALL("a") "," TOOL("b") "," ANSWER "]", NULL,
                        &ret->tool_role, err);

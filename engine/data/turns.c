@@ -204,7 +204,7 @@ enum wt_status wt_turns_add(struct wt_turns *t, enum wt_turn_role role, const ch
   if (role == WT_TURN_ASSISTANT || role == WT_TURN_CALL)
     return add_answer(t, content, calls, err);
   if (role == WT_TURN_TOOL && t->talk->tool_role)
-    return push(t, "tool", content, NULL, err);
+    return push(t, t->talk->observation ? "observation" : "tool", content, NULL, err);
   if (t->system.len == 0)
     return push(t, "user", content, NULL, err);
   wt_buf_adds(&t->system, "\n\n");

@@ -158,8 +158,29 @@ static void qwen3(void **state)
   WT_ASSERT_OK(wt_fs_remove_tree(folder, &err), &err);
 }
 
+/* A tool call of GLM ends with the token that lets the tool speak, and that token is learned. */
+static void glm_tools(void **state)
+{
+  (void)state;
+  struct wt_tokenizer *t = NULL;
+  struct wt_dataset *d = NULL;
+  struct wt_error err = {0};
+  struct wt_buf b;
+  struct wt_data_options o = {.path = wt_shared_or_skip("data/datasets/glaive_toolcall_en_demo.json"), .no_cache = true};
+  WT_ASSERT_OK(wt_tokenizer_open(wt_shared_or_skip("data/tokenizers/chatglm3"), &t, &err), &err);
+  WT_ASSERT_OK(wt_dataset_open(&o, t, 0, wt_tokenizer_vocab(t), &d, &err), &err);
+  wt_buf_init(&b, 1 << 20);
+  WT_ASSERT_OK(wt_dataset_show(d, t, 0, &b, &err), &err);
+  assert_non_null(strstr(b.data, "<|observation|>" R));
+  assert_non_null(strstr(b.data, "<|user|>" R));
+  assert_null(strstr(b.data, "<|tool|>"));
+  wt_buf_release(&b);
+  wt_dataset_free(d);
+  wt_tokenizer_free(t);
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(stories), cmocka_unit_test(qwen3)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(stories), cmocka_unit_test(qwen3), cmocka_unit_test(glm_tools)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

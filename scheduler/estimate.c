@@ -1,0 +1,50 @@
+/* scheduler/estimate.c: `wattune estimate`: the planning of a run without the run. */
+#include "base/cleanup.h"
+#include "scheduler/session.h"
+#include <math.h>
+#include <string.h>
+
+static enum wt_status plan_and_probe(struct wt_session *s, struct wt_plan_set *set, struct wt_error *err)
+{
+  enum wt_status st = wt_session_plan(s, set, err);
+  if (st != WT_OK || !s->o.probe)
+    return st;
+  WT_TRY(wt_session_probe(s, set, 18, err));
+  wt_plan_set_release(set);
+  struct wt_plan_input in = wt_session_input(s);
+  in.spent_s = s->profile_s + s->tokenise_s + s->open_s;
+  return wt_plan_choose(&in, set, err);
+}
+
+enum wt_status wt_estimate(const struct wt_run_options *o, const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err)
+{
+  memset(ret, 0, sizeof *ret);
+  struct wt_error local;
+  if (!err)
+    err = &local;
+  wt_error_clear(err);
+  struct wt_session *s = wt_calloc(1, sizeof *s);
+  if (!s)
+    return wt_fail(err, WT_ENOMEM, "estimate: out of memory");
+  struct wt_plan_set set;
+  memset(&set, 0, sizeof set);
+  enum wt_status st = wt_session_open(s, o, obs, wt_mono_s(&wt_clock_system), err);
+  if (st == WT_OK)
+    st = wt_session_load(s, o->probe, err);
+  if (st == WT_OK)
+    st = plan_and_probe(s, &set, err);
+  if (set.n > 0 && (st == WT_OK || st == WT_ENOPLAN)) {
+    struct wt_plan_input in = wt_session_input(s);
+    struct wt_buf text;
+    wt_buf_init(&text, 1 << 22);
+    wt_plan_set_print(&set, &in, !o->no_color, 100, (size_t)o->top, &text);
+    ret->plan_document = wt_plan_set_to_json(&set, &in, (size_t)o->top);
+    ret->text = text.failed ? NULL : wt_buf_take(&text);
+    wt_buf_release(&text);
+  }
+  ret->status = st;
+  wt_plan_set_release(&set);
+  wt_session_release(s);
+  wt_freep(&s);
+  return st;
+}

@@ -1,0 +1,244 @@
+/* scheduler/run.c: `wattune run`, the whole: folder, plan, engine, loop, result, report. */
+#include "scheduler/run.h"
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include <malloc.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+void wt_outcome_release(struct wt_outcome *o)
+{
+  if (!o)
+    return;
+  wt_json_freep(&o->plan_document);
+  wt_json_freep(&o->report);
+  wt_freep(&o->text);
+}
+
+static void run_release(struct wt_run *r)
+{
+  wt_engine_freep(&r->engine);
+  wt_meter_freep(&r->meter);
+  wt_governor_free(r->governor);
+  wt_order_release(&r->order);
+  wt_plan_set_release(&r->set);
+  wt_json_freep(&r->plan_document);
+  wt_freep(&r->plan_targets);
+  wt_freep(&r->plan_init_text);
+  for (size_t i = 0; i < WT_RUN_SAMPLES; i++) {
+    wt_freep(&r->samples[i].prompt);
+    wt_freep(&r->samples[i].before);
+    wt_freep(&r->samples[i].after);
+  }
+  wt_session_release(&r->s);
+  wt_run_folder_close(r);
+}
+
+static enum wt_status write_document(const struct wt_run *r, const char *name, const struct wt_json *j, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) char *path = wt_run_path(r, name);
+  if (!path)
+    return wt_fail(err, WT_ENOMEM, "'%s': out of memory", r->dir);
+  return wt_json_write_file(j, path, err);
+}
+
+/* A fresh plan: chosen, written, and remembered by a first checkpoint without weights, so that a run killed before its first checkpoint begins again with the same plan. */
+static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, struct wt_outcome *ret, struct wt_error *err)
+{
+  enum wt_status st = wt_session_plan(&r->s, &r->set, err);
+  if (r->set.n > 0) {
+    struct wt_plan_input in = wt_session_input(&r->s);
+    r->plan_document = wt_plan_set_to_json(&r->set, &in, 0);
+    ret->plan_document = wt_json_copy(r->plan_document);
+  }
+  WT_TRY(st);
+  r->plan = r->set.plans[r->set.chosen];
+  r->st = (struct wt_run_state){.eval_before = NAN, .eval_best = NAN, .eval_last = NAN, .steps_asked = r->plan.steps_asked};
+  r->st.lr = wt_lr_plan_make(r->plan.schedule, r->plan.lr, r->plan.warmup, r->plan.steps);
+  if (job)
+    WT_TRY(write_document(r, "job.json", job, err));
+  WT_TRY(write_document(r, "plan.json", r->plan_document, err));
+  return wt_run_checkpoint(r, false, err);
+}
+
+static bool has_growing_budget(const struct wt_session *s)
+{
+  return s->budgets.time_s > 0 || s->budgets.energy_wh > 0 || s->budgets.cost > 0 || s->budgets.co2_g > 0;
+}
+
+/* What the options of the continuation change: more steps, other budgets. Without such a change the schedule stays to the bit. */
+static void adopt_options(struct wt_run *r)
+{
+  uint64_t asked = r->s.o.steps_set || r->s.o.epochs_set ? wt_steps_asked(&r->s.o, r->s.train_n) : r->st.steps_asked;
+  bool cut = r->st.lr.steps < asked, at_end = (double)r->st.step >= 0.9 * (double)r->st.lr.steps;
+  r->st.steps_asked = asked;
+  if (cut && (!has_growing_budget(&r->s) || at_end))
+    r->st.lr = wt_lr_plan_make(r->plan.schedule, r->plan.lr, r->plan.warmup, asked);
+  else if (asked < r->st.lr.steps)
+    wt_lr_bend(&r->st.lr, r->st.step, asked);
+  r->st.resumes++;
+}
+
+static enum wt_status plan_resumed(struct wt_run *r, const struct wt_json *job, struct wt_outcome *ret, struct wt_error *err)
+{
+  bool found = false;
+  WT_TRY(wt_run_state_read(r, &found, err));
+  if (!found)
+    return plan_fresh(r, job, ret, err);
+  r->resumed = true;
+  adopt_options(r);
+  WT_AUTO(wt_freep) char *path = wt_run_path(r, "plan.json");
+  if (path && wt_json_read_file(path, (size_t)1 << 26, &r->plan_document, NULL) == WT_OK)
+    ret->plan_document = wt_json_copy(r->plan_document);
+  return WT_OK;
+}
+
+static enum wt_status open_engine(struct wt_run *r, struct wt_error *err)
+{
+  wt_run_phase_begin(r, "load");
+  wt_session_phase(&r->s, "opening the engine");
+  malloc_trim(0);
+  wt_resident_reset_peak();
+  r->s.fixed_bytes = wt_resident_bytes();
+  WT_TRY(wt_engine_open(r->s.model, &r->plan.config, r->s.adapter_path, &r->engine, err));
+  if (r->resumed)
+    WT_TRY(wt_run_engine_load(r, err));
+  WT_TRY(wt_order_init(&r->order, r->s.o.seed, !r->s.o.no_shuffle, r->s.train_n, err));
+  WT_TRY(wt_run_metrics_open(r, err)); /* may raise what was used: work after the last checkpoint that was lost */
+  r->base = r->st;
+  uint64_t total = wt_engine_get_sizes(r->engine)->total_bytes;
+  if (!r->resumed && total != r->plan.memory_bytes)
+    wt_run_log(r, "memory: the engine laid out %llu bytes, the plan said %llu", (unsigned long long)total, (unsigned long long)r->plan.memory_bytes);
+  return WT_OK;
+}
+
+static enum wt_status begin_learning(struct wt_run *r, struct wt_error *err)
+{
+  if (r->st.step > 0 || r->stop != WT_OK)
+    return WT_OK;
+  wt_run_phase_begin(r, "eval");
+  wt_session_phase(&r->s, "evaluating");
+  double began = wt_mono_s(r->s.clock);
+  WT_TRY(wt_run_samples(r, false, err));
+  if (isnan(r->st.eval_before))
+    WT_TRY(wt_run_evaluate(r, &r->st.eval_before, err));
+  r->st.eval_best = r->st.eval_before;
+  r->plan.eval_s = fmax(r->plan.eval_s, wt_mono_s(r->s.clock) - began); /* what the end will take, measured */
+  return WT_OK;
+}
+
+/* Seconds kept for the end: evaluation and samples as they were measured at the beginning, saving, reports. */
+static double reserve_of(const struct wt_run *r)
+{
+  return 1.15 * (r->s.eval_n > 0 ? r->plan.eval_s : 0) + 1.2 * r->plan.save_s + 0.2;
+}
+
+static enum wt_status restore_best(struct wt_run *r, struct wt_error *err)
+{
+  if (r->s.o.early_stop == 0 || isnan(r->st.eval_best) || !(r->st.eval_last > r->st.eval_best) || r->st.eval_best_step == 0)
+    return WT_OK;
+  WT_AUTO(wt_freep) char *best = wt_run_path(r, "best.state");
+  if (!best || !wt_fs_exists(best))
+    return WT_OK;
+  WT_TRY(wt_engine_checkpoint_load(r->engine, best, err));
+  char why[120];
+  snprintf(why, sizeof why, "evaluation loss %.4f at step %llu against %.4f at the end", r->st.eval_best, (unsigned long long)r->st.eval_best_step, r->st.eval_last);
+  wt_run_decided(r, "kept the best", why);
+  r->st.eval_last = r->st.eval_best;
+  return WT_OK;
+}
+
+static enum wt_status finish_learning(struct wt_run *r, struct wt_error *err)
+{
+  r->peak_rss_bytes = wt_resident_peak_bytes();
+  wt_run_phase_begin(r, "checkpoint");
+  wt_run_live(r, "saving", true);
+  if (r->st.step > 0 || r->stop == WT_OK)
+    WT_TRY(wt_run_checkpoint(r, true, err));
+  if (r->stop != WT_EINTERRUPTED) {
+    wt_run_phase_begin(r, "eval");
+    double loss = NAN;
+    WT_TRY(wt_run_evaluate(r, &loss, err));
+    if (isfinite(loss))
+      r->st.eval_last = loss;
+    if (isnan(r->st.eval_best) || loss < r->st.eval_best)
+      r->st.eval_best = loss;
+    else
+      WT_TRY(restore_best(r, err));
+    WT_TRY(wt_run_samples(r, true, err));
+  }
+  wt_run_phase_begin(r, "save");
+  return wt_engine_save(r->engine, r->dir, r->s.o.model, err);
+}
+
+static const char *status_name(enum wt_status st)
+{
+  return st == WT_OK ? "done" : st == WT_EINTERRUPTED ? "interrupted" : st == WT_EBUDGET ? "stopped" : "failed";
+}
+
+static enum wt_status conclude(struct wt_run *r, struct wt_outcome *ret, struct wt_error *err)
+{
+  if (r->stop == WT_OK && r->st.step < r->st.steps_asked) {
+    r->stop = WT_EBUDGET; /* the schedule was laid over what the budget affords, and that is done */
+    snprintf(r->stop_why, sizeof r->stop_why, "the budgets afforded %llu of %llu steps", (unsigned long long)r->st.step, (unsigned long long)r->st.steps_asked);
+  }
+  WT_TRY(wt_run_report(r, status_name(r->stop), &ret->report, err));
+  wt_run_log(r, "%s after %llu steps", status_name(r->stop), (unsigned long long)r->st.step);
+  ret->status = r->stop;
+  if (r->stop == WT_EBUDGET)
+    return wt_fail(err, WT_EBUDGET, "stopped at a budget, state saved in '%s': %s", r->dir, r->stop_why);
+  if (r->stop == WT_EINTERRUPTED)
+    return wt_fail(err, WT_EINTERRUPTED, "interrupted, state saved in '%s': --resume continues", r->dir);
+  return WT_OK;
+}
+
+static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *o, const struct wt_json *job, const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err)
+{
+  double t0 = wt_mono_s(&wt_clock_system);
+  WT_TRY(wt_run_folder_open(r, o, err));
+  wt_caps_recover(o->sysfs);
+  r->phase_mark_s = t0;
+  WT_TRY(wt_session_open(&r->s, o, obs, t0, err));
+  wt_run_phase_begin(r, "profile");
+  r->phases[0].time_s = wt_mono_s(r->s.clock) - t0;
+  WT_TRY(wt_run_meter_open(r, err));
+  wt_run_phase_begin(r, "tokenise");
+  WT_TRY(wt_session_load(&r->s, true, err));
+  wt_run_phase_begin(r, "plan");
+  WT_TRY(o->resume ? plan_resumed(r, job, ret, err) : plan_fresh(r, job, ret, err));
+  WT_TRY(open_engine(r, err));
+  wt_run_log(r, "%s: %s, %llu steps of %zu sequences", r->resumed ? "resumed" : "begun", r->plan.id, (unsigned long long)r->st.lr.steps, r->plan.batch);
+  WT_TRY(begin_learning(r, err));
+  r->reserve_s = reserve_of(r);
+  enum wt_status st = wt_run_train(r, err);
+  if (st != WT_OK) {
+    struct wt_error why = *err;
+    snprintf(r->stop_why, sizeof r->stop_why, "%.190s", why.message);
+    r->peak_rss_bytes = wt_resident_peak_bytes();
+    if (wt_run_report(r, "failed", &ret->report, err) != WT_OK)
+      wt_run_log(r, "report: %s", err->message);
+    *err = why;
+    return st;
+  }
+  WT_TRY(finish_learning(r, err));
+  return conclude(r, ret, err);
+}
+
+enum wt_status wt_run(const struct wt_run_options *o, const struct wt_json *job, const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err)
+{
+  memset(ret, 0, sizeof *ret);
+  struct wt_error local;
+  if (!err)
+    err = &local;
+  wt_error_clear(err);
+  struct wt_run *r = wt_calloc(1, sizeof *r);
+  if (!r)
+    return wt_fail(err, WT_ENOMEM, "run: out of memory");
+  r->lock_fd = -1;
+  enum wt_status st = run_all(r, o, job, obs, ret, err);
+  ret->status = st;
+  run_release(r);
+  wt_freep(&r);
+  return st;
+}

@@ -1,0 +1,107 @@
+/* scheduler/run.h: one run, shared by its parts: files (run_files.c), loop (run_loop.c), report (run_report.c), the whole (run.c). */
+#ifndef WT_SCHEDULER_RUN_H
+#define WT_SCHEDULER_RUN_H
+
+#include "scheduler/session.h"
+#include <stdio.h>
+
+enum { WT_RUN_PHASES_MAX = 12, WT_RUN_DECISIONS_MAX = 200, WT_RUN_SAMPLES = 3, WT_RUN_SAMPLE_TOKENS = 48 };
+
+/* What a checkpoint remembers beside the engine's own state. */
+struct wt_run_state {
+  uint64_t step;                 /* optimizer steps done */
+  uint64_t skipped, skipped_in_a_row;
+  struct wt_lr_plan lr;
+  uint64_t steps_asked;
+  double time_s, energy_wh, cost, co2_g, paused_s, measured_wh, modelled_wh, imputed_wh; /* used so far, earlier parts of the run counted */
+  double eval_before, eval_best, eval_last; /* NaN = none */
+  uint64_t eval_best_step, evals_without_gain;
+  uint64_t resumes;
+};
+
+struct wt_run {
+  struct wt_session s;
+  char *dir;
+  int lock_fd;
+  FILE *metrics, *log;
+  struct wt_plan_set set;
+  struct wt_plan plan; /* as carried out; config strings owned by plan_strings */
+  char *plan_targets, *plan_init_text;
+  struct wt_json *plan_document;
+  struct wt_engine *engine;
+  struct wt_order order;
+  struct wt_run_state st;  /* live */
+  struct wt_run_state base; /* at the start of this process */
+  bool resumed;
+  /* energy */
+  struct wt_meter *meter;
+  struct wt_meter_reading reading;
+  double meter_began_s;    /* monotonic */
+  double priced_wh;        /* energy up to which money and carbon are booked */
+  double price_now, carbon_now, rate_until_s;
+  /* loop */
+  struct wt_governor_state *governor;
+  double step_mean_s, step_wh, micro_s, micro_mark_s, train_began_s, train_began_wh;
+  double step_pause_s;     /* long pauses inside the present step: not its pace */
+  double reserve_s, power_estimate_w;
+  double checkpoint_mark_s, live_mark_s;
+  size_t micro_step, micro_steps;
+  enum wt_status stop;     /* WT_OK, or why the loop ends early */
+  enum wt_budget_kind stop_budget;
+  char stop_why[200];
+  double loss_trend, tokens_per_s;
+  double flop_before, train_s; /* for GFLOP/s */
+  double step_flop_sum;
+  uint64_t peak_rss_bytes;
+  bool memory_marked;
+  /* report */
+  struct wt_phase_figure phases[WT_RUN_PHASES_MAX];
+  size_t phases_n;
+  double phase_mark_s, phase_mark_wh;
+  struct wt_decision decisions[WT_RUN_DECISIONS_MAX];
+  size_t decisions_n;
+  bool cap_noted, pause_noted;
+  struct wt_sample_text samples[WT_RUN_SAMPLES];
+  size_t samples_n;
+};
+
+/* ---- run_files.c ---- */
+/* Makes and locks the folder; refuses one that holds a run unless --force (then the run is removed) or --resume. */
+enum wt_status wt_run_folder_open(struct wt_run *r, const struct wt_run_options *o, struct wt_error *err) WT_MUST_CHECK;
+void wt_run_folder_close(struct wt_run *r);
+char *wt_run_path(const struct wt_run *r, const char *name); /* heap */
+/* metrics.jsonl, cut to the lines of steps <= st.step, open for appending; run.log likewise uncut. */
+enum wt_status wt_run_metrics_open(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
+void wt_run_log(struct wt_run *r, const char *fmt, ...) WT_PRINTF(2, 3);
+/* checkpoint/ as a whole: engine.state and state.json, replaced atomically. with_engine false: the very first, before any step. */
+enum wt_status wt_run_checkpoint(struct wt_run *r, bool with_engine, struct wt_error *err) WT_MUST_CHECK;
+/* *ret_found false when the folder has no checkpoint. Fills st, plan. */
+enum wt_status wt_run_state_read(struct wt_run *r, bool *ret_found, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_run_engine_load(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
+
+/* ---- run_state.c: the plan and the state as JSON, bit for bit ---- */
+struct wt_json *wt_run_state_to_json(const struct wt_run *r);
+enum wt_status wt_run_state_from_json(struct wt_run *r, const struct wt_json *j, const char *what, struct wt_error *err) WT_MUST_CHECK;
+
+/* ---- run_meter.c ---- */
+enum wt_status wt_run_meter_open(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
+/* Takes a sample, books energy, money and carbon into st. */
+void wt_run_meter_update(struct wt_run *r);
+double wt_run_time_s(const struct wt_run *r); /* used in all, earlier parts counted */
+void wt_run_phase_begin(struct wt_run *r, const char *name); /* ends the one before */
+void wt_run_phase_end(struct wt_run *r);
+void wt_run_decided(struct wt_run *r, const char *what, const char *why);
+
+/* ---- run_loop.c ---- */
+/* Trains until the schedule ends or something stops it (r->stop). */
+enum wt_status wt_run_train(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
+/* Loss of the evaluation rows; NaN without any or when it was cut short. */
+enum wt_status wt_run_evaluate(struct wt_run *r, double *ret_loss, struct wt_error *err) WT_MUST_CHECK;
+void wt_run_live(struct wt_run *r, const char *state, bool now);
+
+/* ---- run_report.c ---- */
+enum wt_status wt_run_samples(struct wt_run *r, bool after, struct wt_error *err) WT_MUST_CHECK;
+/* Builds report.json and its renderings, writes the ledger's row. status: done, stopped, interrupted, failed. */
+enum wt_status wt_run_report(struct wt_run *r, const char *status, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
+
+#endif

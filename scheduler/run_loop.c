@@ -1,0 +1,411 @@
+/* scheduler/run_loop.c: the loop. It has no policy: the governor decides, this carries out. */
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "scheduler/run.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LIVE_S 0.25
+#define NAP_S 0.1 /* a signal is seen at least this often while pausing */
+#define SKIPPED_MAX 3
+
+/* ---- readings and decisions ---- */
+
+static struct wt_governor_reading reading_of(const struct wt_run *r, bool in_step)
+{
+  struct wt_governor_reading g;
+  memset(&g, 0, sizeof g);
+  g.t_s = wt_mono_s(r->s.clock) - r->s.t0_s;
+  g.time_used_s = r->st.time_s;
+  g.energy_used_wh = r->st.energy_wh;
+  g.cost_used = r->st.cost;
+  g.co2_used_g = r->st.co2_g;
+  g.power_w = r->reading.power_w;
+  g.power_mean_10s_w = r->reading.power_mean_w[1];
+  g.power_mean_30s_w = r->reading.power_mean_w[2];
+  g.power_measured = r->reading.measured;
+  g.step = r->st.step;
+  g.steps = r->st.lr.steps;
+  g.steps_asked = r->st.steps_asked;
+  g.step_share = in_step && r->micro_steps ? (double)r->micro_step / (double)r->micro_steps : 0;
+  g.step_s = r->step_mean_s;
+  g.step_wh = r->step_wh;
+  /* before a step the whole step must fit, inside it the next micro-step */
+  g.last_micro_step_s = in_step ? r->micro_s : r->step_mean_s;
+  g.last_micro_step_wh = r->step_mean_s > 0 ? r->step_wh * g.last_micro_step_s / r->step_mean_s : 0;
+  g.reserve_s = r->reserve_s;
+  g.reserve_wh = r->reserve_s * r->power_estimate_w / 3600;
+  g.temp_c = r->reading.temp_c;
+  g.on_battery = r->reading.on_battery;
+  g.battery_pct = r->reading.battery_pct;
+  g.real_s = wt_real_s(r->s.clock);
+  g.price_now = r->price_now;
+  g.carbon_now = r->carbon_now;
+  g.rate_until_s = r->rate_until_s;
+  return g;
+}
+
+static void stop_with(struct wt_run *r, enum wt_status status, enum wt_budget_kind k, const char *why)
+{
+  if (r->stop != WT_OK)
+    return;
+  r->stop = status;
+  r->stop_budget = k;
+  snprintf(r->stop_why, sizeof r->stop_why, "%s", why);
+  wt_run_decided(r, status == WT_EINTERRUPTED ? "interrupted" : "stop", why);
+}
+
+static bool check_signal(struct wt_run *r)
+{
+  if (wt_session_signalled(&r->s))
+    stop_with(r, WT_EINTERRUPTED, WT_BUDGET_COUNT, "a signal asked to stop");
+  return r->stop != WT_OK;
+}
+
+static void nap(struct wt_run *r, const struct wt_action *a)
+{
+  bool cap = a->budget == WT_BUDGET_POWER;
+  bool *noted = cap ? &r->cap_noted : &r->pause_noted;
+  if (!*noted) {
+    wt_run_decided(r, cap ? "throttle" : "pause", a->why);
+    *noted = true;
+  }
+  wt_meter_hint(r->meter, 0);
+  double began = wt_mono_s(r->s.clock), left = a->sleep_s;
+  while (left > 0 && !check_signal(r)) {
+    wt_sleep_s(r->s.clock, fmin(left, NAP_S));
+    left = a->sleep_s - (wt_mono_s(r->s.clock) - began);
+    wt_run_live(r, cap ? "throttled" : a->why, false);
+  }
+  double slept = wt_mono_s(r->s.clock) - began;
+  r->st.paused_s += slept;
+  if (!cap)
+    r->step_pause_s += slept;
+  wt_meter_hint(r->meter, r->plan.config.threads);
+}
+
+static void replan(struct wt_run *r, const struct wt_action *a)
+{
+  wt_lr_bend(&r->st.lr, r->st.step, a->steps);
+  wt_run_decided(r, "replan", a->why);
+}
+
+/* Asks the governor until it says go or stop. */
+static void govern(struct wt_run *r, bool in_step)
+{
+  while (!check_signal(r)) {
+    wt_run_meter_update(r);
+    struct wt_governor_reading g = reading_of(r, in_step);
+    struct wt_action a = wt_governor_decide(r->governor, &g);
+    if (a.kind == WT_ACT_SLEEP) {
+      nap(r, &a);
+      continue;
+    }
+    if (a.kind == WT_ACT_STOP)
+      stop_with(r, WT_EBUDGET, a.budget, a.why);
+    else if (a.kind == WT_ACT_REPLAN && !in_step)
+      replan(r, &a);
+    if (a.budget != WT_BUDGET_POWER)
+      r->pause_noted = false;
+    return;
+  }
+}
+
+static bool between(void *ctx, size_t micro_step, size_t micro_steps)
+{
+  struct wt_run *r = ctx;
+  double now = wt_mono_s(r->s.clock), took = now - r->micro_mark_s;
+  if (micro_step > r->micro_step || r->micro_steps != micro_steps)
+    r->micro_s = fmax(took, 0.5 * r->micro_s);
+  r->micro_step = micro_step;
+  r->micro_steps = micro_steps;
+  govern(r, true);
+  wt_run_live(r, "training", false);
+  r->micro_mark_s = wt_mono_s(r->s.clock);
+  return r->stop != WT_OK;
+}
+
+/* ---- live line ---- */
+
+void wt_run_live(struct wt_run *r, const char *state, bool now)
+{
+  double t = wt_mono_s(r->s.clock);
+  if (!r->s.obs || !r->s.obs->live || (!now && t - r->live_mark_s < LIVE_S))
+    return;
+  r->live_mark_s = t;
+  struct wt_live l;
+  memset(&l, 0, sizeof l);
+  l.step = r->st.step;
+  l.steps = r->st.lr.steps;
+  l.loss = r->loss_trend;
+  l.loss_trend = r->loss_trend;
+  l.tokens_per_s = r->tokens_per_s;
+  l.power_w = r->reading.power_w;
+  l.cap_w = r->s.budgets.power_w;
+  l.energy_wh = r->st.energy_wh;
+  l.energy_limit_wh = r->s.budgets.energy_wh;
+  l.cost = isfinite(r->price_now) ? r->st.cost : (double)NAN;
+  l.cost_limit = r->s.budgets.cost;
+  double left = (double)(r->st.lr.steps - r->st.step) * (r->step_mean_s > 0 ? r->step_mean_s : r->plan.step_s) + r->reserve_s;
+  double spread = r->st.step > r->base.step + 10 ? 0.04 : 0.2;
+  l.eta_s = left;
+  l.eta_low_s = left * (1 - spread);
+  l.eta_high_s = left * (1 + spread);
+  l.elapsed_s = wt_run_time_s(r);
+  l.currency = r->s.rate.currency;
+  l.state = state;
+  l.energy_measured = r->reading.measured;
+  r->s.obs->live(r->s.obs->ctx, &l);
+}
+
+/* ---- evaluation ---- */
+
+static bool between_eval(void *ctx, size_t micro_step, size_t micro_steps)
+{
+  struct wt_run *r = ctx;
+  (void)micro_step;
+  (void)micro_steps;
+  wt_run_live(r, "evaluating", false);
+  if (wt_session_signalled(&r->s))
+    return true;
+  return isfinite(r->s.budgets.time_s) && wt_run_time_s(r) > r->s.budgets.time_s;
+}
+
+enum wt_status wt_run_evaluate(struct wt_run *r, double *ret_loss, struct wt_error *err)
+{
+  *ret_loss = NAN;
+  if (r->s.eval_n == 0)
+    return WT_OK;
+  WT_AUTO(wt_freep) struct wt_example *rows = wt_calloc(r->s.eval_n, sizeof *rows);
+  if (!rows)
+    return wt_fail(err, WT_ENOMEM, "evaluation: out of memory for %zu rows", r->s.eval_n);
+  for (size_t i = 0; i < r->s.eval_n; i++)
+    rows[i] = wt_session_eval_row(&r->s, i);
+  struct wt_step_hooks hooks = {.between = between_eval, .ctx = r};
+  struct wt_eval_out out;
+  memset(&out, 0, sizeof out);
+  wt_run_live(r, "evaluating", true);
+  WT_TRY(wt_engine_eval(r->engine, rows, r->s.eval_n, &hooks, NULL, &out, err));
+  if (!out.abandoned && out.supervised_tokens > 0)
+    *ret_loss = out.loss;
+  return WT_OK;
+}
+
+/* ---- one step ---- */
+
+static size_t gather(struct wt_run *r, struct wt_example *batch)
+{
+  uint64_t from = r->st.step * (uint64_t)r->plan.batch;
+  size_t n = r->plan.batch;
+  /* shuffled epochs end with what is left of the last one; in file order a step always takes a whole batch */
+  if (r->order.shuffle && !r->s.o.steps_set) {
+    double rows = r->s.o.epochs * (double)r->s.train_n;
+    if ((double)(from + n) > rows && (double)from < rows)
+      n = (size_t)ceil(rows - (double)from);
+  }
+  for (size_t i = 0; i < n; i++)
+    batch[i] = wt_session_train_row(&r->s, wt_order_at(&r->order, from + i));
+  return n;
+}
+
+static enum wt_status write_metrics(struct wt_run *r, const struct wt_step_out *out, double lr, double step_s, double eval_loss, struct wt_error *err)
+{
+  WT_AUTO(wt_json_freep) struct wt_json *j = wt_json_object();
+  wt_json_add_u64(j, "step", r->st.step);
+  wt_json_add_num(j, "epoch", (double)r->st.step * (double)r->plan.batch / (double)r->s.train_n);
+  wt_json_add_num(j, "loss", out->loss);
+  wt_json_add_num(j, "lr", lr);
+  wt_json_add_num(j, "grad_norm", out->grad_norm);
+  wt_json_add_u64(j, "tokens", out->tokens);
+  wt_json_add_u64(j, "supervised_tokens", out->supervised_tokens);
+  wt_json_add_num(j, "step_s", step_s);
+  wt_json_add_num(j, "power_w", r->reading.power_w);
+  wt_json_add_num(j, "tokens_per_s", step_s > 0 ? (double)out->tokens / step_s : (double)NAN);
+  wt_json_add_num(j, "time_s", r->st.time_s);
+  wt_json_add_num(j, "energy_wh", r->st.energy_wh);
+  if (out->skipped)
+    wt_json_add_bool(j, "skipped", true);
+  if (isfinite(eval_loss))
+    wt_json_add_num(j, "eval_loss", eval_loss);
+  struct wt_buf b;
+  wt_buf_init(&b, 1 << 16);
+  wt_json_print(j, false, &b);
+  wt_buf_addc(&b, '\n');
+  enum wt_status st = wt_buf_ok(&b, "metrics", err);
+  if (st == WT_OK && (fwrite(b.data, 1, b.len, r->metrics) != b.len || fflush(r->metrics) != 0))
+    st = wt_fail_errno(err, WT_EIO, "cannot write '%s/metrics.jsonl'", r->dir);
+  wt_buf_release(&b);
+  return st;
+}
+
+static void update_pace(struct wt_run *r, double step_s, const struct wt_step_out *out)
+{
+  double pace = fmax(step_s - r->step_pause_s, 1e-9);
+  uint64_t measured = r->st.step - r->base.step;
+  double weight = measured < 8 ? 1 / (double)(measured ? measured : 1) : 0.12;
+  r->step_mean_s = r->step_mean_s > 0 && measured > 1 ? r->step_mean_s + weight * (pace - r->step_mean_s) : pace;
+  double trained_s = wt_mono_s(r->s.clock) - r->train_began_s, trained_wh = r->st.energy_wh - r->train_began_wh;
+  if (trained_s > 0.3 && trained_wh > 0)
+    r->power_estimate_w = 3600 * trained_wh / trained_s;
+  r->step_wh = r->step_mean_s * r->power_estimate_w / 3600;
+  r->train_s += step_s;
+  r->step_flop_sum += out->flop;
+  r->tokens_per_s = (double)out->tokens / pace;
+  r->loss_trend = isfinite(r->loss_trend) && measured > 1 ? 0.9 * r->loss_trend + 0.1 * out->loss : out->loss;
+}
+
+static enum wt_status after_evaluation(struct wt_run *r, double loss, struct wt_error *err)
+{
+  if (isnan(loss))
+    return WT_OK;
+  r->st.eval_last = loss;
+  bool better = isnan(r->st.eval_best) || loss < r->st.eval_best;
+  r->st.evals_without_gain = better ? 0 : r->st.evals_without_gain + 1;
+  if (better) {
+    r->st.eval_best = loss;
+    r->st.eval_best_step = r->st.step;
+    if (r->s.o.early_stop > 0) {
+      WT_AUTO(wt_freep) char *best = wt_run_path(r, "best.state");
+      if (!best)
+        return wt_fail(err, WT_ENOMEM, "'%s': out of memory", r->dir);
+      WT_TRY(wt_engine_checkpoint_save(r->engine, best, err));
+    }
+  }
+  wt_run_log(r, "step %llu: evaluation loss %.6f", (unsigned long long)r->st.step, loss);
+  return WT_OK;
+}
+
+static bool checkpoint_due(const struct wt_run *r)
+{
+  const char *every = r->s.o.save_every;
+  double seconds = 600;
+  if (every && every[0]) {
+    size_t digits = strspn(every, "0123456789");
+    if (every[digits] == 0) {
+      uint64_t steps = strtoull(every, NULL, 10);
+      return steps > 0 && r->st.step % steps == 0;
+    }
+    if (wt_parse_time(every, "--save-every", &seconds, NULL) != WT_OK)
+      return false;
+  }
+  return wt_mono_s(r->s.clock) - r->checkpoint_mark_s >= seconds;
+}
+
+static enum wt_status save_now(struct wt_run *r, struct wt_error *err)
+{
+  wt_run_phase_begin(r, "checkpoint");
+  wt_run_live(r, "saving", true);
+  wt_run_meter_update(r);
+  enum wt_status st = wt_run_checkpoint(r, true, err);
+  wt_run_phase_begin(r, "train");
+  return st;
+}
+
+static enum wt_status check_skipped(struct wt_run *r, const struct wt_step_out *out, struct wt_error *err)
+{
+  bool bad = out->skipped || !isfinite(out->loss);
+  r->st.skipped += bad;
+  r->st.skipped_in_a_row = bad ? r->st.skipped_in_a_row + 1 : 0;
+  if (bad)
+    wt_run_log(r, "step %llu: the gradient is not finite, nothing changed", (unsigned long long)r->st.step);
+  if (r->st.skipped_in_a_row < SKIPPED_MAX)
+    return WT_OK;
+  wt_fail(err, WT_EDIVERGED, "training diverged: the gradient was not finite in %d steps in a row, up to step %llu; the last good state is in '%s/checkpoint'", SKIPPED_MAX,
+          (unsigned long long)r->st.step, r->dir);
+  return WT_EDIVERGED;
+}
+
+static enum wt_status after_step(struct wt_run *r, const struct wt_step_out *out, double lr, double step_s, struct wt_error *err)
+{
+  r->st.step++;
+  wt_run_meter_update(r);
+  update_pace(r, step_s, out);
+  enum wt_status skipped = check_skipped(r, out, err);
+  double eval = NAN;
+  if (skipped == WT_OK && r->s.o.eval_every > 0 && r->s.eval_n > 0 && r->st.step % r->s.o.eval_every == 0 && r->st.step < r->st.lr.steps) {
+    wt_run_phase_begin(r, "eval");
+    WT_TRY(wt_run_evaluate(r, &eval, err));
+    WT_TRY(after_evaluation(r, eval, err));
+    wt_run_phase_begin(r, "train");
+  }
+  WT_TRY(write_metrics(r, out, lr, step_s, eval, err));
+  if (skipped != WT_OK) {
+    struct wt_error why = *err;
+    if (wt_run_checkpoint(r, true, err) == WT_OK)
+      *err = why;
+    return skipped;
+  }
+  if (r->s.o.early_stop > 0 && r->st.evals_without_gain >= r->s.o.early_stop) {
+    r->stop_budget = WT_BUDGET_COUNT;
+    wt_run_decided(r, "early stop", "the evaluation loss no longer falls");
+    r->st.lr.steps = r->st.steps_asked = r->st.step;
+  }
+  wt_run_live(r, "training", false);
+  if (checkpoint_due(r) && r->st.step < r->st.lr.steps)
+    return save_now(r, err);
+  return WT_OK;
+}
+
+static enum wt_status one_step(struct wt_run *r, struct wt_example *batch, struct wt_error *err)
+{
+  govern(r, false);
+  if (r->stop != WT_OK || r->st.step >= r->st.lr.steps)
+    return WT_OK;
+  size_t n = gather(r, batch);
+  double lr = wt_lr_at(&r->st.lr, r->st.step), began = wt_mono_s(r->s.clock);
+  struct wt_step_hooks hooks = {.between = between, .ctx = r};
+  struct wt_step_out out;
+  memset(&out, 0, sizeof out);
+  r->step_pause_s = 0;
+  r->micro_step = 0;
+  r->micro_mark_s = began;
+  WT_TRY(wt_engine_step(r->engine, batch, n, lr, &hooks, &out, err));
+  if (out.abandoned)
+    return WT_OK;
+  return after_step(r, &out, lr, wt_mono_s(r->s.clock) - began, err);
+}
+
+static enum wt_status open_governor(struct wt_run *r, struct wt_error *err)
+{
+  struct wt_interval idle = wt_power_predict(&r->s.profile, 0, 0), busy = wt_power_predict(&r->s.profile, r->plan.config.threads, 1);
+  struct wt_governor_limits l;
+  memset(&l, 0, sizeof l);
+  l.budgets = r->s.budgets;
+  l.idle_w = idle.mean;
+  l.busy_w = busy.mean;
+  l.cap_margin = 0.02;
+  l.pause_on_battery = r->s.o.pause_on_battery;
+  l.max_temp_c = r->s.o.max_temp_set ? r->s.o.max_temp_c : (double)NAN;
+  l.deadline_real_s = r->s.deadline_real_s;
+  l.tariff = r->s.tariff;
+  if (isfinite(r->s.deadline_real_s) && !r->s.o.max_time_set)
+    l.budgets.time_s = NAN; /* the deadline itself binds */
+  r->governor = wt_governor_new(&l);
+  if (!r->governor)
+    return wt_fail(err, WT_ENOMEM, "governor: out of memory");
+  r->power_estimate_w = isfinite(r->plan.power_w.mean) ? r->plan.power_w.mean : busy.mean;
+  return WT_OK;
+}
+
+enum wt_status wt_run_train(struct wt_run *r, struct wt_error *err)
+{
+  WT_TRY(open_governor(r, err));
+  WT_AUTO(wt_freep) struct wt_example *batch = wt_calloc(r->plan.batch, sizeof *batch);
+  if (!batch)
+    return wt_fail(err, WT_ENOMEM, "batch: out of memory for %zu sequences", r->plan.batch);
+  wt_run_phase_begin(r, "train");
+  wt_meter_hint(r->meter, r->plan.config.threads);
+  r->train_began_s = wt_mono_s(r->s.clock);
+  r->train_began_wh = r->st.energy_wh;
+  r->checkpoint_mark_s = r->train_began_s;
+  r->loss_trend = NAN;
+  r->step_mean_s = 0;
+  enum wt_status st = WT_OK;
+  while (st == WT_OK && r->stop == WT_OK && r->st.step < r->st.lr.steps)
+    st = one_step(r, batch, err);
+  wt_meter_hint(r->meter, 1);
+  wt_run_phase_end(r);
+  return st;
+}

@@ -1,0 +1,441 @@
+/* scheduler/session.c: gathers what planning needs. */
+#include "scheduler/session.h"
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include <malloc.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SEQ_LEN_DEFAULT 1024 /* what peers train with on a PC; shorter contexts bound it */
+
+void wt_session_phase(const struct wt_session *s, const char *what)
+{
+  if (s->obs && s->obs->phase)
+    s->obs->phase(s->obs->ctx, what);
+}
+
+void wt_session_note(const struct wt_session *s, const char *fmt, ...)
+{
+  char line[512];
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(line, sizeof line, fmt, ap);
+  va_end(ap);
+  wt_info("%s", line);
+  if (s->obs && s->obs->note)
+    s->obs->note(s->obs->ctx, line);
+}
+
+bool wt_session_signalled(const struct wt_session *s)
+{
+  return s->obs && s->obs->signal && *s->obs->signal != 0;
+}
+
+void wt_session_release(struct wt_session *s)
+{
+  if (!s)
+    return;
+  wt_dataset_freep(&s->data);
+  wt_dataset_freep(&s->eval_data);
+  wt_model_freep(&s->model);
+  wt_tariff_freep(&s->tariff);
+  wt_freep(&s->index);
+  wt_freep(&s->probes);
+  wt_freep(&s->model_path);
+  wt_freep(&s->data_path);
+  wt_freep(&s->eval_path);
+  wt_freep(&s->adapter_path);
+  wt_freep(&s->targets);
+}
+
+/* ---- paths ---- */
+
+static bool fetch_cancelled(void *ctx)
+{
+  return wt_session_signalled(ctx);
+}
+
+static enum wt_status local_path(struct wt_session *s, const char *source, bool config_only, char **ret, struct wt_error *err)
+{
+  if (!wt_source_is_remote(source)) {
+    *ret = wt_strdup(source);
+    return *ret ? WT_OK : wt_fail(err, WT_ENOMEM, "'%s': out of memory", source);
+  }
+  wt_session_phase(s, "fetching");
+  struct wt_fetch_options f;
+  memset(&f, 0, sizeof f);
+  f.config_only = config_only;
+  f.cancelled = fetch_cancelled;
+  f.ctx = s;
+  return wt_fetch(source, &f, ret, NULL, err);
+}
+
+/* ---- machine ---- */
+
+static double measure_gemm(int form, size_t m, size_t n, size_t k, int weights, int compute, int threads, double budget_s)
+{
+  return wt_engine_measure_gemm(form, m, n, k, (enum wt_weights)weights, (enum wt_compute)compute, threads, budget_s);
+}
+
+static bool stored_profile(struct wt_session *s)
+{
+  WT_AUTO(wt_freep) char *path = wt_profile_default_path();
+  if (!path || s->o.sysfs || wt_profile_read(path, &s->profile, NULL) != WT_OK)
+    return false;
+  struct wt_profile now;
+  struct wt_profile_options detect = {.calibrate = false, .quick = true, .clock = s->clock};
+  if (wt_profile_measure(&detect, &now, NULL) != WT_OK)
+    return false;
+  bool same = strcmp(now.cpu.model, s->profile.cpu.model) == 0 && now.cpu.cores == s->profile.cpu.cores && s->profile.rates_n > 0;
+  s->profile.memory.available_bytes = now.memory.available_bytes; /* of this moment */
+  s->profile.memory.limit_bytes = now.memory.limit_bytes;
+  s->profile.storage.free_bytes = now.storage.free_bytes;
+  return same;
+}
+
+static enum wt_status get_profile(struct wt_session *s, struct wt_error *err)
+{
+  if (s->o.profile)
+    return wt_profile_read(s->o.profile, &s->profile, err);
+  s->profile_is_ours = true;
+  if (stored_profile(s))
+    return WT_OK;
+  wt_session_phase(s, "measuring the machine");
+  struct wt_profile_options q = {.sysfs = s->o.sysfs, .storage_path = s->o.out, .quick = true, .calibrate = true, .clock = s->clock, .measure_gemm = measure_gemm};
+  if (!s->o.out || !wt_fs_is_dir(s->o.out))
+    q.storage_path = NULL;
+  enum wt_status st = wt_profile_measure(&q, &s->profile, err);
+  if (st != WT_OK && s->o.sysfs) { /* a tree that holds power alone */
+    q.sysfs = NULL;
+    st = wt_profile_measure(&q, &s->profile, err);
+  }
+  WT_TRY(st);
+  WT_AUTO(wt_freep) char *path = s->o.sysfs ? NULL : wt_profile_default_path();
+  if (path && wt_profile_write(&s->profile, path, NULL) != WT_OK)
+    wt_debug("profile: not kept in '%s'", path);
+  return WT_OK;
+}
+
+/* ---- what an adapter that training starts from fixes ---- */
+
+static char *join_strings(const struct wt_json *v)
+{
+  if (wt_json_type(v) == WT_JSON_STRING)
+    return wt_strdup(wt_json_str(v));
+  struct wt_buf b;
+  wt_buf_init(&b, 1 << 16);
+  for (const struct wt_json *c = wt_json_first(v); c; c = wt_json_next(c))
+    if (wt_json_str(c))
+      wt_buf_addf(&b, "%s%s", b.len ? "," : "", wt_json_str(c));
+  char *text = b.failed || b.len == 0 ? NULL : wt_buf_take(&b);
+  wt_buf_release(&b);
+  return text;
+}
+
+static void method_of_adapter(struct wt_run_options *o, const struct wt_json *j)
+{
+  const char *type = wt_json_str_or(j, "peft_type", "");
+  if (o->method != WT_METHOD_AUTO)
+    return;
+  if (strcmp(type, "LORA") == 0)
+    o->method = wt_json_bool_or(j, "use_dora", false) ? WT_METHOD_DORA : WT_METHOD_LORA;
+  else if (strcmp(type, "IA3") == 0)
+    o->method = WT_METHOD_IA3;
+  else if (strcmp(type, "PROMPT_TUNING") == 0)
+    o->method = WT_METHOD_PROMPT_TUNING;
+  else if (strcmp(type, "PREFIX_TUNING") == 0)
+    o->method = WT_METHOD_PREFIX;
+}
+
+static enum wt_status read_adapter(struct wt_session *s, struct wt_error *err)
+{
+  if (!s->o.init_adapter)
+    return WT_OK;
+  WT_TRY(local_path(s, s->o.init_adapter, false, &s->adapter_path, err));
+  WT_AUTO(wt_freep) char *direct = wt_path_join(s->adapter_path, "adapter_config.json"), *inside = wt_path_join(s->adapter_path, "adapter/adapter_config.json");
+  if (!direct || !inside)
+    return wt_fail(err, WT_ENOMEM, "adapter '%s': out of memory", s->adapter_path);
+  WT_AUTO(wt_json_freep) struct wt_json *j = NULL;
+  if (!wt_fs_exists(direct) && !wt_fs_exists(inside))
+    return WT_OK; /* the engine says what is wrong */
+  WT_TRY(wt_json_read_file(wt_fs_exists(direct) ? direct : inside, 1 << 22, &j, err));
+  struct wt_run_options *o = &s->o;
+  method_of_adapter(o, j);
+  double x;
+  if (!o->rank_set && wt_json_num(wt_json_get(j, "r"), &x) && x >= 1) {
+    o->rank = (uint64_t)x;
+    o->rank_set = true;
+  }
+  if (!o->alpha_set && wt_json_num(wt_json_get(j, "lora_alpha"), &x)) {
+    o->alpha = x;
+    o->alpha_set = true;
+  }
+  o->rslora = o->rslora || wt_json_bool_or(j, "use_rslora", false);
+  if (!o->virtual_tokens_set && wt_json_num(wt_json_get(j, "num_virtual_tokens"), &x) && x >= 1) {
+    o->virtual_tokens = (uint64_t)x;
+    o->virtual_tokens_set = true;
+  }
+  if (!o->targets && (s->targets = join_strings(wt_json_get(j, "target_modules"))))
+    o->targets = s->targets;
+  return WT_OK;
+}
+
+/* ---- model and data ---- */
+
+static enum wt_status open_model(struct wt_session *s, bool weights, struct wt_error *err)
+{
+  if (!s->o.model)
+    return wt_fail(err, WT_EUSAGE, "--model: is needed");
+  double t = wt_mono_s(s->clock);
+  wt_session_phase(s, "opening the model");
+  WT_TRY(local_path(s, s->o.model, !weights, &s->model_path, err));
+  WT_TRY(wt_model_open(s->model_path, weights ? WT_MODEL_WEIGHTS : WT_MODEL_CONFIG_ONLY, &s->model, err));
+  s->open_s = wt_mono_s(s->clock) - t;
+  if (wt_model_tokenizer(s->model, &s->tokenizer, NULL) != WT_OK)
+    s->tokenizer = NULL; /* fine for data that is tokenised already; reading says so otherwise */
+  return WT_OK;
+}
+
+static enum wt_status open_data(struct wt_session *s, struct wt_error *err)
+{
+  if (!s->o.data)
+    return wt_fail(err, WT_EUSAGE, "--data: is needed");
+  double t = wt_mono_s(s->clock);
+  const struct wt_model_info *m = wt_model_get_info(s->model);
+  wt_session_phase(s, "tokenising");
+  WT_TRY(local_path(s, s->o.data, false, &s->data_path, err));
+  struct wt_data_options d;
+  memset(&d, 0, sizeof d);
+  d.path = s->data_path;
+  d.template_name = s->o.chat_template;
+  d.train_on = s->o.train_on;
+  d.seq_len = s->o.seq_len_set ? (size_t)s->o.seq_len : m->context > 0 && m->context < SEQ_LEN_DEFAULT ? m->context : SEQ_LEN_DEFAULT;
+  d.raw_text = s->o.method == WT_METHOD_PRETRAIN;
+  d.skip_bad_rows = s->o.on_bad_row == 1;
+  WT_TRY(wt_dataset_open(&d, s->tokenizer, m->context, m->vocab, &s->data, err));
+  if (wt_dataset_count(s->data) == 0)
+    return wt_fail(err, WT_EFORMAT, "data '%s': no examples", s->data_path);
+  double fraction = s->o.eval_data ? 0 : s->o.eval_fraction;
+  WT_TRY(wt_split_make(wt_dataset_count(s->data), fraction, s->o.seed, &s->index, &s->train_n, &s->split_eval_n, err));
+  s->eval_n = s->split_eval_n;
+  if (s->o.eval_data) {
+    WT_TRY(local_path(s, s->o.eval_data, false, &s->eval_path, err));
+    d.path = s->eval_path;
+    WT_TRY(wt_dataset_open(&d, s->tokenizer, m->context, m->vocab, &s->eval_data, err));
+    s->eval_n = wt_dataset_count(s->eval_data);
+  }
+  s->tokenise_s = wt_mono_s(s->clock) - t;
+  return WT_OK;
+}
+
+struct wt_example wt_session_train_row(const struct wt_session *s, size_t i)
+{
+  return wt_dataset_get(s->data, s->index[i]);
+}
+
+struct wt_example wt_session_eval_row(const struct wt_session *s, size_t i)
+{
+  return s->eval_data ? wt_dataset_get(s->eval_data, i) : wt_dataset_get(s->data, s->index[s->train_n + i]);
+}
+
+/* ---- budgets and prices ---- */
+
+static enum wt_status get_rate(struct wt_session *s, struct wt_error *err)
+{
+  const struct wt_run_options *o = &s->o;
+  s->rate.price_per_kwh = s->rate.carbon_g_per_kwh = NAN;
+  if (o->country)
+    WT_TRY(wt_rate_of_country(o->country, &s->rate, err));
+  if (o->tariff) {
+    WT_TRY(wt_tariff_read(o->tariff, &s->tariff, err));
+    double price = NAN, carbon = NAN, until = 0;
+    wt_tariff_at(s->tariff, wt_real_s(s->clock), &price, &carbon, &until);
+    if (isfinite(price)) {
+      s->rate.price_per_kwh = price;
+      snprintf(s->rate.price_source, sizeof s->rate.price_source, "--tariff");
+      const char *currency = wt_tariff_currency(s->tariff);
+      snprintf(s->rate.currency, sizeof s->rate.currency, "%.3s", currency ? currency : "");
+    }
+    if (isfinite(carbon)) {
+      s->rate.carbon_g_per_kwh = carbon;
+      snprintf(s->rate.carbon_source, sizeof s->rate.carbon_source, "--tariff");
+    }
+  }
+  if (o->price_set) {
+    s->rate.price_per_kwh = o->price.amount;
+    memcpy(s->rate.currency, o->price.currency, sizeof s->rate.currency);
+    snprintf(s->rate.price_source, sizeof s->rate.price_source, "--price");
+  }
+  if (o->carbon_set) {
+    s->rate.carbon_g_per_kwh = o->carbon_g_per_kwh;
+    snprintf(s->rate.carbon_source, sizeof s->rate.carbon_source, "--carbon");
+  }
+  return WT_OK;
+}
+
+static enum wt_status get_budgets(struct wt_session *s, struct wt_error *err)
+{
+  const struct wt_run_options *o = &s->o;
+  struct wt_budgets *b = &s->budgets;
+  b->time_s = o->max_time_set ? o->max_time_s : NAN;
+  b->energy_wh = o->max_energy_set ? o->max_energy_wh : NAN;
+  b->co2_g = o->max_co2_set ? o->max_co2_g : NAN;
+  b->power_w = o->max_power_set ? o->max_power_w : NAN;
+  b->cost = o->max_cost_set ? o->max_cost.amount : NAN;
+  b->memory_bytes = o->max_memory_set ? o->max_memory_bytes : 0;
+  b->disk_bytes = o->max_disk_set ? o->max_disk_bytes : 0;
+  memcpy(b->currency, s->rate.currency, sizeof b->currency);
+  if (o->max_cost_set) {
+    if (isnan(s->rate.price_per_kwh))
+      return wt_fail(err, WT_EUSAGE, "--max-cost: the price of electricity is not known; give --price, --country or --tariff");
+    if (o->max_cost.currency[0] && s->rate.currency[0] && strcmp(o->max_cost.currency, s->rate.currency) != 0)
+      return wt_fail(err, WT_EUSAGE, "--max-cost: is in %s but the price is in %s", o->max_cost.currency, s->rate.currency);
+    memcpy(b->currency, o->max_cost.currency[0] ? o->max_cost.currency : s->rate.currency, sizeof b->currency);
+  }
+  if (o->max_co2_set && isnan(s->rate.carbon_g_per_kwh))
+    return wt_fail(err, WT_EUSAGE, "--max-co2: the carbon intensity of electricity is not known; give --carbon, --country or --tariff");
+  s->deadline_real_s = NAN;
+  if (o->finish_by) {
+    if (!wt_stamp_parse(o->finish_by, &s->deadline_real_s))
+      return wt_fail(err, WT_EUSAGE, "--finish-by: '%s' is no moment; write \"2026-12-01 07:00\"", o->finish_by);
+    double left = s->deadline_real_s - wt_real_s(s->clock);
+    if (left <= 0)
+      return wt_fail(err, WT_EUSAGE, "--finish-by: '%s' has passed", o->finish_by);
+    if (!(b->time_s <= left))
+      b->time_s = left;
+  }
+  return WT_OK;
+}
+
+static void get_ratios(struct wt_session *s)
+{
+  WT_AUTO(wt_ledger_freep) struct wt_ledger *l = NULL;
+  if (wt_ledger_open(NULL, &l, NULL) != WT_OK)
+    return;
+  const char *method = s->o.method == WT_METHOD_AUTO ? NULL : wt_method_name((enum wt_method)s->o.method);
+  s->ratios_n = wt_ledger_ratios(l, s->profile.fingerprint, method, s->ratios_time, s->ratios_energy, WT_RATIOS_MAX);
+}
+
+enum wt_status wt_session_open(struct wt_session *s, const struct wt_run_options *o, const struct wt_observer *obs, double t0_s, struct wt_error *err)
+{
+  memset(s, 0, sizeof *s);
+  s->o = *o;
+  s->obs = obs;
+  s->clock = &wt_clock_system;
+  s->t0_s = t0_s;
+  s->deadline_real_s = NAN;
+  if (s->o.batch == 0)
+    return wt_fail(err, WT_EUSAGE, "--batch: must be at least 1");
+  WT_TRY(get_rate(s, err));
+  WT_TRY(get_budgets(s, err));
+  double t = wt_mono_s(s->clock);
+  WT_TRY(get_profile(s, err));
+  s->profile_s = wt_mono_s(s->clock) - t;
+  return WT_OK;
+}
+
+enum wt_status wt_session_load(struct wt_session *s, bool weights, struct wt_error *err)
+{
+  WT_TRY(open_model(s, weights, err));
+  WT_TRY(read_adapter(s, err));
+  WT_TRY(open_data(s, err));
+  get_ratios(s);
+  malloc_trim(0);
+  s->fixed_bytes = wt_resident_bytes();
+  return WT_OK;
+}
+
+struct wt_plan_input wt_session_input(const struct wt_session *s)
+{
+  struct wt_plan_input in;
+  memset(&in, 0, sizeof in);
+  in.profile = &s->profile;
+  in.model = s->model;
+  in.data = s->data;
+  in.options = &s->o;
+  in.budgets = s->budgets;
+  in.rate = s->rate;
+  in.ratios_time = s->ratios_time;
+  in.ratios_energy = s->ratios_energy;
+  in.ratios_n = s->ratios_n;
+  in.fixed_bytes = s->fixed_bytes;
+  in.train_index = s->index;
+  in.train_n = s->train_n;
+  if (s->eval_n > 0) {
+    in.eval_data = s->eval_data ? s->eval_data : s->data;
+    in.eval_index = s->eval_data ? NULL : s->index + s->train_n;
+    in.eval_n = s->eval_n;
+  }
+  in.spent_s = wt_mono_s(s->clock) - s->t0_s;
+  in.spent_wh = NAN;
+  in.probes = s->probes;
+  in.probes_n = s->probes_n;
+  return in;
+}
+
+/* ---- the model's own products ---- */
+
+static bool table_has(const struct wt_profile *p, const struct wt_gemm_point *q)
+{
+  for (size_t i = 0; i < p->gemm_n; i++) {
+    const struct wt_gemm_point *g = &p->gemm[i];
+    if (g->form == q->form && g->weights == q->weights && g->compute == q->compute && g->threads == q->threads && g->n == q->n && g->k == q->k &&
+        fabs(log2((double)g->m / (double)q->m)) < 0.1)
+      return true;
+  }
+  return false;
+}
+
+static void measure_item(struct wt_session *s, const struct wt_work_item *it, int threads)
+{
+  if (it->kind > WT_WORK_GEMM_DW || !(it->flop > 0))
+    return;
+  struct wt_gemm_point q = {.form = (int)it->kind, .m = (size_t)fmax(round(it->m), 1), .n = it->n, .k = it->k,
+                            .weights = it->weights == WT_WEIGHTS_AUTO ? WT_WEIGHTS_F32 : (int)it->weights,
+                            .compute = it->compute == WT_COMPUTE_AUTO ? WT_COMPUTE_F32 : (int)it->compute, .threads = threads};
+  if (table_has(&s->profile, &q))
+    return;
+  q.gflops = measure_gemm(q.form, q.m, q.n, q.k, q.weights, q.compute, threads, 0.006);
+  if (!(q.gflops > 0))
+    return;
+  size_t at = s->profile.gemm_n < WT_PROFILE_GEMM_MAX ? s->profile.gemm_n++ : WT_PROFILE_GEMM_MAX - 1;
+  s->profile.gemm[at] = q;
+}
+
+void wt_session_refine(struct wt_session *s, const struct wt_plan_set *set, double budget_s)
+{
+  if (!s->profile_is_ours || set->chosen == SIZE_MAX)
+    return;
+  double end = wt_mono_s(s->clock) + budget_s;
+  for (size_t i = 0; i <= set->pareto_n && i < 8; i++) {
+    const struct wt_plan *p = i == 0 ? &set->plans[set->chosen] : &set->plans[set->pareto[i - 1]];
+    struct wt_step_shape shape;
+    struct wt_engine_estimate *e = wt_calloc(1, sizeof *e);
+    if (!e)
+      return;
+    wt_step_shape_of(s->data, s->index, s->train_n, p->batch, p->config.micro_batch_tok, &shape);
+    if (wt_engine_estimate(s->model, &p->config, &shape, e, NULL) == WT_OK)
+      for (size_t k = 0; k < e->step.n && wt_mono_s(s->clock) < end; k++)
+        measure_item(s, &e->step.item[k], p->config.threads);
+    wt_freep(&e);
+  }
+}
+
+enum wt_status wt_session_plan(struct wt_session *s, struct wt_plan_set *ret, struct wt_error *err)
+{
+  wt_session_phase(s, "planning");
+  struct wt_plan_input in = wt_session_input(s);
+  WT_TRY(wt_plan_choose(&in, ret, err));
+  double left = isfinite(s->budgets.time_s) ? s->budgets.time_s - (wt_mono_s(s->clock) - s->t0_s) : INFINITY;
+  if (!s->profile_is_ours || left < 5)
+    return WT_OK;
+  wt_session_refine(s, ret, fmin(1.2, 0.02 * left));
+  malloc_trim(0);
+  s->fixed_bytes = wt_resident_bytes();
+  wt_plan_set_release(ret);
+  in = wt_session_input(s);
+  return wt_plan_choose(&in, ret, err);
+}

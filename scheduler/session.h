@@ -1,0 +1,61 @@
+/* scheduler/session.h: everything that estimate and run gather before they plan: machine, model, data, split, budgets, prices, past ratios. Impure. */
+#ifndef WT_SCHEDULER_SESSION_H
+#define WT_SCHEDULER_SESSION_H
+
+#include "scheduler/internal.h"
+
+#define WT_RATIOS_MAX 64
+
+struct wt_session {
+  struct wt_run_options o; /* as given, with what an initial adapter fixes filled in; strings borrowed */
+  const struct wt_observer *obs;
+  const struct wt_clock *clock;
+  double t0_s; /* monotonic, where the run began */
+  char *model_path, *data_path, *eval_path, *adapter_path, *targets; /* local; owned */
+  struct wt_profile profile;
+  bool profile_is_ours; /* of this machine, so that the model's own products may be measured into it */
+  struct wt_model *model;
+  const struct wt_tokenizer *tokenizer; /* of the model; NULL when it has none */
+  struct wt_dataset *data, *eval_data;  /* eval_data: of --eval-data, else NULL */
+  size_t *index;                        /* training rows, then evaluation rows */
+  size_t train_n, split_eval_n;
+  size_t eval_n;
+  struct wt_tariff *tariff;
+  struct wt_rate rate;
+  struct wt_budgets budgets;
+  double deadline_real_s; /* NaN = none */
+  double ratios_time[WT_RATIOS_MAX], ratios_energy[WT_RATIOS_MAX];
+  size_t ratios_n;
+  double profile_s, tokenise_s, open_s; /* what these took */
+  struct wt_probe_result *probes;
+  size_t probes_n;
+  uint64_t fixed_bytes;
+};
+
+/* Prices, budgets and the machine. t0_s: monotonic start of the command. */
+enum wt_status wt_session_open(struct wt_session *s, const struct wt_run_options *o, const struct wt_observer *obs, double t0_s, struct wt_error *err) WT_MUST_CHECK;
+/* Model (with its weights, or its config alone), adapter to start from, data and split. */
+enum wt_status wt_session_load(struct wt_session *s, bool weights, struct wt_error *err) WT_MUST_CHECK;
+void wt_session_release(struct wt_session *s);
+/* The planner's input; pointers into s. */
+struct wt_plan_input wt_session_input(const struct wt_session *s);
+/* Measures the products that the nearest plans are made of into the profile (at most budget_s). */
+void wt_session_refine(struct wt_session *s, const struct wt_plan_set *set, double budget_s);
+/* Chooses, refines the rates by the model's own shapes, and chooses again. ret is filled also with WT_ENOPLAN. */
+enum wt_status wt_session_plan(struct wt_session *s, struct wt_plan_set *ret, struct wt_error *err) WT_MUST_CHECK;
+/* Row i of the training part / of the evaluation part. */
+struct wt_example wt_session_train_row(const struct wt_session *s, size_t i);
+struct wt_example wt_session_eval_row(const struct wt_session *s, size_t i);
+void wt_session_phase(const struct wt_session *s, const char *what);
+void wt_session_note(const struct wt_session *s, const char *fmt, ...) WT_PRINTF(2, 3);
+bool wt_session_signalled(const struct wt_session *s);
+
+/* probe.c: runs steps of the chosen plan and of the best of the front on synthetic tokens, at most budget_s in all, into s->probes. The model must have its weights. */
+enum wt_status wt_session_probe(struct wt_session *s, const struct wt_plan_set *set, double budget_s, struct wt_error *err) WT_MUST_CHECK;
+
+/* resident.c: memory of this process. 0 = cannot be told. */
+uint64_t wt_resident_bytes(void);
+uint64_t wt_resident_peak_bytes(void);
+void wt_resident_reset_peak(void);
+
+#endif

@@ -61,21 +61,16 @@ size_t wt_weight_stored_width(const struct wt_weight *w)
   return !w->matrix ? w->out : w->transposed ? w->out : w->in;
 }
 
-/* Row of the file that holds logical row `row`: GGUF keeps the rows of q and k of llama as pairs (i, i + d/2) side by side. */
-static size_t file_row(const struct wt_weight *w, size_t row)
-{
-  if (!w->permuted)
-    return row;
-  size_t d = w->out / w->permute_heads, head = row / d, i = row % d;
-  return head * d + (i < d / 2 ? 2 * i : 2 * (i - d / 2) + 1);
-}
-
 void wt_weight_read(const struct wt_weight *w, size_t row, size_t rows, float *out)
 {
   size_t width = wt_weight_stored_width(w);
+  if (w->file->layout == WT_LAYOUT_TRANSPOSED && rows == wt_weight_stored_rows(w)) {
+    wt_tensor_to_f32(w->file, 0, rows * width, out);
+    return;
+  }
 #pragma omp parallel for schedule(static) if (rows * width > 65536)
   for (size_t r = 0; r < rows; r++)
-    wt_tensor_to_f32(w->file, file_row(w, row + r) * width, width, out + r * width);
+    wt_tensor_to_f32(w->file, (row + r) * width, width, out + r * width);
 }
 
 /* ---- the list of weights ---- */
@@ -206,26 +201,17 @@ enum wt_status wt_model_from_config(const char *path, struct wt_json *config, st
 /* ---- the weights in the file ---- */
 
 /* The tensor of a weight: by its name, without or with a leading "transformer." / "model." prefix. */
-static const struct wt_tensor *find_tensor(const struct wt_model *m, const char *name, struct wt_error *err, bool *ret_failed)
+static const struct wt_tensor *find_tensor(const struct wt_model *m, const char *name)
 {
   const struct wt_tensor *t = wt_tensors_find(m->tensors, name);
   const char *dot = strchr(name, '.');
   if (!t && dot && (strncmp(name, "transformer.", 12) == 0 || strncmp(name, "model.", 6) == 0))
     t = wt_tensors_find(m->tensors, dot + 1);
-  if (!t && m->gguf) {
-    WT_AUTO(wt_freep) char *gguf = wt_gguf_name_from_hf(m->spec.arch, name);
-    t = gguf ? wt_tensors_find(m->tensors, gguf) : NULL;
-  }
-  (void)err;
-  *ret_failed = t == NULL;
   return t;
 }
 
-/* GGUF drops a dimension's size of 1 and keeps Conv1D weights as [out, in]. */
 static enum wt_status check_shape(struct wt_model *m, struct wt_weight *w, const struct wt_tensor *t, struct wt_error *err)
 {
-  if (m->gguf && w->matrix)
-    w->transposed = false;
   size_t rows = wt_weight_stored_rows(w), width = wt_weight_stored_width(w);
   bool ok = w->matrix ? t->rank == 2 && t->shape[0] == rows && t->shape[1] == width : t->elements == width;
   if (!ok) {
@@ -255,18 +241,12 @@ static enum wt_status bind_weights(struct wt_model *m, struct wt_error *err)
   double bytes = 0;
   for (size_t i = 0; i < m->n; i++) {
     struct wt_weight *w = &m->weight[i];
-    bool missing;
-    const struct wt_tensor *t = find_tensor(m, w->name, err, &missing);
-    if (missing)
+    const struct wt_tensor *t = find_tensor(m, w->name);
+    if (!t)
       return wt_fail(err, WT_EFORMAT, "model '%s': tensor '%s' is missing", m->path, w->name);
     WT_TRY(check_shape(m, w, t, err));
     w->file = t;
     bytes += (double)t->bytes;
-    if (m->gguf && strcmp(m->spec.arch, "llama") == 0 && (w->lin == WT_LIN_Q || w->lin == WT_LIN_K) &&
-        (w->role == WT_ROLE_LINEAR || w->role == WT_ROLE_LINEAR_BIAS)) {
-      w->permuted = w->role == WT_ROLE_LINEAR;
-      w->permute_heads = w->lin == WT_LIN_Q ? m->spec.heads : m->spec.kv_heads;
-    }
   }
   m->info.file_bytes = bytes;
   enum wt_dtype first = m->weight[m->embed].file->dtype;

@@ -19,8 +19,6 @@ struct wt_weight {
   size_t out, in;        /* logical [out, in]; in = 1 for vectors */
   bool matrix;           /* two-dimensional in the file */
   bool transposed;       /* stored [in, out] */
-  bool permuted;         /* rows lie in GGUF's order for llama (pairs beside each other): undone on reading */
-  size_t permute_heads;
   const struct wt_tensor *file; /* NULL when opened by config alone */
 };
 

@@ -3,7 +3,6 @@
 
 #include "base/cleanup.h"
 #include "engine/kernels/quant.h"
-#include <stdint.h>
 #include <string.h>
 
 static enum wt_dtype stored_dtype(const struct wt_engine *e, const struct wt_weight *w)
@@ -15,8 +14,7 @@ static enum wt_dtype stored_dtype(const struct wt_engine *e, const struct wt_wei
 
 static bool in_place(const struct wt_weight *w, enum wt_dtype stored, enum wt_dtype held)
 {
-  size_t align = wt_dtype_bytes(held, 1);
-  return stored == held && !w->permuted && (!w->file || (uintptr_t)w->file->data % align == 0);
+  return stored == held && (!w->file || wt_tensor_in_place(w->file));
 }
 
 enum wt_dtype wt_engine_hold(const struct wt_engine *e, const struct wt_weight *w, bool *ret_mapped)

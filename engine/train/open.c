@@ -245,6 +245,7 @@ enum wt_status wt_engine_prepare(struct wt_model *m, const struct wt_train_confi
   build(e);
   WT_TRY(e->method->declare(e, err));
   settle_sizes(e);
+  WT_TRY(check_context(e, err));
   find_lowest(e);
   *ret = WT_TAKE(e);
   return WT_OK;
@@ -281,7 +282,6 @@ enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *
     WT_TRY(wt_peft_open(adapter, &peft, err));
   wt_gemm_set_threads(c->threads);
   WT_TRY(wt_engine_prepare(m, c, peft, &e, err));
-  WT_TRY(check_context(e, err));
   wt_engine_measure(e);
   WT_TRY(map_arenas(e, err));
   WT_TRY(wt_engine_load_weights(e, err));

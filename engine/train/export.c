@@ -1,0 +1,234 @@
+/* engine/train/export.c: a model, with an adapter merged in, in other people's formats. One tensor at a time is in memory. */
+#include "engine/io/gguf_model.h"
+#include "engine/train/save.h"
+#include "engine/train/state.h"
+
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_SHARD_BYTES ((uint64_t)5000000000)
+
+/* One tensor of the output. The tensor that is being written lies merged in `whole`, shared by all. */
+struct merged {
+  const struct wt_weight *weight;
+  const struct wt_linear *linear; /* with an adapter, or NULL */
+  struct workspace *space;
+};
+
+struct workspace {
+  float *whole, *delta;
+  const struct wt_weight *present;
+};
+
+/* Element (row, column) of the logical [out, in] matrix in storage order. */
+static float *element(float *w, const struct wt_weight *def, size_t o, size_t i)
+{
+  return def->transposed ? w + i * def->out + o : w + o * def->in + i;
+}
+
+/* W += s B A, and for DoRA every row scaled to its length m. */
+static void merge_lora(struct workspace *space, const struct wt_weight *def, const struct wt_linear *l)
+{
+  const struct wt_adapter *ad = &l->ad;
+  wt_gemm(false, false, l->out, l->in, ad->r, ad->scale, ad->b, ad->r, ad->a, l->in, 0.0f, space->delta, l->in);
+#pragma omp parallel for schedule(static)
+  for (size_t o = 0; o < l->out; o++) {
+    double square = 0;
+    for (size_t i = 0; i < l->in; i++) {
+      float *w = element(space->whole, def, o, i);
+      *w += space->delta[o * l->in + i];
+      square += (double)*w * (double)*w;
+    }
+    float g = ad->kind == WT_ADAPTER_DORA && square > 0 ? (float)((double)ad->m[o] / sqrt(square)) : 1.0f;
+    for (size_t i = 0; g != 1.0f && i < l->in; i++)
+      *element(space->whole, def, o, i) *= g;
+  }
+}
+
+static void merge_ia3(struct workspace *space, const struct wt_weight *def, const struct wt_linear *l)
+{
+  bool input = l->ad.kind == WT_ADAPTER_IA3_IN;
+  if (!def->matrix) { /* the bias is scaled with the output */
+    for (size_t o = 0; !input && o < def->out; o++)
+      space->whole[o] *= l->ad.m[o];
+    return;
+  }
+  for (size_t o = 0; o < l->out; o++)
+    for (size_t i = 0; i < l->in; i++)
+      *element(space->whole, def, o, i) *= l->ad.m[input ? i : o];
+}
+
+static enum wt_status read_merged(void *ctx, size_t begin, size_t n, float *out, struct wt_error *err)
+{
+  const struct merged *m = ctx;
+  struct workspace *space = m->space;
+  (void)err;
+  if (space->present != m->weight) {
+    wt_weight_read(m->weight, 0, wt_weight_stored_rows(m->weight), space->whole);
+    bool lora = m->linear && (m->linear->ad.kind == WT_ADAPTER_LORA || m->linear->ad.kind == WT_ADAPTER_DORA);
+    if (lora && m->weight->matrix)
+      merge_lora(space, m->weight, m->linear);
+    if (m->linear && !lora)
+      merge_ia3(space, m->weight, m->linear);
+    space->present = m->weight;
+  }
+  memcpy(out, space->whole + begin, n * sizeof *out);
+  return WT_OK;
+}
+
+/* ---- the adapter, without the memory of a run ---- */
+
+static enum wt_status load_adapter(struct wt_model *m, const char *adapter, struct wt_engine **ret, struct wt_error *err)
+{
+  struct wt_train_config c;
+  WT_AUTO(wt_peft_freep) struct wt_peft *peft = NULL;
+  WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
+  wt_train_config_default(&c, WT_METHOD_NONE);
+  c.seq_len = c.micro_batch_tok = 1;
+  if (adapter)
+    WT_TRY(wt_peft_open(adapter, &peft, err));
+  WT_TRY(wt_engine_prepare(m, &c, peft, &e, err));
+  wt_engine_measure(e);
+  uint64_t run_bytes = e->sizes.run_bytes;
+  wt_arena_init_dry(&e->weights, "weights");
+  wt_arena_init_dry(&e->step, "step");
+  wt_arena_init_dry(&e->scratch, "scratch");
+  WT_TRY(wt_arena_init(&e->run, "run", run_bytes, err));
+  wt_engine_layout(e);
+  if (peft)
+    WT_TRY(wt_peft_load(e, peft, err));
+  e->peft = NULL;
+  *ret = WT_TAKE(e);
+  return WT_OK;
+}
+
+static enum wt_status parse_dtype(const char *name, enum wt_export_format format, const struct wt_weight *w, enum wt_dtype *ret, struct wt_error *err)
+{
+  static const struct {
+    const char *name;
+    enum wt_dtype dtype;
+  } table[] = {{"f32", WT_F32}, {"bf16", WT_BF16}, {"f16", WT_F16}, {"q8_0", WT_Q8_0}};
+  if (!name) {
+    enum wt_dtype stored = w->file->dtype;
+    *ret = stored == WT_BF16 || stored == WT_F16 ? stored : stored == WT_Q8_0 && format == WT_EXPORT_GGUF ? WT_Q8_0 : WT_F32;
+    return WT_OK;
+  }
+  for (size_t i = 0; i < WT_COUNT(table); i++)
+    if (strcmp(table[i].name, name) == 0) {
+      *ret = table[i].dtype;
+      return *ret == WT_Q8_0 && format != WT_EXPORT_GGUF ? wt_fail(err, WT_EUSAGE, "--dtype q8_0 is for --format gguf only") : WT_OK;
+    }
+  return wt_fail(err, WT_EUSAGE, "--dtype: '%s' is not one of f32, bf16, f16, q8_0", name);
+}
+
+struct output {
+  struct wt_tensor_source *source;
+  struct merged *merged;
+  struct workspace space;
+  size_t n;
+};
+
+static void output_release(struct output *o)
+{
+  free(o->source);
+  free(o->merged);
+  free(o->space.whole);
+  free(o->space.delta);
+}
+
+static enum wt_status list_output(struct output *o, struct wt_engine *e, enum wt_export_format format, const char *dtype, struct wt_error *err)
+{
+  struct wt_model *m = e->model;
+  size_t largest = 0, adapted = 0;
+  o->n = m->n;
+  o->source = wt_calloc(m->n, sizeof *o->source);
+  o->merged = wt_calloc(m->n, sizeof *o->merged);
+  if (!o->source || !o->merged)
+    return wt_fail(err, WT_ENOMEM, "export: out of memory");
+  for (size_t i = 0; i < m->n; i++) {
+    const struct wt_weight *w = &m->weight[i];
+    bool linear = w->role == WT_ROLE_LINEAR || w->role == WT_ROLE_LINEAR_BIAS;
+    const struct wt_linear *l = linear ? &e->block[w->layer].lin[w->lin] : NULL;
+    l = l && l->ad.kind != WT_ADAPTER_NONE ? l : NULL;
+    o->merged[i] = (struct merged){.weight = w, .linear = l, .space = &o->space};
+    o->source[i] = (struct wt_tensor_source){.name = w->name, .rank = w->matrix ? 2 : 1, .read = read_merged, .ctx = &o->merged[i]};
+    o->source[i].shape[0] = w->matrix ? wt_weight_stored_rows(w) : w->out;
+    o->source[i].shape[1] = w->matrix ? wt_weight_stored_width(w) : 0;
+    WT_TRY(parse_dtype(dtype, format, w, &o->source[i].dtype, err));
+    largest = wt_weight_elements(w) > largest ? wt_weight_elements(w) : largest;
+    adapted = l && wt_weight_elements(w) > adapted ? wt_weight_elements(w) : adapted;
+  }
+  o->space.whole = wt_malloc(largest * sizeof(float));
+  o->space.delta = wt_malloc((adapted ? adapted : 1) * sizeof(float));
+  return o->space.whole && o->space.delta ? WT_OK : wt_fail(err, WT_ENOMEM, "export: no memory for one tensor of %zu numbers", largest);
+}
+
+/* config.json with the type that the weights have now. */
+static enum wt_status write_config(const struct wt_model *m, const char *dir, const char *dtype, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) char *path = wt_path_join(dir, "config.json");
+  if (!path)
+    return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
+  struct wt_json *out = wt_json_object();
+  const char *name = !dtype ? wt_json_str_or(m->config, "torch_dtype", "float32") : strcmp(dtype, "bf16") == 0 ? "bfloat16" : strcmp(dtype, "f16") == 0 ? "float16" : "float32";
+  for (const struct wt_json *v = wt_json_first(m->config); v; v = wt_json_next(v))
+    if (strcmp(wt_json_key(v), "torch_dtype") != 0)
+      wt_json_add(out, wt_json_key(v), wt_json_copy(v));
+  wt_json_add_str(out, "torch_dtype", name);
+  enum wt_status status = wt_json_write_file(out, path, err);
+  wt_json_free(out);
+  return status;
+}
+
+static enum wt_status write_folder(struct output *o, const struct wt_model *m, const char *dtype, const char *out, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) char *from = wt_fs_is_dir(m->path) ? wt_strdup(m->path) : wt_path_dir(m->path);
+  if (!from)
+    return wt_fail(err, WT_ENOMEM, "'%s': out of memory", out);
+  WT_TRY(wt_fs_mkdirs(out, err));
+  WT_TRY(wt_safetensors_write_sharded(out, o->source, o->n, MAX_SHARD_BYTES, err));
+  WT_TRY(write_config(m, out, dtype, err));
+  return wt_copy_companions(from, out, err);
+}
+
+static enum wt_status write_gguf(struct output *o, struct wt_model *m, const char *out, struct wt_error *err)
+{
+  const struct wt_tokenizer *t = NULL;
+  struct wt_error ignored;
+  if (wt_model_tokenizer(m, &t, &ignored) != WT_OK) {
+    wt_warn("export: %s; the GGUF file has no vocabulary", ignored.message);
+    t = NULL;
+  }
+  enum wt_dtype dtype = o->source[0].dtype;
+  for (size_t i = 0; i < m->n; i++)
+    if (m->weight[i].role == WT_ROLE_LINEAR) {
+      dtype = o->source[i].dtype;
+      break;
+    }
+  return wt_gguf_write_model(out, m->config, o->source, o->n, dtype, t, wt_path_base(m->path), err);
+}
+
+enum wt_status wt_export(const char *model, const char *adapter, enum wt_export_format format, const char *dtype, const char *out, struct wt_error *err)
+{
+  WT_AUTO(wt_model_freep) struct wt_model *m = NULL;
+  WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
+  WT_TRY(wt_model_open(model, WT_MODEL_WEIGHTS, &m, err));
+  WT_TRY(load_adapter(m, adapter, &e, err));
+  if (format == WT_EXPORT_PEFT) {
+    if (!adapter)
+      return wt_fail(err, WT_EUSAGE, "--format peft needs an --adapter");
+    return wt_peft_save(e, out, model, err);
+  }
+  if (e->prompt_n || e->prefix_n)
+    return wt_fail(err, WT_EUSAGE, "adapter '%s': virtual tokens cannot be merged into weights; keep it as an adapter", adapter);
+  struct output o = {0};
+  enum wt_status status = list_output(&o, e, format, dtype, err);
+  if (status == WT_OK)
+    status = format == WT_EXPORT_GGUF ? write_gguf(&o, m, out, err) : write_folder(&o, m, dtype, out, err);
+  output_release(&o);
+  return status;
+}

@@ -1,0 +1,366 @@
+/* Training as a whole on tiny models: memory as predicted, resuming to the same bits, frozen weights at rest, saving and loading, micro-batches and checkpointing
+ * that change nothing. */
+#include "tests/unit/engine/tiny.h"
+
+#include "base/cleanup.h"
+#include "engine/train/checkpoint.h"
+
+static const enum wt_method methods[] = {WT_METHOD_PROMPT_TUNING, WT_METHOD_PREFIX, WT_METHOD_IA3,   WT_METHOD_BITFIT, WT_METHOD_LORA,
+                                         WT_METHOD_DORA,          WT_METHOD_LAYERS, WT_METHOD_BADAM, WT_METHOD_FULL};
+
+static struct wt_engine *open_engine(struct tiny *t, const struct wt_train_config *c, const char *adapter)
+{
+  struct wt_error err = {0};
+  struct wt_engine *e = NULL;
+  WT_ASSERT_OK(wt_engine_open(t->model, c, adapter, &e, &err), &err);
+  return e;
+}
+
+static double step(struct wt_engine *e, const struct tiny *t, double lr)
+{
+  struct wt_error err = {0};
+  struct wt_step_out out;
+  WT_ASSERT_OK(wt_engine_step(e, t->example, 4, lr, NULL, &out, &err), &err);
+  assert_false(out.skipped);
+  return out.loss;
+}
+
+static double eval(struct wt_engine *e, const struct tiny *t)
+{
+  struct wt_error err = {0};
+  struct wt_eval_out out;
+  WT_ASSERT_OK(wt_engine_eval(e, t->example, 4, NULL, NULL, &out, &err), &err);
+  return out.loss;
+}
+
+static bool allowed(const struct wt_train_config *c, const struct tiny *t)
+{
+  struct wt_error err;
+  return wt_train_config_check(c, &t->model->info, &err) == WT_OK;
+}
+
+static void same_values(const struct wt_engine *a, const struct wt_engine *b)
+{
+  assert_int_equal(a->params, b->params);
+  for (size_t i = 0; i < a->params; i++)
+    assert_memory_equal(a->param[i].value, b->param[i].value, a->param[i].n * sizeof(float));
+}
+
+/* Everything that a step may touch was predicted: by the estimate, from the config alone. */
+static void test_memory_as_predicted(void **state)
+{
+  (void)state;
+  for (size_t f = 0; f < TINY_FAMILIES; f++) {
+    struct tiny t;
+    struct wt_error err = {0};
+    struct wt_model *bare = NULL;
+    tiny_open_as(&t, tiny_families[f].config, f % 2 ? WT_WEIGHTS_BF16 : WT_WEIGHTS_F32);
+    WT_ASSERT_OK(wt_model_open(t.dir, WT_MODEL_CONFIG_ONLY, &bare, &err), &err);
+    for (size_t m = 0; m < WT_COUNT(methods); m++)
+      for (unsigned k = 0; k < 12; k++) {
+        struct wt_train_config c = tiny_config(methods[m]);
+        c.checkpointing = (enum wt_checkpointing)(WT_CHECKPOINTING_NONE + k % 3);
+        c.weights = (enum wt_weights)(WT_WEIGHTS_F32 + k / 3);
+        c.optimizer = (enum wt_optimizer)(k % WT_OPTIMIZER_COUNT);
+        if (!allowed(&c, &t))
+          continue;
+        struct wt_step_shape shape = {.sequences = 4, .tokens = 53, .supervised = 40, .micro_batches = 3, .tokens_squared = 955, .max_tok = 24};
+        struct wt_engine_estimate est;
+        WT_ASSERT_OK(wt_engine_estimate(bare, &c, &shape, &est, &err), &err);
+        struct wt_engine *e = open_engine(&t, &c, NULL);
+        const struct wt_engine_sizes *z = wt_engine_get_sizes(e);
+        assert_memory_equal(z, &est.sizes, offsetof(struct wt_engine_sizes, run_used_bytes));
+        assert_int_equal(z->total_bytes, est.sizes.total_bytes);
+        assert_int_equal(est.checkpoint_bytes, wt_checkpoint_bytes(e));
+        step(e, &t, 1e-3);
+        assert_int_equal(e->step.peak_bytes, z->step_bytes);
+        wt_engine_free(e);
+      }
+    wt_model_free(bare);
+    tiny_close(&t);
+  }
+}
+
+/* The estimate's operations are those that are counted while a step runs. */
+static void test_flop_as_predicted(void **state)
+{
+  (void)state;
+  for (size_t f = 0; f < TINY_FAMILIES; f++) {
+    struct tiny t;
+    struct wt_error err = {0};
+    tiny_open(&t, tiny_families[f].config);
+    for (size_t m = 0; m < WT_COUNT(methods); m++)
+      for (unsigned k = 0; k < 3; k++) {
+        struct wt_train_config c = tiny_config(methods[m]);
+        c.checkpointing = (enum wt_checkpointing)(WT_CHECKPOINTING_NONE + k);
+        c.micro_batch_tok = 80;
+        if (!allowed(&c, &t) || methods[m] == WT_METHOD_BADAM || t.model->spec.sliding_window)
+          continue;
+        struct wt_engine *e = open_engine(&t, &c, NULL);
+        struct wt_step_out out;
+        WT_ASSERT_OK(wt_engine_step(e, t.example, 4, 1e-3, NULL, &out, &err), &err);
+        struct wt_step_shape shape = {.sequences = 4, .tokens = 53, .supervised = (double)out.supervised_tokens, .micro_batches = 1, .tokens_squared = 17 * 17 + 9 + 24 * 24 + 81, .max_tok = 24};
+        struct wt_engine_estimate est;
+        WT_ASSERT_OK(wt_engine_estimate(t.model, &c, &shape, &est, &err), &err);
+        if (fabs(est.step.flop / out.flop - 1) > 0.05)
+          fail_msg("%s, %s, checkpointing %s: %.0f operations predicted, %.0f counted", tiny_families[f].name, wt_method_name(methods[m]), wt_checkpointing_name(c.checkpointing),
+                   est.step.flop, out.flop);
+        wt_engine_free(e);
+      }
+    tiny_close(&t);
+  }
+}
+
+/* Six steps at once, or three, a checkpoint, and three in another engine: the same bits. Dropout and a block switch included. */
+static void test_resume_to_the_same_bits(void **state)
+{
+  (void)state;
+  struct tiny t;
+  struct wt_error err = {0};
+  char path[96];
+  tiny_open(&t, tiny_families[2].config);
+  snprintf(path, sizeof path, "%s/state", t.dir);
+  for (size_t m = 0; m < WT_COUNT(methods); m++)
+    for (unsigned o = 0; o < WT_OPTIMIZER_COUNT; o++) {
+      struct wt_train_config c = tiny_config(methods[m]);
+      c.optimizer = (enum wt_optimizer)o;
+      c.dropout = 0.1;
+      struct wt_engine *whole = open_engine(&t, &c, NULL), *first = open_engine(&t, &c, NULL), *second = open_engine(&t, &c, NULL);
+      unsigned steps = methods[m] == WT_METHOD_BADAM ? 52 : 6, half = methods[m] == WT_METHOD_BADAM ? 51 : 3;
+      for (unsigned i = 0; i < steps; i++)
+        step(whole, &t, 1e-3);
+      for (unsigned i = 0; i < half; i++)
+        step(first, &t, 1e-3);
+      WT_ASSERT_OK(wt_engine_checkpoint_save(first, path, &err), &err);
+      uint64_t bytes = 0;
+      WT_ASSERT_OK(wt_fs_size(path, &bytes, &err), &err);
+      assert_int_equal(bytes, wt_checkpoint_bytes(first));
+      WT_ASSERT_OK(wt_engine_checkpoint_load(second, path, &err), &err);
+      for (unsigned i = half; i < steps; i++)
+        step(second, &t, 1e-3);
+      same_values(whole, second);
+      assert_int_equal(wt_engine_steps_done(second), steps);
+      wt_engine_free(whole);
+      wt_engine_free(first);
+      wt_engine_free(second);
+    }
+  tiny_close(&t);
+}
+
+static void test_damaged_checkpoint(void **state)
+{
+  (void)state;
+  struct tiny t;
+  struct wt_error err = {0};
+  char path[96];
+  tiny_open(&t, tiny_families[0].config);
+  snprintf(path, sizeof path, "%s/state", t.dir);
+  struct wt_train_config c = tiny_config(WT_METHOD_LORA), other = c;
+  struct wt_engine *e = open_engine(&t, &c, NULL);
+  step(e, &t, 1e-3);
+  WT_ASSERT_OK(wt_engine_checkpoint_save(e, path, &err), &err);
+  struct wt_buf b;
+  wt_buf_init(&b, 1 << 24);
+  WT_ASSERT_OK(wt_fs_read(path, 1 << 24, &b, &err), &err);
+  b.data[b.len / 2] ^= 1;
+  WT_ASSERT_OK(wt_fs_write_atomic(path, b.data, b.len, &err), &err);
+  WT_ASSERT_FAILS(wt_engine_checkpoint_load(e, path, &err), WT_EFORMAT, &err);
+  WT_ASSERT_OK(wt_fs_write_atomic(path, b.data, b.len / 2, &err), &err);
+  WT_ASSERT_FAILS(wt_engine_checkpoint_load(e, path, &err), WT_EFORMAT, &err);
+  WT_ASSERT_OK(wt_fs_write_atomic(path, b.data, 5, &err), &err);
+  WT_ASSERT_FAILS(wt_engine_checkpoint_load(e, path, &err), WT_EFORMAT, &err);
+  b.data[b.len / 2] ^= 1;
+  WT_ASSERT_OK(wt_fs_write_atomic(path, b.data, b.len, &err), &err);
+  WT_ASSERT_OK(wt_engine_checkpoint_load(e, path, &err), &err);
+  other.rank = 2;
+  struct wt_engine *smaller = open_engine(&t, &other, NULL);
+  WT_ASSERT_FAILS(wt_engine_checkpoint_load(smaller, path, &err), WT_EFORMAT, &err);
+  wt_engine_free(smaller);
+  wt_engine_free(e);
+  wt_buf_release(&b);
+  tiny_close(&t);
+}
+
+/* Checkpointing changes memory, never a bit; so do threads. */
+static void test_checkpointing_same_bits(void **state)
+{
+  (void)state;
+  for (size_t f = 0; f < TINY_FAMILIES; f++) {
+    struct tiny t;
+    tiny_open(&t, tiny_families[f].config);
+    for (size_t m = 0; m < WT_COUNT(methods); m++) {
+      struct wt_train_config c = tiny_config(methods[m]);
+      struct wt_engine *e[3];
+      c.dropout = 0.2;
+      if (!allowed(&c, &t))
+        continue;
+      for (unsigned k = 0; k < 3; k++) {
+        c.checkpointing = (enum wt_checkpointing)(WT_CHECKPOINTING_NONE + k);
+        e[k] = open_engine(&t, &c, NULL);
+        step(e[k], &t, 1e-2);
+        step(e[k], &t, 1e-2);
+      }
+      same_values(e[0], e[1]);
+      same_values(e[0], e[2]);
+      for (unsigned k = 0; k < 3; k++)
+        wt_engine_free(e[k]);
+    }
+    tiny_close(&t);
+  }
+}
+
+/* However the batch is cut, the loss is the mean over all supervised tokens, and so is its gradient. */
+static void test_cut_does_not_matter(void **state)
+{
+  (void)state;
+  struct tiny t;
+  struct wt_error err = {0};
+  tiny_open(&t, tiny_families[0].config);
+  double loss[3], norm[3];
+  static const size_t cuts[3] = {1, 30, 200};
+  for (unsigned k = 0; k < 3; k++) {
+    struct wt_train_config c = tiny_config(WT_METHOD_FULL);
+    struct wt_step_out out;
+    c.micro_batch_tok = cuts[k];
+    struct wt_engine *e = open_engine(&t, &c, NULL);
+    WT_ASSERT_OK(wt_engine_step(e, t.example, 4, 1e-3, NULL, &out, &err), &err);
+    loss[k] = out.loss;
+    norm[k] = out.grad_norm;
+    wt_engine_free(e);
+  }
+  for (unsigned k = 1; k < 3; k++) {
+    WT_ASSERT_CLOSE(loss[k], loss[0], 1e-6, 0);
+    WT_ASSERT_CLOSE(norm[k], norm[0], 1e-5, 0);
+  }
+  tiny_close(&t);
+}
+
+static uint64_t sum_of_frozen(const struct wt_engine *e)
+{
+  uint64_t h = 1469598103934665603u;
+  for (size_t i = 0; i < e->slots; i++) {
+    const struct wt_slot *s = &e->slot[i];
+    const unsigned char *p = s->memory ? s->memory : s->m.data;
+    for (size_t k = 0; !s->trained && k < s->memory_bytes; k++)
+      h = (h ^ p[k]) * 1099511628211u;
+  }
+  return h;
+}
+
+static void test_frozen_weights_rest(void **state)
+{
+  (void)state;
+  struct tiny t;
+  tiny_open(&t, tiny_families[7].config);
+  for (size_t m = 0; m < WT_COUNT(methods); m++)
+    for (unsigned w = WT_WEIGHTS_F32; w <= WT_WEIGHTS_NF4; w++) {
+      struct wt_train_config c = tiny_config(methods[m]);
+      c.weights = (enum wt_weights)w;
+      if (!allowed(&c, &t))
+        continue;
+      struct wt_engine *e = open_engine(&t, &c, NULL);
+      uint64_t before = sum_of_frozen(e);
+      double first = step(e, &t, 1e-2);
+      for (int i = 0; i < 3; i++)
+        step(e, &t, 1e-2);
+      assert_true(eval(e, &t) < first);
+      assert_int_equal(before, sum_of_frozen(e));
+      wt_engine_free(e);
+    }
+  tiny_close(&t);
+}
+
+/* Saved, opened again (adapter, or whole model), and merged: the same loss. */
+static void test_save_open_merge(void **state)
+{
+  (void)state;
+  for (size_t f = 0; f < TINY_FAMILIES; f++) {
+    struct tiny t;
+    tiny_open(&t, tiny_families[f].config);
+    for (size_t m = 0; m < WT_COUNT(methods); m++) {
+      struct wt_error err = {0};
+      char run[96], path[128], merged[96];
+      struct wt_train_config c = tiny_config(methods[m]), none = tiny_config(WT_METHOD_NONE);
+      if (!allowed(&c, &t))
+        continue;
+      snprintf(run, sizeof run, "%s/run%zu", t.dir, m);
+      snprintf(merged, sizeof merged, "%s/merged%zu", t.dir, m);
+      struct wt_engine *e = open_engine(&t, &c, NULL), *again = NULL;
+      for (int i = 0; i < 3; i++)
+        step(e, &t, 1e-2);
+      double want = eval(e, &t);
+      WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err);
+      WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err); /* over an old one */
+      if (e->method->saved == WT_SAVED_ADAPTER) {
+        again = open_engine(&t, &none, run);
+        WT_ASSERT_CLOSE(eval(again, &t), want, 0, 0);
+        wt_engine_free(again);
+        again = open_engine(&t, &c, run);
+        same_values(e, again);
+      } else {
+        struct wt_model *model = NULL;
+        snprintf(path, sizeof path, "%s/model", run);
+        WT_ASSERT_OK(wt_model_open(path, WT_MODEL_WEIGHTS, &model, &err), &err);
+        WT_ASSERT_OK(wt_engine_open(model, &none, NULL, &again, &err), &err);
+        WT_ASSERT_CLOSE(eval(again, &t), want, 0, 0);
+        wt_engine_free(again);
+        wt_model_free(model);
+        again = NULL;
+      }
+      if (e->method->saved == WT_SAVED_ADAPTER && e->prompt_n + e->prefix_n == 0) {
+        struct wt_model *model = NULL;
+        struct wt_engine *plain = NULL;
+        WT_ASSERT_OK(wt_export(t.dir, run, WT_EXPORT_SAFETENSORS, NULL, merged, &err), &err);
+        WT_ASSERT_OK(wt_model_open(merged, WT_MODEL_WEIGHTS, &model, &err), &err);
+        WT_ASSERT_OK(wt_engine_open(model, &none, NULL, &plain, &err), &err);
+        WT_ASSERT_CLOSE(eval(plain, &t), want, 1e-5, 0);
+        wt_engine_free(plain);
+        wt_model_free(model);
+      }
+      wt_engine_free(again);
+      wt_engine_free(e);
+    }
+    tiny_close(&t);
+  }
+}
+
+static bool stop_at_once(void *ctx, size_t micro_step, size_t micro_steps)
+{
+  (void)ctx;
+  (void)micro_steps;
+  return micro_step == 1;
+}
+
+static void test_abandoned_and_skipped(void **state)
+{
+  (void)state;
+  struct tiny t;
+  struct wt_error err = {0};
+  struct wt_step_out out;
+  tiny_open(&t, tiny_families[0].config);
+  struct wt_train_config c = tiny_config(WT_METHOD_LORA);
+  struct wt_engine *a = open_engine(&t, &c, NULL), *b = open_engine(&t, &c, NULL);
+  struct wt_step_hooks hooks = {.between = stop_at_once};
+  WT_ASSERT_OK(wt_engine_step(a, t.example, 4, 1e-2, &hooks, &out, &err), &err);
+  assert_true(out.abandoned);
+  same_values(a, b);
+  assert_int_equal(wt_engine_steps_done(a), 0);
+  a->param[0].value[0] = NAN;
+  b->param[0].value[0] = NAN;
+  WT_ASSERT_OK(wt_engine_step(a, t.example, 4, 1e-2, NULL, &out, &err), &err);
+  assert_true(out.skipped);
+  same_values(a, b);
+  t.ids[2][4] = 61;
+  WT_ASSERT_FAILS(wt_engine_step(a, t.example, 4, 1e-2, NULL, &out, &err), WT_EFORMAT, &err);
+  wt_engine_free(a);
+  wt_engine_free(b);
+  tiny_close(&t);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_as_predicted),     cmocka_unit_test(test_flop_as_predicted),       cmocka_unit_test(test_resume_to_the_same_bits),
+                                     cmocka_unit_test(test_damaged_checkpoint),      cmocka_unit_test(test_checkpointing_same_bits), cmocka_unit_test(test_cut_does_not_matter),
+                                     cmocka_unit_test(test_frozen_weights_rest),     cmocka_unit_test(test_save_open_merge),         cmocka_unit_test(test_abandoned_and_skipped)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -303,6 +303,8 @@ enum wt_status wt_opt_parse(const struct wt_opt *table, size_t n, void *target, 
     for (size_t i = 0; !o && i < n; i++)
       if (table[i].letter == code)
         o = &table[i];
+    if (!o)
+      return getopt_failed(table, n, code, argv, err);
     char what[NAME_MAX_BYTES];
     snprintf(what, sizeof what, "--%s", o->name);
     WT_TRY(option_set(o, target, o->kind == WT_OPT_FLAG ? NULL : optarg, what, err));

@@ -60,7 +60,9 @@ static size_t thread_floats(void)
 
 size_t wt_own_scratch_bytes(const struct wt_matrix *w, size_t m)
 {
-  return (block_m(m, panel_for(m)) * wt_stored_width(w) + thread_floats() * (size_t)wt_gemm_threads() + 64) * sizeof(float);
+  size_t padded = smaller(
+      BLOCK_M, round_up(m, wt_simd_get()->panel_n)); /* enough for any smaller m too, though its blocks may be longer than those of m */
+  return (padded * wt_stored_width(w) + thread_floats() * (size_t)wt_gemm_threads() + 64) * sizeof(float);
 }
 
 /* x[rows, k] of one block of tokens, transposed into panels: for each k block, for each panel of `panel` tokens, [kc][panel]; tokens past

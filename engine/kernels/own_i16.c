@@ -42,10 +42,10 @@ struct layout {
   size_t values, scales, thread, per_thread, total;
 };
 
-/* k: length of the sum. Values: 16-bit tokens, either [k / 2][panel] pairs by panels or [tokens][k]. */
-static struct layout make_layout(size_t m, size_t k)
+/* padded: tokens of a block; k: length of the sum. Values: 16-bit tokens, either [k / 2][panel] pairs by panels or [tokens][k]. */
+static struct layout make_layout(size_t padded, size_t k)
 {
-  struct layout l = {.padded = block_m(m, wt_simd_get()->panel_n), .k = round_up(k, 32), .blocks = (k + BLOCK_K - 1) / BLOCK_K};
+  struct layout l = {.padded = padded, .k = round_up(k, 32), .blocks = (k + BLOCK_K - 1) / BLOCK_K};
   size_t rows = BLOCK_ROWS * BLOCK_K * sizeof(int16_t) + (BLOCK_ROWS + BLOCK_K) * sizeof(float) + BLOCK_ROWS * l.padded * sizeof(float);
   size_t cols = BLOCK_K / 2 * STRIDE_COLS * sizeof(int32_t) + (BLOCK_K + 2) * STRIDE_COLS * sizeof(float);
   l.values = 0;
@@ -63,7 +63,9 @@ bool wt_own_i16_available(void)
 
 size_t wt_own_i16_scratch_bytes(const struct wt_matrix *w, size_t m)
 {
-  size_t rows = make_layout(m, wt_stored_width(w)).total, cols = make_layout(m, smaller(wt_stored_rows(w), SUPER_K)).total;
+  size_t padded = smaller(
+      BLOCK_M, round_up(m, wt_simd_get()->panel_n)); /* enough for any smaller m too, though its blocks may be longer than those of m */
+  size_t rows = make_layout(padded, wt_stored_width(w)).total, cols = make_layout(padded, smaller(wt_stored_rows(w), SUPER_K)).total;
   return rows > cols ? rows : cols;
 }
 
@@ -124,7 +126,7 @@ void wt_own_i16_rows(const struct wt_own *o)
 {
   size_t stored = wt_stored_rows(o->w), k = wt_stored_width(o->w), panel = wt_simd_get()->panel_n,
          tasks = (stored + BLOCK_ROWS - 1) / BLOCK_ROWS;
-  struct layout l = make_layout(o->m, k);
+  struct layout l = make_layout(block_m(o->m, panel), k);
   float limit = o->w->dtype == WT_INT8 ? LIMIT_X8 : LIMIT_X, *scales = (float *)(void *)((char *)o->scratch + l.scales);
   int16_t *packed = (int16_t *)(void *)((char *)o->scratch + l.values);
   size_t panels = l.padded / panel, parts = wt_own_token_parts(tasks, smaller(o->m, l.padded), panel);
@@ -220,7 +222,7 @@ static void cols_task(const struct wt_own *o, const struct layout *l, size_t fir
 void wt_own_i16_cols(const struct wt_own *o)
 {
   size_t width = wt_stored_width(o->w), k = wt_stored_rows(o->w), tasks = (width + BLOCK_COLS - 1) / BLOCK_COLS;
-  struct layout l = make_layout(o->m, smaller(k, SUPER_K));
+  struct layout l = make_layout(block_m(o->m, wt_simd_get()->panel_n), smaller(k, SUPER_K));
   int16_t *values = (int16_t *)(void *)((char *)o->scratch + l.values);
   float *scales = (float *)(void *)((char *)o->scratch + l.scales);
   size_t parts = wt_own_token_parts(tasks, smaller(o->m, l.padded), UNIT_COLS);

@@ -296,6 +296,54 @@ static void test_fixed_point_error(void **state)
   twin_levels(check_fixed_point_error);
 }
 
+/* Scratch that is enough for m tokens is enough for fewer. */
+static void check_scratch(void)
+{
+  for (size_t d = 0; d < WT_COUNT(dtypes); d++)
+    for (int compute = 0; compute < 2; compute++)
+      for (int transposed = 0; transposed < 2; transposed++) {
+        struct wt_matrix w = {.dtype = dtypes[d], .out = 1000, .in = 300, .transposed = transposed};
+        size_t last = 0;
+        for (size_t m = 1; m < 1300; m++) {
+          size_t bytes = wt_matrix_scratch_bytes(&w, m, (enum wt_gemm_compute)compute);
+          assert_true(bytes >= last);
+          last = bytes;
+        }
+      }
+}
+
+/* Products of fewer tokens in the scratch of 600, which ends exactly there (for the address sanitizer). */
+static void check_scratch_suffices(void)
+{
+  static const size_t tokens[] = {257, 256, 511, 512, 5, 17, 31, 130, 600};
+  for (size_t d = 0; d < WT_COUNT(dtypes); d++)
+    for (int compute = 0; compute < 2; compute++) {
+      struct weight r = weight_make(dtypes[d], 70, 45, false);
+      float *x = twin_random(600 * 45, 1, 1), *y = twin_random(600 * 70, 2, 1);
+      for (size_t most = 0; most < 2; most++) {
+        size_t limit = most ? 600 : 257;
+        void *scratch = malloc(wt_matrix_scratch_bytes(&r.w, limit, (enum wt_gemm_compute)compute));
+        for (size_t t = 0; t < WT_COUNT(tokens) - !most; t++) {
+          if (tokens[t] > limit)
+            continue;
+          wt_matrix_forward(y, 70, x, 45, &r.w, tokens[t], 0.0f, (enum wt_gemm_compute)compute, scratch);
+          wt_matrix_backward(x, 45, y, 70, &r.w, tokens[t], 0.0f, (enum wt_gemm_compute)compute, scratch);
+        }
+        free(scratch);
+      }
+      free(x);
+      free(y);
+      weight_free(&r);
+    }
+}
+
+static void test_scratch_grows(void **state)
+{
+  (void)state;
+  twin_levels(check_scratch);
+  twin_levels(check_scratch_suffices);
+}
+
 /* What is not finite must show in the result, or divergence would go unseen. */
 static void check_not_finite(void)
 {
@@ -539,6 +587,7 @@ int main(void)
       cmocka_unit_test(test_fixed_point),
       cmocka_unit_test(test_fixed_point_error),
       cmocka_unit_test(test_not_finite_shows),
+      cmocka_unit_test(test_scratch_grows),
       cmocka_unit_test(test_products_same_bits_for_any_threads),
       cmocka_unit_test(test_weight_gradient),
       cmocka_unit_test(test_lora),

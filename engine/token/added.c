@@ -23,6 +23,8 @@ enum wt_status wt_added_put(struct wt_tokenizer *t, const struct wt_added *a, st
 {
   if (a->id < 0 || a->id >= WT_MAX_TOKEN_ID)
     return wt_fail(err, WT_EFORMAT, "tokenizer: id %d of the added token '%.64s' is out of range", a->id, a->text);
+  if (!wt_utf8_valid(a->text, a->len))
+    return wt_fail(err, WT_EFORMAT, "tokenizer: added token %d is not UTF-8", a->id);
   struct wt_added copy = *a;
   copy.text = wt_strndup(a->text, a->len);
   if (!copy.text)

@@ -192,12 +192,15 @@ static enum wt_status decode_step(const struct wt_dec_step *d, struct wt_scratch
 static enum wt_status decode_steps(const struct wt_tokenizer *t, struct wt_scratch *sc, struct strings two[2], struct wt_buf *out, struct wt_error *err)
 {
   unsigned now = 0;
+  size_t given = two[0].data.len;
   for (size_t i = 0; i < t->decs; i++) {
     struct strings *to = &two[now ^ 1];
     wt_buf_clear(&to->data);
     to->n = 0;
     WT_TRY(decode_step(&t->dec[i], sc, &two[now], to, err));
     WT_TRY(wt_buf_ok(&to->data, "tokenizer: text", err));
+    if (to->data.len > 65536 + 64 * given)
+      return wt_fail(err, WT_EFORMAT, "tokenizer '%s': the decoder makes %zu bytes of %zu", t->name, to->data.len, given);
     now ^= 1;
   }
   wt_buf_add(out, two[now].data.data, two[now].data.len);

@@ -17,7 +17,7 @@
 #include <pcre2.h>
 
 /* Ids come from files: more than this is refused instead of allocated. */
-#define WT_MAX_TOKEN_ID ((int32_t)(1 << 24))
+#define WT_MAX_TOKEN_ID ((int32_t)(1 << 22))
 #define WT_MAX_TEXT_BYTES ((size_t)1 << 32)
 #define WT_SPACE_MARK "\xE2\x96\x81" /* U+2581, sentencepiece's space */
 
@@ -84,6 +84,7 @@ enum wt_status wt_pattern_find(const struct wt_pattern *p, struct wt_scratch *s,
 
 /* ---- steps of the pipeline ---- */
 #define WT_MAX_STEPS 24
+#define WT_MAX_STEP_TEXT 255 /* bytes that a step may put in at one place */
 enum wt_norm_kind { WT_NORM_NFC, WT_NORM_NFD, WT_NORM_NFKC, WT_NORM_NFKD, WT_NORM_PREPEND, WT_NORM_REPLACE, WT_NORM_LOWER, WT_NORM_STRIP };
 struct wt_norm_step {
   enum wt_norm_kind kind;

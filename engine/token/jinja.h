@@ -107,7 +107,8 @@ enum wt_status wt_jinja_lex(struct wt_jmem *mem, const char *text, size_t n, con
 #define WT_JINJA_MAX_STEPS 4000000u
 #define WT_JINJA_MAX_DEPTH 400u
 #define WT_JINJA_MEM_BYTES ((size_t)256 << 20)
-#define WT_JINJA_OUT_BYTES ((size_t)128 << 20)
+#define WT_JINJA_OUT_BYTES ((size_t)64 << 20)
+#define WT_JINJA_STEP_BYTES 256 /* looking through this much text counts as one step */
 
 struct wt_jspan {
   size_t start, end;
@@ -152,7 +153,7 @@ struct wt_jval wt_jval_bool(bool b);
 bool wt_jval_is(const struct wt_jval *v, const char *s); /* a string equal to s */
 bool wt_jval_truth(const struct wt_jval *v);
 bool wt_jval_number(const struct wt_jval *v, double *ret); /* int, float, bool */
-bool wt_jval_equal(const struct wt_jval *a, const struct wt_jval *b, unsigned depth);
+bool wt_jval_equal(const struct wt_jval *a, const struct wt_jval *b);
 bool wt_jval_order(const struct wt_jval *a, const struct wt_jval *b, int *ret); /* false: cannot be compared */
 const char *wt_jval_type(const struct wt_jval *v);
 /* str(): what printing gives; repr: as inside a list. */

@@ -433,6 +433,7 @@ enum wt_status wt_jinja_filter(struct wt_jrun *r, const char *name, const struct
       struct wt_jval s;
       bool known;
       WT_TRY(wt_jval_to_string(r, v, &s));
+      r->steps += (unsigned)(s.u.s.n / WT_JINJA_STEP_BYTES);
       return wt_jinja_text_method(r, &s, i == 0 ? "strip" : name, a, ret, &known);
     }
   return wt_jinja_fail(r, "no filter is called '%.60s'", name);
@@ -505,7 +506,7 @@ enum wt_status wt_jinja_test(struct wt_jrun *r, const char *name, const struct w
     return number_test(r, name, v, by, ret);
   if (strcmp(name, "in") == 0)
     return wt_jval_contains(by, v, ret) ? WT_OK : wt_jinja_fail(r, "test 'in' does not fit %s", wt_jval_type(by));
-  *ret = wt_jval_equal(v, by, 0) && (name[0] != 's' || v->kind == by->kind);
+  *ret = wt_jval_equal(v, by) && (name[0] != 's' || v->kind == by->kind);
   if (name[0] == 'n')
     *ret = !*ret;
   return WT_OK;
@@ -539,7 +540,7 @@ static enum wt_status list_method(struct wt_jrun *r, const struct wt_jval *self,
   if (!a->n || (strcmp(name, "index") != 0 && strcmp(name, "count") != 0))
     return wt_jinja_fail(r, "a list has no method '%.60s'", name);
   for (size_t i = 0; i < l->n; i++)
-    if (wt_jval_equal(&l->item[i], &a->list[0], 0)) {
+    if (wt_jval_equal(&l->item[i], &a->list[0])) {
       if (name[0] == 'i') {
         *ret = wt_jval_int((int64_t)i);
         return WT_OK;
@@ -553,6 +554,8 @@ static enum wt_status list_method(struct wt_jrun *r, const struct wt_jval *self,
 enum wt_status wt_jinja_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a, struct wt_jval *ret)
 {
   bool known = false;
+  if (self->kind == WT_J_STRING)
+    r->steps += (unsigned)(self->u.s.n / WT_JINJA_STEP_BYTES);
   if (self->kind == WT_J_STRING)
     WT_TRY(wt_jinja_text_method(r, self, name, a, ret, &known));
   if (known)

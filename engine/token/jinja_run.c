@@ -205,8 +205,9 @@ static enum wt_status eval_binary(struct wt_jrun *r, const struct wt_jnode *n, s
 static enum wt_status compare_two(struct wt_jrun *r, enum wt_jop op, const struct wt_jval *a, const struct wt_jval *b, bool *ret)
 {
   int order;
+  r->steps += (unsigned)((b->kind == WT_J_STRING ? b->u.s.n : b->kind == WT_J_LIST ? b->u.list->n * 16 : 0) / WT_JINJA_STEP_BYTES);
   if (op == WT_O_EQ || op == WT_O_NE) {
-    *ret = wt_jval_equal(a, b, 0) == (op == WT_O_EQ);
+    *ret = wt_jval_equal(a, b) == (op == WT_O_EQ);
     return WT_OK;
   }
   if (op == WT_O_IN || op == WT_O_NOT_IN) {

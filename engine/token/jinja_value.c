@@ -78,13 +78,15 @@ static int compare_strings(const struct wt_jval *a, const struct wt_jval *b)
   return c ? c : (a->u.s.n > b->u.s.n) - (a->u.s.n < b->u.s.n);
 }
 
-bool wt_jval_equal(const struct wt_jval *a, const struct wt_jval *b, unsigned depth)
+/* budget: comparisons left; lists that hold the same list twice over would take for ever. */
+static bool equal(const struct wt_jval *a, const struct wt_jval *b, unsigned depth, unsigned *budget)
 {
   double x, y;
   if (wt_jval_number(a, &x) && wt_jval_number(b, &y))
     return a->kind == WT_J_INT && b->kind == WT_J_INT ? a->u.i == b->u.i : x == y;
-  if (a->kind != b->kind || depth > MAX_NESTING)
+  if (a->kind != b->kind || depth > MAX_NESTING || *budget == 0)
     return false;
+  --*budget;
   switch (a->kind) {
   case WT_J_UNDEFINED:
   case WT_J_NONE:
@@ -94,16 +96,16 @@ bool wt_jval_equal(const struct wt_jval *a, const struct wt_jval *b, unsigned de
   case WT_J_LIST:
     if (a->u.list->n != b->u.list->n)
       return false;
-    for (size_t i = 0; i < a->u.list->n; i++)
-      if (!wt_jval_equal(&a->u.list->item[i], &b->u.list->item[i], depth + 1))
+    for (size_t i = 0; a->u.list != b->u.list && i < a->u.list->n; i++)
+      if (!equal(&a->u.list->item[i], &b->u.list->item[i], depth + 1, budget))
         return false;
     return true;
   case WT_J_DICT:
     if (a->u.dict->n != b->u.dict->n)
       return false;
-    for (size_t i = 0; i < a->u.dict->n; i++) {
+    for (size_t i = 0; a->u.dict != b->u.dict && i < a->u.dict->n; i++) {
       const struct wt_jval *other = wt_jdict_get(b->u.dict, &a->u.dict->pair[i].key);
-      if (!other || !wt_jval_equal(&a->u.dict->pair[i].value, other, depth + 1))
+      if (!other || !equal(&a->u.dict->pair[i].value, other, depth + 1, budget))
         return false;
     }
     return true;
@@ -112,7 +114,13 @@ bool wt_jval_equal(const struct wt_jval *a, const struct wt_jval *b, unsigned de
   }
 }
 
-bool wt_jval_order(const struct wt_jval *a, const struct wt_jval *b, int *ret)
+bool wt_jval_equal(const struct wt_jval *a, const struct wt_jval *b)
+{
+  unsigned budget = 100000;
+  return equal(a, b, 0, &budget);
+}
+
+static bool order(const struct wt_jval *a, const struct wt_jval *b, unsigned depth, unsigned *budget, int *ret)
 {
   double x, y;
   if (wt_jval_number(a, &x) && wt_jval_number(b, &y)) {
@@ -123,13 +131,23 @@ bool wt_jval_order(const struct wt_jval *a, const struct wt_jval *b, int *ret)
     *ret = compare_strings(a, b);
     return true;
   }
-  if (a->kind != WT_J_LIST || b->kind != WT_J_LIST)
+  if (a->kind != WT_J_LIST || b->kind != WT_J_LIST || depth > MAX_NESTING || *budget == 0)
     return false;
-  for (size_t i = 0; i < a->u.list->n && i < b->u.list->n; i++)
-    if (!wt_jval_order(&a->u.list->item[i], &b->u.list->item[i], ret) || *ret)
-      return *ret != 0;
+  --*budget;
+  for (size_t i = 0; i < a->u.list->n && i < b->u.list->n; i++) {
+    if (!order(&a->u.list->item[i], &b->u.list->item[i], depth + 1, budget, ret))
+      return false;
+    if (*ret)
+      return true;
+  }
   *ret = (a->u.list->n > b->u.list->n) - (a->u.list->n < b->u.list->n);
   return true;
+}
+
+bool wt_jval_order(const struct wt_jval *a, const struct wt_jval *b, int *ret)
+{
+  unsigned budget = 100000;
+  return order(a, b, 0, &budget, ret);
 }
 
 const char *wt_jval_type(const struct wt_jval *v)
@@ -191,7 +209,7 @@ static void print_list(const struct wt_jval *v, unsigned depth, struct wt_buf *o
 
 void wt_jval_text(const struct wt_jval *v, bool repr, unsigned depth, struct wt_buf *out)
 {
-  if (depth > MAX_NESTING) {
+  if (depth > MAX_NESTING || out->failed) {
     wt_buf_adds(out, "...");
     return;
   }
@@ -267,7 +285,7 @@ static void json_string(const struct wt_jval *v, struct wt_buf *out)
 void wt_jval_json(const struct wt_jval *v, int indent, unsigned depth, struct wt_buf *out)
 {
   size_t n = v->kind == WT_J_LIST ? v->u.list->n : v->kind == WT_J_DICT ? v->u.dict->n : 0;
-  if (depth > MAX_NESTING || v->kind == WT_J_NONE || v->kind == WT_J_UNDEFINED)
+  if (depth > MAX_NESTING || out->failed || v->kind == WT_J_NONE || v->kind == WT_J_UNDEFINED)
     wt_buf_adds(out, "null");
   else if (v->kind == WT_J_BOOL)
     wt_buf_adds(out, v->u.b ? "true" : "false");
@@ -360,7 +378,7 @@ enum wt_status wt_jdict_new(struct wt_jrun *r, struct wt_jval *ret)
 const struct wt_jval *wt_jdict_get(const struct wt_jdict *d, const struct wt_jval *key)
 {
   for (size_t i = 0; i < d->n; i++)
-    if (wt_jval_equal(&d->pair[i].key, key, 0))
+    if (wt_jval_equal(&d->pair[i].key, key))
       return &d->pair[i].value;
   return NULL;
 }
@@ -374,7 +392,7 @@ const struct wt_jval *wt_jdict_gets(const struct wt_jdict *d, const char *key)
 enum wt_status wt_jdict_put(struct wt_jrun *r, struct wt_jdict *d, struct wt_jval key, struct wt_jval v)
 {
   for (size_t i = 0; i < d->n; i++)
-    if (wt_jval_equal(&d->pair[i].key, &key, 0)) {
+    if (wt_jval_equal(&d->pair[i].key, &key)) {
       d->pair[i].value = v;
       return WT_OK;
     }
@@ -505,7 +523,7 @@ bool wt_jval_contains(const struct wt_jval *box, const struct wt_jval *item, boo
     *ret = wt_jdict_get(box->u.dict, item) != NULL;
   else if (box->kind == WT_J_LIST)
     for (size_t i = 0; i < box->u.list->n && !*ret; i++)
-      *ret = wt_jval_equal(&box->u.list->item[i], item, 0);
+      *ret = wt_jval_equal(&box->u.list->item[i], item);
   else
     return box->kind == WT_J_UNDEFINED;
   return true;

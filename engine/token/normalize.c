@@ -149,6 +149,7 @@ static enum wt_status apply(const struct wt_norm_step *step, struct wt_scratch *
 enum wt_status wt_normalize(const struct wt_tokenizer *t, struct wt_scratch *s, const char *text, size_t n, const char **ret, size_t *ret_n, struct wt_error *err)
 {
   unsigned use = 0;
+  size_t given = n;
   for (size_t i = 0; i < t->norms; i++) {
     struct wt_buf *out = &s->normal[use];
     bool same;
@@ -157,6 +158,8 @@ enum wt_status wt_normalize(const struct wt_tokenizer *t, struct wt_scratch *s, 
     if (same)
       continue;
     WT_TRY(wt_buf_ok(out, "tokenizer: normalised text", err));
+    if (out->len > 65536 + 64 * given)
+      return wt_fail(err, WT_EFORMAT, "tokenizer '%s': the normaliser makes %zu bytes of %zu", t->name, out->len, given);
     text = out->data;
     n = out->len;
     use ^= 1;

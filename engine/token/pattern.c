@@ -94,6 +94,8 @@ enum wt_status wt_pattern_find(const struct wt_pattern *p, struct wt_scratch *s,
     return wt_fail(err, WT_EFAIL, "tokenizer: splitting %zu bytes of text: %s", n, (char *)why);
   }
   const PCRE2_SIZE *at = pcre2_get_ovector_pointer(s->match);
+  if (at[0] < from || at[1] < at[0])
+    return wt_fail(err, WT_EFORMAT, "tokenizer: a regular expression that moves the start of its match is not supported");
   *ret_start = at[0];
   *ret_end = at[1];
   return WT_OK;

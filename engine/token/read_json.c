@@ -188,6 +188,8 @@ enum wt_status wt_tokenizer_parse_json(struct wt_tokenizer *t, const char *text,
   wt_buf_init(&rest, MAX_FILE_BYTES);
   struct wt_scan s = {.text = text, .p = text, .end = text + n, .what = t->name};
   struct spans spans = {0};
+  if (!wt_utf8_valid(text, n))
+    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': the file is not UTF-8", t->name);
   WT_TRY(cut_tables(&s, 0, &spans, &rest, err));
   wt_scan_space(&s);
   if (s.p != s.end)

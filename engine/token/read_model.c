@@ -11,6 +11,8 @@ enum wt_status wt_tokenizer_read_legacy(struct wt_tokenizer *t, const char *voca
   wt_buf_init(&text, MAX_FILE_BYTES + 1);
   WT_TRY(wt_fs_read(vocab_path, MAX_FILE_BYTES, &text, err));
   struct wt_scan s = {.text = text.data, .p = text.data, .end = text.data + text.len, .what = vocab_path};
+  if (!wt_utf8_valid(text.data, text.len))
+    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': the file is not UTF-8", vocab_path);
   WT_TRY(wt_scan_vocab(&s, &t->vocab, err));
   wt_buf_clear(&text);
   WT_TRY(wt_fs_read(merges_path, MAX_FILE_BYTES, &text, err));

@@ -8,6 +8,15 @@ static enum wt_status no_memory(struct wt_error *err)
   return wt_fail(err, WT_ENOMEM, "tokenizer: out of memory");
 }
 
+/* A text that a step puts in. */
+static enum wt_status copy_text(const struct wt_tokenizer *t, const char *text, char **ret, struct wt_error *err)
+{
+  if (strlen(text) > WT_MAX_STEP_TEXT)
+    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': a step puts in more than %d bytes", t->name, WT_MAX_STEP_TEXT);
+  *ret = wt_strdup(text);
+  return *ret ? WT_OK : no_memory(err);
+}
+
 static enum wt_status too_many(const struct wt_tokenizer *t, struct wt_error *err)
 {
   return wt_fail(err, WT_EFORMAT, "tokenizer '%s': more than %d steps in a row", t->name, WT_MAX_STEPS);
@@ -32,8 +41,8 @@ enum wt_status wt_norm_add(struct wt_tokenizer *t, enum wt_norm_kind kind, const
     return too_many(t, err);
   struct wt_norm_step *n = &t->norm[t->norms++];
   n->kind = kind;
-  if (text && !(n->text = wt_strdup(text)))
-    return no_memory(err);
+  if (text)
+    WT_TRY(copy_text(t, text, &n->text, err));
   return find ? wt_pattern_literal(&n->pattern, find, err) : WT_OK;
 }
 
@@ -106,8 +115,9 @@ static enum wt_status pre_add_metaspace(struct wt_tokenizer *t, const struct wt_
   struct wt_pre_step *p;
   WT_TRY(pre_add(t, WT_PRE_METASPACE, &p, err));
   p->scheme = strcmp(scheme, "first") == 0 ? WT_PREPEND_FIRST : strcmp(scheme, "never") == 0 ? WT_PREPEND_NEVER : WT_PREPEND_ALWAYS;
-  if (!*mark || !(p->text = wt_strdup(mark)))
-    return *mark ? no_memory(err) : wt_fail(err, WT_EFORMAT, "tokenizer '%s': Metaspace without a replacement", t->name);
+  if (!*mark)
+    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': Metaspace without a replacement", t->name);
+  WT_TRY(copy_text(t, mark, &p->text, err));
   return wt_json_bool_or(v, "split", true) ? wt_pre_add_split(t, NULL, mark, WT_SPLIT_NEXT, false, err) : WT_OK;
 }
 
@@ -245,8 +255,8 @@ enum wt_status wt_dec_add(struct wt_tokenizer *t, enum wt_dec_kind kind, const c
     return too_many(t, err);
   struct wt_dec_step *d = &t->dec[t->decs++];
   d->kind = kind;
-  if (text && !(d->text = wt_strdup(text)))
-    return no_memory(err);
+  if (text)
+    WT_TRY(copy_text(t, text, &d->text, err));
   return find ? wt_pattern_literal(&d->pattern, find, err) : WT_OK;
 }
 

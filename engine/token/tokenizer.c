@@ -91,6 +91,11 @@ enum wt_status wt_tokenizer_finish(struct wt_tokenizer *t, struct wt_error *err)
   t->vocab_size = t->vocab.n;
   if (t->addeds && (size_t)t->added[t->addeds - 1].id >= t->vocab_size)
     t->vocab_size = (size_t)t->added[t->addeds - 1].id + 1;
+  const struct wt_ids *around[] = {&t->before, &t->after};
+  for (size_t i = 0; i < WT_COUNT(around); i++)
+    for (size_t k = 0, n; k < around[i]->n; k++)
+      if (!wt_tokenizer_piece(t, around[i]->id[k], &n))
+        return wt_fail(err, WT_EFORMAT, "tokenizer '%s': the post-processor adds token id %d, which does not exist", t->name, around[i]->id[k]);
   if (t->bos < 0 && !t->bos_string)
     t->bos = t->before.n == 1 ? t->before.id[0] : first_known(t, bos, WT_COUNT(bos));
   if (t->eos < 0 && !t->eos_string)

@@ -1,14 +1,13 @@
 /* profiles/calibrate.c: what the machine can do, measured within a budget of wall time.
  *
- * Per thread count: multiply-add peak, one big product, memory bandwidth, copy, element-wise, optimizer sweep, attention, and the power
- * drawn while the product runs. Then a table of products over shapes. A rate is the best of short repeats: noise only ever makes a loop
- * slower. */
-#include "base/cleanup.h"
+ * Per thread count: multiply-add peak, one big product, memory bandwidth, copy, element-wise, optimizer sweep, attention, and the power drawn while the
+ * product runs. Then a table of products over shapes. A rate is the best of short repeats: noise only ever makes a loop slower. */
 #include "profiles/bench_kernels.h"
 #include "profiles/gemm_table.h"
 #include "profiles/machine.h"
 #include "profiles/sensors/sensors.h"
 #include "profiles/sysfs.h"
+#include "base/cleanup.h"
 #include <fcntl.h>
 #include <hwloc.h>
 #include <math.h>
@@ -59,16 +58,14 @@ static float one_slice(struct bench *b, enum pass kind, size_t from, size_t n)
     wt_bench_adamw(b->a + from, b->b + from, b->c + from, b->d + from, n);
     break;
   case PASS_ATTENTION: {
-    size_t td = (size_t)ATTENTION_T * ATTENTION_D;
+    size_t td = ATTENTION_T * ATTENTION_D;
     float scores[ATTENTION_T];
     for (size_t at = 0; at + 4 * td <= n; at += 4 * td)
-      wt_bench_attention(b->a + from + at, b->b + from + at, b->b + from + at + td, b->b + from + at + 2 * td, scores, ATTENTION_T,
-                         ATTENTION_D);
+      wt_bench_attention(b->a + from + at, b->b + from + at, b->b + from + at + td, b->b + from + at + 2 * td, scores, ATTENTION_T, ATTENTION_D);
     break;
   }
   case PASS_TOUCH:
-    if (b->a)
-      memset(b->a + from, 0, n * sizeof(float));
+    memset(b->a + from, 0, n * sizeof(float));
     break;
   }
   return 0;
@@ -150,7 +147,7 @@ static void measure_rates(struct bench *b, double budget_s, struct wt_rate_point
   r->copy_gbps = 8 * n / best_pass(b, PASS_COPY, b->n, share) / 1e9;
   r->elementwise_gbps = 12 * n / best_pass(b, PASS_ELEMENTWISE, b->n, share) / 1e9;
   r->optimizer_gbps = 28 * n / best_pass(b, PASS_OPTIMIZER, b->n, share) / 1e9;
-  size_t head = (size_t)4 * ATTENTION_T * ATTENTION_D, need = head * (size_t)b->threads;
+  size_t head = 4 * ATTENTION_T * ATTENTION_D, need = head * (size_t)b->threads;
   r->attention_gflops = NAN;
   if (need <= b->n) /* one head a thread; causal: half of 4 T T D */
     r->attention_gflops =
@@ -264,8 +261,7 @@ static void finish_power(struct wt_profile *p, bool metered)
     p->power.uncertainty_pct = 10; /* sensor 5 %, and a short window at one temperature */
 }
 
-/* Watches the battery for a while with `threads` busy (0 = idle): the value that came last, NaN when it did not change or does not measure.
- */
+/* Watches the battery for a while with `threads` busy (0 = idle): the value that came last, NaN when it did not change or does not measure. */
 static double watch_battery(const struct wt_profile_options *o, const struct wt_clock *clock, int threads, double from_w, double budget_s)
 {
   struct wt_battery_state b;
@@ -284,8 +280,7 @@ static double watch_battery(const struct wt_profile_options *o, const struct wt_
   return last_w;
 }
 
-/* Idle and full draw of the whole PC from the battery, for machines where nothing else can be read. In between the usual curve of pinned
- * threads. */
+/* Idle and full draw of the whole PC from the battery, for machines where nothing else can be read. In between the usual curve of pinned threads. */
 static void calibrate_on_battery(const struct wt_profile_options *o, const struct wt_clock *clock, double budget_s, struct wt_profile *p)
 {
   const double exponent = 0.4;

@@ -17,10 +17,7 @@ void wt_channel_start(struct wt_channel_state *s, const struct wt_channel *c, do
   s->seen_low_w = INFINITY;
 }
 
-double wt_tally_energy_j(const struct wt_tally *t)
-{
-  return t->measured_j + t->imputed_j + t->modelled_j;
-}
+double wt_tally_energy_j(const struct wt_tally *t) { return t->measured_j + t->imputed_j + t->modelled_j; }
 
 double wt_channel_period_max_s(const struct wt_channel *c)
 {

@@ -1,8 +1,7 @@
 /* profiles/meter.c: one sensor, one sampler thread, one snapshot.
  *
- * The sampler reads the sensor, steps its channels (profiles/channel.h decides what is energy), and publishes a snapshot; readers copy it.
- * Polls from other threads share the sampling lock, so a mark is exact. Durations come from the monotonic clock; the boot clock only tells
- * suspends. */
+ * The sampler reads the sensor, steps its channels (profiles/channel.h decides what is energy), and publishes a snapshot; readers copy it. Polls from other
+ * threads share the sampling lock, so a mark is exact. Durations come from the monotonic clock; the boot clock only tells suspends. */
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "profiles/channel.h"
@@ -218,8 +217,7 @@ static void start_channels(struct wt_meter *m)
       if (m->channel[j].channel.mirror_group == c->mirror_group)
         m->mirror[i] = MIRROR_WATCHED;
   }
-  static const struct wt_channel battery = {
-      .name = "battery", .role = WT_CHANNEL_PLATFORM, .max_w = 300, .stale_s = 65, .uncertainty_pct = 8, .mirror_group = -1};
+  static const struct wt_channel battery = {.name = "battery", .role = WT_CHANNEL_PLATFORM, .max_w = 300, .stale_s = 65, .uncertainty_pct = 8, .mirror_group = -1};
   wt_channel_start(&m->battery, &battery, 0);
   struct wt_meter_reading *s = &m->snapshot;
   pthread_mutex_lock(&m->lock);
@@ -491,10 +489,7 @@ static void sample(struct wt_meter *m, bool slow_too)
   pthread_mutex_unlock(&m->sampling);
 }
 
-void wt_meter_poll(struct wt_meter *m)
-{
-  sample(m, m->manual);
-}
+void wt_meter_poll(struct wt_meter *m) { sample(m, m->manual); }
 
 static void *sampler(void *arg)
 {
@@ -555,10 +550,7 @@ struct wt_meter_reading wt_meter_read(struct wt_meter *m)
   return r;
 }
 
-void wt_meter_hint(struct wt_meter *m, int busy_threads)
-{
-  atomic_store(&m->hint, busy_threads);
-}
+void wt_meter_hint(struct wt_meter *m, int busy_threads) { atomic_store(&m->hint, busy_threads); }
 
 void wt_meter_free(struct wt_meter *m)
 {

@@ -95,9 +95,11 @@ static struct list weights_of(const struct wt_run_options *o, enum wt_method m, 
     list_add(&l, (uint64_t)o->weights);
     return l;
   }
-  list_add(&l, WT_WEIGHTS_F32);
-  if (m == WT_METHOD_FULL || m == WT_METHOD_PRETRAIN)
+  if (m == WT_METHOD_FULL || m == WT_METHOD_PRETRAIN) { /* every weight is trained in fp32; this is the type that the result is saved in */
+    list_add(&l, info->stored == WT_WEIGHTS_BF16 ? WT_WEIGHTS_BF16 : WT_WEIGHTS_F32);
     return l;
+  }
+  list_add(&l, WT_WEIGHTS_F32);
   if (info->stored != WT_WEIGHTS_F32)
     list_add(&l, WT_WEIGHTS_BF16);
   list_add(&l, WT_WEIGHTS_INT8);

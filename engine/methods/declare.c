@@ -95,11 +95,12 @@ static enum wt_status check_list(const struct wt_engine *e, const char *targets,
     return WT_OK;
   for (const char *p = targets; *p;) {
     size_t k = strcspn(p, ",");
-    char one[96], module[160];
+    char one[160], module[160];
     bool found = false;
     snprintf(one, sizeof one, "%.*s", (int)k, p);
-    for (unsigned lin = 0; lin < WT_LIN_COUNT; lin++)
-      found |= wt_spec_module_name(&e->model->spec, (enum wt_linear_id)lin, 0, module, sizeof module) && listed(one, module);
+    for (size_t l = 0; l < e->model->spec.layers && !found; l++) /* a name may be a whole path, of one block */
+      for (unsigned lin = 0; lin < WT_LIN_COUNT; lin++)
+        found |= wt_spec_module_name(&e->model->spec, (enum wt_linear_id)lin, l, module, sizeof module) && listed(one, module);
     if (!found) {
       char have[256] = "";
       for (unsigned lin = 0; lin < WT_LIN_COUNT; lin++) {

@@ -168,7 +168,7 @@ static enum wt_status list_output(struct output *o, struct wt_engine *e, enum wt
 }
 
 /* config.json with the type that the weights have now. */
-static enum wt_status write_config(const struct wt_model *m, const char *dir, const char *dtype, struct wt_error *err)
+enum wt_status wt_config_write(const struct wt_model *m, const char *dir, const char *dtype, struct wt_error *err)
 {
   WT_AUTO(wt_freep) char *path = wt_path_join(dir, "config.json");
   if (!path)
@@ -191,7 +191,7 @@ static enum wt_status write_folder(struct output *o, const struct wt_model *m, c
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", out);
   WT_TRY(wt_fs_mkdirs(out, err));
   WT_TRY(wt_safetensors_write_sharded(out, o->source, o->n, MAX_SHARD_BYTES, err));
-  WT_TRY(write_config(m, out, dtype, err));
+  WT_TRY(wt_config_write(m, out, dtype, err));
   return wt_copy_companions(from, out, err);
 }
 

@@ -64,7 +64,8 @@ static enum wt_status write_weights(struct wt_engine *e, const char *dir, struct
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
   for (size_t i = 0; i < e->slots; i++) {
     const struct wt_slot *s = &e->slot[i];
-    enum wt_dtype stored = s->def->file->dtype;
+    /* as it was stored; trained from weights held as f32 on request, it keeps that precision */
+    enum wt_dtype stored = e->c.weights == WT_WEIGHTS_F32 ? WT_F32 : s->def->file->dtype;
     reader[i].slot = s;
     source[i] = (struct wt_tensor_source){.name = s->def->name, .rank = s->def->matrix ? 2 : 1, .dtype = stored == WT_BF16 || stored == WT_F16 ? stored : WT_F32,
                                           .read = read_slot, .ctx = &reader[i]};
@@ -76,13 +77,12 @@ static enum wt_status write_weights(struct wt_engine *e, const char *dir, struct
 
 static enum wt_status save_model(struct wt_engine *e, const char *dir, struct wt_error *err)
 {
-  WT_AUTO(wt_freep) char *config = wt_path_join(dir, "config.json");
   WT_AUTO(wt_freep) char *from = wt_fs_is_dir(e->model->path) ? wt_strdup(e->model->path) : wt_path_dir(e->model->path);
-  if (!config || !from)
+  if (!from)
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
   WT_TRY(wt_fs_mkdirs(dir, err));
   WT_TRY(write_weights(e, dir, err));
-  WT_TRY(wt_json_write_file(e->model->config, config, err));
+  WT_TRY(wt_config_write(e->model, dir, e->c.weights == WT_WEIGHTS_F32 ? "f32" : NULL, err));
   return wt_copy_companions(from, dir, err);
 }
 

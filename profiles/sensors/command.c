@@ -1,5 +1,4 @@
-/* profiles/sensors/command.c: "cmd:PROGRAM": any program that prints watts on its first line. Run by the shell once a second, killed after
- * 5 s. */
+/* profiles/sensors/command.c: "cmd:PROGRAM": any program that prints watts on its first line. Run by the shell once a second, killed after 5 s. */
 #include "base/cleanup.h"
 #include "profiles/sensors/sensors.h"
 #include "profiles/sysfs.h"
@@ -60,7 +59,7 @@ static int now_ms(void)
 static int run(void *ctx, double *ret_w)
 {
   struct state *st = ctx;
-  pid_t pid = -1;
+  pid_t pid;
   int fd = start(st->program, &pid), begin = now_ms(), status, err = 0;
   if (fd < 0)
     return -fd;
@@ -115,12 +114,11 @@ static enum wt_status open_cmd(const struct wt_sensor_options *o, struct wt_sens
     return wt_fail(err, WT_ENOMEM, "command meter: out of memory");
   }
   s->state = st;
-  double w = NAN;
+  double w;
   int r = run(st, &w);
   enum wt_status status = WT_OK;
   if (r)
-    status =
-        wt_fail(err, WT_EFAIL, "command meter '%s': %s", o->arg, r == EBADMSG ? "its first line is not a number of watts" : strerror(r));
+    status = wt_fail(err, WT_EFAIL, "command meter '%s': %s", o->arg, r == EBADMSG ? "its first line is not a number of watts" : strerror(r));
   else if (!(st->slow = wt_slow_start(PERIOD_S, o->wait, w, run, st)))
     status = wt_fail(err, WT_ENOMEM, "command meter: out of memory");
   if (status != WT_OK) {
@@ -129,8 +127,7 @@ static enum wt_status open_cmd(const struct wt_sensor_options *o, struct wt_sens
   }
   wt_copy_text(s->boundary, sizeof s->boundary, "whole-pc");
   s->channels_n = 1;
-  s->channel[0] = (struct wt_channel){
-      .name = "command", .role = WT_CHANNEL_PACKAGE, .max_w = 3000, .stale_s = 10, .uncertainty_pct = 10, .mirror_group = -1};
+  s->channel[0] = (struct wt_channel){.name = "command", .role = WT_CHANNEL_PACKAGE, .max_w = 3000, .stale_s = 10, .uncertainty_pct = 10, .mirror_group = -1};
   return WT_OK;
 }
 

@@ -95,10 +95,7 @@ static void close_http(struct wt_sensor *s)
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static void init_curl(void)
-{
-  curl_global_init(CURL_GLOBAL_DEFAULT);
-}
+static void init_curl(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
 
 /* arg: "//host/x#path" (after "http:"), or a whole URL after it. */
 static enum wt_status prepare(struct state *st, const char *arg, struct wt_error *err)
@@ -129,7 +126,7 @@ static enum wt_status open_http(const struct wt_sensor_options *o, struct wt_sen
   if (!st)
     return wt_fail(err, WT_ENOMEM, "http meter: out of memory");
   s->state = st;
-  double w = NAN;
+  double w;
   enum wt_status status = prepare(st, o->arg, err);
   if (status == WT_OK)
     status = ask(st, &w, err); /* a wrong address or path is told now, not after the run */
@@ -141,8 +138,7 @@ static enum wt_status open_http(const struct wt_sensor_options *o, struct wt_sen
   }
   wt_copy_text(s->boundary, sizeof s->boundary, "whole-pc");
   s->channels_n = 1;
-  s->channel[0] = (struct wt_channel){
-      .name = "http", .role = WT_CHANNEL_PACKAGE, .max_w = 3000, .stale_s = 10, .uncertainty_pct = 5, .mirror_group = -1};
+  s->channel[0] = (struct wt_channel){.name = "http", .role = WT_CHANNEL_PACKAGE, .max_w = 3000, .stale_s = 10, .uncertainty_pct = 5, .mirror_group = -1};
   return WT_OK;
 }
 

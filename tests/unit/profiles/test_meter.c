@@ -496,24 +496,11 @@ static void test_command(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      T(test_rapl),
-      T(test_twins_and_psys_add_nothing),
-      T(test_mirrored_dies),
-      T(test_hex_zone_names),
-      T(test_denied_at_start),
-      T(test_no_sensor),
-      T(test_lost_and_back),
-      T(test_zone_vanishes),
-      T(test_garbage),
-      T(test_suspend),
-      T(test_wall_clock_jumps),
-      T(test_starved_sampler),
-      T(test_battery),
-      T(test_battery_on_mains_is_refused),
-      T(test_battery_beside_rapl),
-      T(test_temperature_and_throttling),
-      T(test_hwmon_renumbered),
-      T(test_command),
+    T(test_rapl),         T(test_twins_and_psys_add_nothing), T(test_mirrored_dies),     T(test_hex_zone_names),
+    T(test_denied_at_start), T(test_no_sensor),               T(test_lost_and_back),     T(test_zone_vanishes),
+    T(test_garbage),      T(test_suspend),                    T(test_wall_clock_jumps),  T(test_starved_sampler),
+    T(test_battery),      T(test_battery_on_mains_is_refused), T(test_battery_beside_rapl), T(test_temperature_and_throttling),
+    T(test_hwmon_renumbered), T(test_command),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* The meter with its thread against a simulated machine that keeps the true integral: accuracy over many wraps, and each fault at a random
- * moment. All scenarios run at once, around the same work of this process. */
+/* The meter with its thread against a simulated machine that keeps the true integral: accuracy over many wraps, and each fault at a random moment.
+ * All scenarios run at once, around the same work of this process. */
 #include "tests/test.h"
 
 #include "base/cleanup.h"
@@ -26,19 +26,12 @@ struct scenario {
 };
 
 static struct scenario scenarios[] = {
-    {.name = "wraps", .wrap = "60000000"},
-    {.name = "denied", .fault = "denied", .wrap = "262143328850"},
-    {.name = "gone", .fault = "gone", .wrap = "262143328850"},
-    {.name = "stuck", .fault = "stuck", .wrap = "262143328850"},
-    {.name = "back", .fault = "back", .wrap = "262143328850"},
-    {.name = "unplug", .fault = "unplug", .wrap = "262143328850"},
+  {.name = "wraps", .wrap = "60000000"},{.name = "denied", .fault = "denied", .wrap = "262143328850"}, {.name = "gone", .fault = "gone", .wrap = "262143328850"},
+  {.name = "stuck", .fault = "stuck", .wrap = "262143328850"}, {.name = "back", .fault = "back", .wrap = "262143328850"},   {.name = "unplug", .fault = "unplug", .wrap = "262143328850"},
 };
 #define N (sizeof scenarios / sizeof *scenarios)
 
-static double now(void)
-{
-  return wt_mono_s(&wt_clock_system);
-}
+static double now(void) { return wt_mono_s(&wt_clock_system); }
 
 static void launch(struct scenario *s, const char *program)
 {
@@ -52,8 +45,7 @@ static void launch(struct scenario *s, const char *program)
     int null = open("/dev/null", 1);
     dup2(null, 1);
     dup2(null, 2);
-    execlp("python3", "python3", program, s->tree.root, "--pid", pid, "--wrap", s->wrap, "--hz", "25", "--battery",
-           s->fault ? "--fault" : NULL, fault, (char *)NULL);
+    execlp("python3", "python3", program, s->tree.root, "--pid", pid, "--wrap", s->wrap, "--hz", "25", "--battery", s->fault ? "--fault" : NULL, fault, (char *)NULL);
     _exit(127);
   }
 }
@@ -92,10 +84,8 @@ static void check(struct scenario *s)
   struct wt_meter_reading r = wt_meter_read(s->meter);
   double true_j = truth_j(s) - s->truth0_j;
   WT_AUTO(wt_freep) char *notes = wt_meter_take_notes(s->meter);
-  printf("%-7s true %.1f J, metered %.1f J (%+.2f %%) in [%.1f, %.1f]; measured %.1f s, imputed %.1f s, modelled %.1f s; %s, wraps %llu, "
-         "gaps %llu\n%s",
-         s->name, true_j, r.energy_j, 100 * (r.energy_j / true_j - 1), r.low_j, r.high_j, r.measured_s, r.imputed_s, r.modelled_s, r.state,
-         (unsigned long long)r.wraps, (unsigned long long)r.gaps, notes);
+  printf("%-7s true %.1f J, metered %.1f J (%+.2f %%) in [%.1f, %.1f]; measured %.1f s, imputed %.1f s, modelled %.1f s; %s, wraps %llu, gaps %llu\n%s", s->name, true_j, r.energy_j,
+         100 * (r.energy_j / true_j - 1), r.low_j, r.high_j, r.measured_s, r.imputed_s, r.modelled_s, r.state, (unsigned long long)r.wraps, (unsigned long long)r.gaps, notes);
   assert_string_equal(r.source, "powercap");
   assert_string_equal(r.boundary, "package+dram");
   assert_true(r.low_j - 2 <= true_j && true_j <= r.high_j + 2);

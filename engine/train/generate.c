@@ -216,7 +216,10 @@ static enum wt_status check_prompt(const struct wt_engine *e, const int32_t *pro
   size_t before = virtual_tokens(e) + n;
   if (before > s->context)
     return wt_fail(err, WT_EUSAGE, "generation: a prompt of %zu tokens does not fit the context of %zu", before, s->context);
-  *ret_total = o->max_tokens < s->context - before ? before + o->max_tokens : s->context;
+  size_t context = e->prefix_n && s->sliding_window ? s->sliding_window : s->context; /* the virtual keys must stay in sight */
+  if (before > context)
+    return wt_fail(err, WT_EUSAGE, "generation: a prompt of %zu tokens does not fit the attention window of %zu", before, context);
+  *ret_total = o->max_tokens < context - before ? before + o->max_tokens : context;
   return WT_OK;
 }
 

@@ -25,7 +25,7 @@ static const struct tiny_family tiny_families[] = {
     {"qwen3", "{\"model_type\":\"qwen3\"," TINY_SIZES ",\"hidden_act\":\"silu\",\"head_dim\":12,\"tie_word_embeddings\":true}"},
     {"gemma", "{\"model_type\":\"gemma\"," TINY_SIZES ",\"head_dim\":16}"},
     {"gemma2",
-     "{\"model_type\":\"gemma2\"," TINY_SIZES ",\"head_dim\":8,\"attn_logit_softcapping\":2.0,\"final_logit_softcapping\":3.0,\"query_pre_attn_scalar\":16,\"sliding_window\":4}"},
+     "{\"model_type\":\"gemma2\"," TINY_SIZES ",\"head_dim\":8,\"attn_logit_softcapping\":2.0,\"final_logit_softcapping\":3.0,\"query_pre_attn_scalar\":8,\"sliding_window\":4}"},
     {"phi3", "{\"model_type\":\"phi3\"," TINY_SIZES ",\"hidden_act\":\"silu\",\"partial_rotary_factor\":0.5}"},
     {"gpt2", "{\"model_type\":\"gpt2\",\"n_embd\":32,\"n_layer\":3,\"n_head\":4,\"n_positions\":64,\"vocab_size\":61,\"activation_function\":\"gelu_new\",\"initializer_range\":0.3}"},
     {"glm", "{\"model_type\":\"glm\"," TINY_SIZES ",\"hidden_act\":\"silu\",\"head_dim\":8,\"attention_bias\":true}"},

@@ -37,6 +37,7 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
   if (!job)
     return wt_fail(err, WT_ENOMEM, "run: out of memory");
   WT_TRY(wt_cli_run_localise(&r, false, err));
+  r.run.no_color = !wt_cli_color();
   struct wt_observer observer = wt_cli_observer();
   enum wt_status status = wt_run(&r.run, job, &observer, &out, err);
   wt_display_clear();

@@ -349,6 +349,6 @@ char *wt_format_count(double n, char *buf)
   for (size_t i = 0; i < sizeof scales / sizeof scales[0]; i++)
     if (fabs(n) >= scales[i].factor * (scales[i].factor == 1e3 ? 10 : 1))
       return short_number(n / scales[i].factor, scales[i].name, buf);
-  snprintf(buf, WT_UNIT_BYTES, "%.6g", n);
+  snprintf(buf, WT_UNIT_BYTES, fabs(n) >= 100 ? "%.0f" : "%.3g", n);
   return buf;
 }

@@ -34,13 +34,8 @@ static void phase(void *ctx, const char *what)
   wt_display_draw(what);
 }
 
-static void note(void *ctx, const char *line)
-{
-  (void)ctx;
-  wt_cli_note("%s", line);
-}
-
 struct wt_observer wt_cli_observer(void)
 {
-  return (struct wt_observer){.live = live, .phase = phase, .note = note, .signal = wt_cli_catch_signals()};
+  /* no .note: the same lines come through the log, which display.c shows */
+  return (struct wt_observer){.live = live, .phase = phase, .signal = wt_cli_catch_signals()};
 }

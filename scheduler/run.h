@@ -49,7 +49,7 @@ struct wt_run {
   enum wt_status stop;     /* WT_OK, or why the loop ends early */
   enum wt_budget_kind stop_budget;
   char stop_why[200];
-  double loss_trend, tokens_per_s;
+  double loss_trend, loss_slope, tokens_per_s; /* trend: running mean; slope: its last change */
   double flop_before, train_s; /* for GFLOP/s */
   double step_flop_sum;
   uint64_t peak_rss_bytes;

@@ -140,7 +140,7 @@ void wt_run_live(struct wt_run *r, const char *state, bool now)
   l.step = r->st.step;
   l.steps = r->st.lr.steps;
   l.loss = r->loss_trend;
-  l.loss_trend = r->loss_trend;
+  l.loss_trend = r->loss_slope;
   l.tokens_per_s = r->tokens_per_s;
   l.power_w = r->reading.power_w;
   l.cap_w = r->s.budgets.power_w;
@@ -253,7 +253,9 @@ static void update_pace(struct wt_run *r, double step_s, const struct wt_step_ou
   r->train_s += step_s;
   r->step_flop_sum += out->flop;
   r->tokens_per_s = (double)out->tokens / pace;
-  r->loss_trend = isfinite(r->loss_trend) && measured > 1 ? 0.9 * r->loss_trend + 0.1 * out->loss : out->loss;
+  double before = isfinite(r->loss_trend) && measured > 1 ? r->loss_trend : out->loss;
+  r->loss_trend = 0.9 * before + 0.1 * out->loss;
+  r->loss_slope = r->loss_trend - before;
 }
 
 static enum wt_status after_evaluation(struct wt_run *r, double loss, struct wt_error *err)

@@ -144,6 +144,8 @@ static void formats(void **state)
   assert_string_equal(wt_format_count(124.4e6, b), "124.4 M");
   assert_string_equal(wt_format_count(260e3, b), "260 k");
   assert_string_equal(wt_format_count(512, b), "512");
+  assert_string_equal(wt_format_count(5968.96, b), "5969");
+  assert_string_equal(wt_format_count(1.5, b), "1.5");
   const double extreme[] = {1e308, -1e308, 1e-308, INFINITY, -5};
   for (size_t i = 0; i < WT_COUNT(extreme); i++) { /* nothing may overrun the buffer */
     assert_true(strlen(wt_format_time(extreme[i], b)) < sizeof b);

@@ -5,18 +5,27 @@
 /* Each body is written once and compiled for several instruction sets; the public function picks at run time. */
 #define BODY static inline __attribute__((always_inline))
 #ifdef __x86_64__
-#define DISPATCH(ret_word, type, name, params, args)                                                                                      \
-  __attribute__((target("avx512f,avx512vl,avx512bw,fma"))) static type name##_avx512 params { ret_word name##_body args; }               \
-  __attribute__((target("avx2,fma"))) static type name##_avx2 params { ret_word name##_body args; }                                      \
-  static type name##_plain params { ret_word name##_body args; }                                                                          \
-  type wt_bench_##name params                                                                                                             \
-  {                                                                                                                                       \
-    if (level() == 2)                                                                                                                     \
-      ret_word name##_avx512 args;                                                                                                        \
-    else if (level() == 1)                                                                                                                \
-      ret_word name##_avx2 args;                                                                                                          \
-    else                                                                                                                                  \
-      ret_word name##_plain args;                                                                                                         \
+#define DISPATCH(ret_word, type, name, params, args)                                                                                       \
+  __attribute__((target("avx512f,avx512vl,avx512bw,fma"))) static type name##_avx512 params                                                \
+  {                                                                                                                                        \
+    ret_word name##_body args;                                                                                                             \
+  }                                                                                                                                        \
+  __attribute__((target("avx2,fma"))) static type name##_avx2 params                                                                       \
+  {                                                                                                                                        \
+    ret_word name##_body args;                                                                                                             \
+  }                                                                                                                                        \
+  static type name##_plain params                                                                                                          \
+  {                                                                                                                                        \
+    ret_word name##_body args;                                                                                                             \
+  }                                                                                                                                        \
+  type wt_bench_##name params                                                                                                              \
+  {                                                                                                                                        \
+    if (level() == 2)                                                                                                                      \
+      ret_word name##_avx512 args;                                                                                                         \
+    else if (level() == 1)                                                                                                                 \
+      ret_word name##_avx2 args;                                                                                                           \
+    else                                                                                                                                   \
+      ret_word name##_plain args;                                                                                                          \
   }
 static int level(void)
 {
@@ -25,8 +34,11 @@ static int level(void)
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 1 : 0;
 }
 #else
-#define DISPATCH(ret_word, type, name, params, args)                                                                                      \
-  type wt_bench_##name params { ret_word name##_body args; }
+#define DISPATCH(ret_word, type, name, params, args)                                                                                       \
+  type wt_bench_##name params                                                                                                              \
+  {                                                                                                                                        \
+    ret_word name##_body args;                                                                                                             \
+  }
 #endif
 #define NOTHING
 
@@ -36,20 +48,20 @@ typedef float lane16 __attribute__((vector_size(64)));
 typedef float lane8 __attribute__((vector_size(32)));
 typedef float lane4 __attribute__((vector_size(16)));
 
-#define FMA_BODY(lane, width)                                                                                                             \
-  lane acc[CHAINS], a, b;                                                                                                                 \
-  for (int j = 0; j < width; j++) {                                                                                                       \
-    a[j] = 0.999f;                                                                                                                        \
-    b[j] = 1e-3f;                                                                                                                         \
-  }                                                                                                                                       \
-  for (int c = 0; c < CHAINS; c++)                                                                                                        \
-    acc[c] = b * (float)c;                                                                                                                \
-  for (size_t i = 0; i < rounds; i++)                                                                                                     \
-    _Pragma("GCC unroll 12") for (int c = 0; c < CHAINS; c++) acc[c] = acc[c] * a + b;                                                    \
-  float sum = 0;                                                                                                                          \
-  for (int c = 0; c < CHAINS; c++)                                                                                                        \
-    for (int j = 0; j < width; j++)                                                                                                       \
-      sum += acc[c][j];                                                                                                                   \
+#define FMA_BODY(lane, width)                                                                                                              \
+  lane acc[CHAINS], a, b;                                                                                                                  \
+  for (int j = 0; j < width; j++) {                                                                                                        \
+    a[j] = 0.999f;                                                                                                                         \
+    b[j] = 1e-3f;                                                                                                                          \
+  }                                                                                                                                        \
+  for (int c = 0; c < CHAINS; c++)                                                                                                         \
+    acc[c] = b * (float)c;                                                                                                                 \
+  for (size_t i = 0; i < rounds; i++)                                                                                                      \
+    _Pragma("GCC unroll 12") for (int c = 0; c < CHAINS; c++) acc[c] = acc[c] * a + b;                                                     \
+  float sum = 0;                                                                                                                           \
+  for (int c = 0; c < CHAINS; c++)                                                                                                         \
+    for (int j = 0; j < width; j++)                                                                                                        \
+      sum += acc[c][j];                                                                                                                    \
   return sum
 
 #ifdef __clang__
@@ -58,10 +70,19 @@ typedef float lane4 __attribute__((vector_size(16)));
 #define FULL_SPEED __attribute__((optimize("O3"))) /* the chains must stay in registers in debug builds too */
 #endif
 #ifdef __x86_64__
-__attribute__((target("avx512f"))) FULL_SPEED static float fma_avx512(size_t rounds) { FMA_BODY(lane16, 16); }
-__attribute__((target("avx2,fma"))) FULL_SPEED static float fma_avx2(size_t rounds) { FMA_BODY(lane8, 8); }
+__attribute__((target("avx512f"))) FULL_SPEED static float fma_avx512(size_t rounds)
+{
+  FMA_BODY(lane16, 16);
+}
+__attribute__((target("avx2,fma"))) FULL_SPEED static float fma_avx2(size_t rounds)
+{
+  FMA_BODY(lane8, 8);
+}
 #endif
-static float fma_plain(size_t rounds) { FMA_BODY(lane4, 4); }
+static float fma_plain(size_t rounds)
+{
+  FMA_BODY(lane4, 4);
+}
 
 float wt_bench_fma(size_t rounds)
 {
@@ -91,7 +112,10 @@ BODY void triad_body(float *a, const float *b, const float *c, float s, size_t n
 }
 DISPATCH(NOTHING, void, triad, (float *a, const float *b, const float *c, float s, size_t n), (a, b, c, s, n))
 
-void wt_bench_copy(float *a, const float *b, size_t n) { memcpy(a, b, n * sizeof *a); }
+void wt_bench_copy(float *a, const float *b, size_t n)
+{
+  memcpy(a, b, n * sizeof *a);
+}
 
 BODY void elementwise_body(float *y, const float *x, size_t n)
 {

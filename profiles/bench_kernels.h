@@ -1,6 +1,7 @@
 /* profiles/bench_kernels.h: the small loops that measure this machine, each over one thread's slice, dispatched by cpuid.
  *
- * They stand for what a training step does, so that a rate measured here predicts it; the engine's own kernels are not visible from this room. */
+ * They stand for what a training step does, so that a rate measured here predicts it; the engine's own kernels are not visible from this
+ * room. */
 #ifndef WT_PROFILES_BENCH_KERNELS_H
 #define WT_PROFILES_BENCH_KERNELS_H
 

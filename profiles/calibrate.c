@@ -1,13 +1,14 @@
 /* profiles/calibrate.c: what the machine can do, measured within a budget of wall time.
  *
- * Per thread count: multiply-add peak, one big product, memory bandwidth, copy, element-wise, optimizer sweep, attention, and the power drawn while the
- * product runs. Then a table of products over shapes. A rate is the best of short repeats: noise only ever makes a loop slower. */
+ * Per thread count: multiply-add peak, one big product, memory bandwidth, copy, element-wise, optimizer sweep, attention, and the power
+ * drawn while the product runs. Then a table of products over shapes. A rate is the best of short repeats: noise only ever makes a loop
+ * slower. */
+#include "base/cleanup.h"
 #include "profiles/bench_kernels.h"
 #include "profiles/gemm_table.h"
 #include "profiles/machine.h"
 #include "profiles/sensors/sensors.h"
 #include "profiles/sysfs.h"
-#include "base/cleanup.h"
 #include <fcntl.h>
 #include <hwloc.h>
 #include <math.h>
@@ -61,7 +62,8 @@ static float one_slice(struct bench *b, enum pass kind, size_t from, size_t n)
     size_t td = ATTENTION_T * ATTENTION_D;
     float scores[ATTENTION_T];
     for (size_t at = 0; at + 4 * td <= n; at += 4 * td)
-      wt_bench_attention(b->a + from + at, b->b + from + at, b->b + from + at + td, b->b + from + at + 2 * td, scores, ATTENTION_T, ATTENTION_D);
+      wt_bench_attention(b->a + from + at, b->b + from + at, b->b + from + at + td, b->b + from + at + 2 * td, scores, ATTENTION_T,
+                         ATTENTION_D);
     break;
   }
   case PASS_TOUCH:
@@ -261,7 +263,8 @@ static void finish_power(struct wt_profile *p, bool metered)
     p->power.uncertainty_pct = 10; /* sensor 5 %, and a short window at one temperature */
 }
 
-/* Watches the battery for a while with `threads` busy (0 = idle): the value that came last, NaN when it did not change or does not measure. */
+/* Watches the battery for a while with `threads` busy (0 = idle): the value that came last, NaN when it did not change or does not measure.
+ */
 static double watch_battery(const struct wt_profile_options *o, const struct wt_clock *clock, int threads, double from_w, double budget_s)
 {
   struct wt_battery_state b;
@@ -280,7 +283,8 @@ static double watch_battery(const struct wt_profile_options *o, const struct wt_
   return last_w;
 }
 
-/* Idle and full draw of the whole PC from the battery, for machines where nothing else can be read. In between the usual curve of pinned threads. */
+/* Idle and full draw of the whole PC from the battery, for machines where nothing else can be read. In between the usual curve of pinned
+ * threads. */
 static void calibrate_on_battery(const struct wt_profile_options *o, const struct wt_clock *clock, double budget_s, struct wt_profile *p)
 {
   const double exponent = 0.4;

@@ -1,7 +1,8 @@
 /* profiles/caps.c: power caps through the hardware: RAPL limits and the highest frequency.
  *
- * Order of every change: the old value goes into a state file (synced), then the new one is written, then it is read back. Release restores in reverse order;
- * after a kill the next start restores from the state file. A limit is never raised and never set so low that the machine would crawl. */
+ * Order of every change: the old value goes into a state file (synced), then the new one is written, then it is read back. Release restores
+ * in reverse order; after a kill the next start restores from the state file. A limit is never raised and never set so low that the machine
+ * would crawl. */
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/fs.h"
@@ -24,7 +25,7 @@
 #define LOWEST_SHARE 0.25
 
 struct changed {
-  char path[240]; /* below the root */
+  char path[240];    /* below the root */
   uint64_t old, now; /* now: as read back */
 };
 
@@ -140,11 +141,13 @@ static void info_of_rapl(const struct wt_caps *c, struct wt_cap_info *r)
   }
   r->usable = with_limit && open == with_limit;
   if (!with_limit)
-    wt_copy_text(r->why, sizeof r->why, n ? "the package zones have no power limit (AMD processors measure only)" : "no RAPL zones on this machine");
+    wt_copy_text(r->why, sizeof r->why,
+                 n ? "the package zones have no power limit (AMD processors measure only)" : "no RAPL zones on this machine");
   else if (!r->usable)
     wt_copy_text(r->why, sizeof r->why, "not writable: run as root to let the hardware hold the cap; without it, pauses hold it");
   else
-    snprintf(r->why, sizeof r->why, "%zu package limit%s can be written; whether firmware keeps to it shows only when power is measured", with_limit, with_limit > 1 ? "s" : "");
+    snprintf(r->why, sizeof r->why, "%zu package limit%s can be written; whether firmware keeps to it shows only when power is measured",
+             with_limit, with_limit > 1 ? "s" : "");
 }
 
 static void info_of_cpufreq(const struct wt_caps *c, struct wt_cap_info *r)
@@ -174,7 +177,8 @@ size_t wt_caps_list(const struct wt_caps *c, struct wt_cap_info *ret, size_t n)
   info_of_rapl(c, &all[0]);
   info_of_cpufreq(c, &all[1]);
   all[2] = (struct wt_cap_info){"threads", true, "fewer threads: needs no permission, coarse"};
-  all[3] = (struct wt_cap_info){"pauses", true, "short pauses of all threads together between micro-steps: needs no permission, changes no result"};
+  all[3] = (struct wt_cap_info){"pauses", true,
+                                "short pauses of all threads together between micro-steps: needs no permission, changes no result"};
   size_t k = n < WT_COUNT(all) ? n : WT_COUNT(all);
   memcpy(ret, all, k * sizeof *ret);
   return k;
@@ -215,7 +219,8 @@ static bool restore(struct wt_caps *c)
 }
 
 /* Writes one value and reads it back; tolerance: what the hardware may round. */
-static enum wt_status set_file(struct wt_caps *c, struct changed *f, uint64_t value, uint64_t tolerance, const char *what, struct wt_error *err)
+static enum wt_status set_file(struct wt_caps *c, struct changed *f, uint64_t value, uint64_t tolerance, const char *what,
+                               struct wt_error *err)
 {
   int r = put(c->sysfs, f->path, value);
   if (r == -EACCES || r == -EPERM || r == -EROFS) {
@@ -242,7 +247,8 @@ static enum wt_status collect_limits(struct wt_caps *c, struct wt_zone *z, size_
 {
   size_t n = wt_zones_scan(c->sysfs, z, WT_ZONES_MAX), kept = 0, packages = 0;
   for (size_t i = 0; i < n; i++) {
-    if (z[i].package >= 0 || strncmp(z[i].name, "package-", 8) != 0 || !wt_sysfs_exists(c->sysfs, "%s/constraint_0_power_limit_uw", z[i].dir))
+    if (z[i].package >= 0 || strncmp(z[i].name, "package-", 8) != 0 ||
+        !wt_sysfs_exists(c->sysfs, "%s/constraint_0_power_limit_uw", z[i].dir))
       continue;
     bool twin = false;
     for (size_t j = 0; j < kept; j++)
@@ -287,7 +293,8 @@ static enum wt_status set_rapl(struct wt_caps *c, double watts, struct wt_error 
       (void)wt_sysfs_u64(&least, c->sysfs, "%s/constraint_0_min_power_uw", z[i].dir);
       double lowest_w = f && k == 0 ? fmax(LOWEST_SHARE * (double)f->old * 1e-6, (double)least * 1e-6) : 0;
       if (each_w < lowest_w)
-        return wt_fail(err, WT_EFAIL, "power limit: %.1f W is too low for %s: less than %.1f W makes firmware fall to its lowest frequency", each_w, z[i].name, lowest_w);
+        return wt_fail(err, WT_EFAIL, "power limit: %.1f W is too low for %s: less than %.1f W makes firmware fall to its lowest frequency",
+                       each_w, z[i].name, lowest_w);
     }
   WT_TRY(write_state(c, err));
   for (size_t i = 0; i < n; i++)

@@ -17,7 +17,10 @@ void wt_channel_start(struct wt_channel_state *s, const struct wt_channel *c, do
   s->seen_low_w = INFINITY;
 }
 
-double wt_tally_energy_j(const struct wt_tally *t) { return t->measured_j + t->imputed_j + t->modelled_j; }
+double wt_tally_energy_j(const struct wt_tally *t)
+{
+  return t->measured_j + t->imputed_j + t->modelled_j;
+}
 
 double wt_channel_period_max_s(const struct wt_channel *c)
 {
@@ -189,7 +192,9 @@ static enum wt_channel_event counter_moved(struct wt_channel_state *s, uint64_t 
     return gap(s, now_uj, x, WT_EVENT_BACKWARDS);
   if (outage_s <= 0)
     return WT_EVENT_NONE;
-  if (c->range_uj && outage_s > (double)c->range_uj * 1e-6 / c->max_w)
+  /* four times what was seen lately counts as possible even where less is expected */
+  double late_w = c->late_w > 0 ? fmin(c->max_w, fmax(c->late_w, 4 * s->peak_w)) : c->max_w;
+  if (c->range_uj && outage_s > (double)c->range_uj * 1e-6 / late_w)
     return gap(s, now_uj, x, WT_EVENT_LATE); /* it may have wrapped more than once */
   uint64_t d_uj = back ? c->range_uj - s->last_uj + now_uj : now_uj - s->last_uj;
   double j = (double)d_uj * 1e-6, w = j / outage_s, usual = usual_w(s);

@@ -70,15 +70,16 @@ double wt_gemm_reference(const struct wt_profile_options *o, int threads, double
   return measure(o, &s, threads, budget_s);
 }
 
-/* Shapes in the order of what they tell: square classes of a layer at usual rows first, then few rows, other forms, skinny (adapters), other weights. */
+/* Shapes in the order of what they tell: square classes of a layer at usual rows first, then few rows, other forms, skinny (adapters),
+ * other weights. */
 static size_t list_shapes(const struct wt_profile_options *o, struct shape *ret, size_t max)
 {
   static const size_t rows[] = {512, 64, 2048, 16, 128, 1024, 256};
   static const size_t sides[][2] = {{1024, 1024}, {256, 256}, {4096, 1024}, {1024, 4096}, {2048, 2048}, {64, 64}, {512, 512}};
   static const size_t skinny[][2] = {{8, 1024}, {1024, 8}, {16, 1024}, {1024, 16}, {16, 256}, {256, 16}};
   size_t n = 0;
-#define ADD(...)                                                                                                                          \
-  if (n < max)                                                                                                                            \
+#define ADD(...)                                                                                                                           \
+  if (n < max)                                                                                                                             \
   ret[n++] = (struct shape)__VA_ARGS__
   for (size_t wave = 0; wave < WT_COUNT(rows); wave++) {
     for (size_t s = 0; s < WT_COUNT(sides); s++)
@@ -102,7 +103,8 @@ static size_t list_shapes(const struct wt_profile_options *o, struct shape *ret,
   return n;
 }
 
-/* Measures a point into the table, or once more when it is there: the best of all rounds counts, since a busy machine only makes a product slower. */
+/* Measures a point into the table, or once more when it is there: the best of all rounds counts, since a busy machine only makes a product
+ * slower. */
 static void take_point(const struct wt_profile_options *o, struct wt_profile *p, const struct shape *s, int threads, double budget_s)
 {
   double gflops = measure(o, s, threads, budget_s);
@@ -110,7 +112,8 @@ static void take_point(const struct wt_profile_options *o, struct wt_profile *p,
     return;
   for (size_t i = 0; i < p->gemm_n; i++) {
     struct wt_gemm_point *g = &p->gemm[i];
-    if (g->form == s->form && g->m == s->m && g->n == s->n && g->k == s->k && g->weights == s->weights && g->compute == s->compute && g->threads == threads) {
+    if (g->form == s->form && g->m == s->m && g->n == s->n && g->k == s->k && g->weights == s->weights && g->compute == s->compute &&
+        g->threads == threads) {
       g->gflops = fmax(g->gflops, gflops);
       return;
     }
@@ -120,8 +123,8 @@ static void take_point(const struct wt_profile_options *o, struct wt_profile *p,
 }
 
 /* The first of `n` shapes that no longer fitted before end_s; those that are too large for the budget are passed over. */
-static size_t one_round(const struct wt_profile_options *o, const struct shape *shapes, size_t n, double end_s, double point_s, double budget_s, double best_gflops,
-                        struct wt_profile *p)
+static size_t one_round(const struct wt_profile_options *o, const struct shape *shapes, size_t n, double end_s, double point_s,
+                        double budget_s, double best_gflops, struct wt_profile *p)
 {
   const struct wt_clock *clock = o->clock ? o->clock : &wt_clock_system;
   const struct wt_rate_point *top = &p->rates[p->rates_n - 1], *one = &p->rates[0];
@@ -151,7 +154,8 @@ void wt_gemm_table_measure(const struct wt_profile_options *o, double budget_s, 
   if (!p->rates_n)
     return;
   double point_s = fmin(0.01, fmax(0.003, budget_s / 400));
-  /* One round over as many shapes as fit into two thirds of the time, then the same again until it is over: disturbances pass, the best stays. */
+  /* One round over as many shapes as fit into two thirds of the time, then the same again until it is over: disturbances pass, the best
+   * stays. */
   n = one_round(o, shapes, n, start_s + 0.66 * budget_s, point_s, budget_s, best_gflops, p);
   while (wt_mono_s(clock) < end_s && p->gemm_n && one_round(o, shapes, n, end_s, point_s, budget_s, best_gflops, p) == n)
     ;

@@ -58,8 +58,8 @@ static void add_simd(struct wt_profile *p, const char *name)
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
-#define ADD_IF(feature)                                                                                                                   \
-  if (__builtin_cpu_supports(feature))                                                                                                    \
+#define ADD_IF(feature)                                                                                                                    \
+  if (__builtin_cpu_supports(feature))                                                                                                     \
   add_simd(p, feature)
 static void simd_by_cpuid(struct wt_profile *p)
 {
@@ -105,9 +105,21 @@ static void simd_by_cpuid(struct wt_profile *p)
 /* Flags of a captured cpuinfo, in cpuid's names. */
 static void simd_by_flags(const char *proc, struct wt_profile *p)
 {
-  static const char *const known[][2] = {{"sse2", "sse2"}, {"sse4_2", "sse4.2"}, {"avx", "avx"}, {"fma", "fma"}, {"avx2", "avx2"},
-    {"avx512f", "avx512f"}, {"avx512bw", "avx512bw"}, {"avx512vl", "avx512vl"}, {"f16c", "f16c"}, {"avx512_vnni", "avx512_vnni"},
-    {"amx_tile", "amx_tile"}, {"avx_vnni", "avx_vnni"}, {"avx512_bf16", "avx512_bf16"}, {"asimd", "neon"}, {"sve", "sve"}};
+  static const char *const known[][2] = {{"sse2", "sse2"},
+                                         {"sse4_2", "sse4.2"},
+                                         {"avx", "avx"},
+                                         {"fma", "fma"},
+                                         {"avx2", "avx2"},
+                                         {"avx512f", "avx512f"},
+                                         {"avx512bw", "avx512bw"},
+                                         {"avx512vl", "avx512vl"},
+                                         {"f16c", "f16c"},
+                                         {"avx512_vnni", "avx512_vnni"},
+                                         {"amx_tile", "amx_tile"},
+                                         {"avx_vnni", "avx_vnni"},
+                                         {"avx512_bf16", "avx512_bf16"},
+                                         {"asimd", "neon"},
+                                         {"sve", "sve"}};
   char flags[8192];
   if (!cpuinfo_field(proc, "flags", flags, sizeof flags) && !cpuinfo_field(proc, "Features", flags, sizeof flags))
     return;
@@ -157,8 +169,8 @@ static enum wt_status load_topology(const struct wt_profile_options *o, hwloc_to
 
 static void add_cache(hwloc_obj_t c, struct wt_profile *p)
 {
-  struct wt_cache_info n = {.level = c->attr->cache.depth, .size_bytes = c->attr->cache.size,
-                            .shared_by = (unsigned)hwloc_bitmap_weight(c->cpuset)};
+  struct wt_cache_info n = {
+      .level = c->attr->cache.depth, .size_bytes = c->attr->cache.size, .shared_by = (unsigned)hwloc_bitmap_weight(c->cpuset)};
   wt_copy_text(n.type, sizeof n.type,
                c->attr->cache.type == HWLOC_OBJ_CACHE_DATA          ? "data"
                : c->attr->cache.type == HWLOC_OBJ_CACHE_INSTRUCTION ? "instruction"

@@ -1,7 +1,8 @@
 /* profiles/meter.c: one sensor, one sampler thread, one snapshot.
  *
- * The sampler reads the sensor, steps its channels (profiles/channel.h decides what is energy), and publishes a snapshot; readers copy it. Polls from other
- * threads share the sampling lock, so a mark is exact. Durations come from the monotonic clock; the boot clock only tells suspends. */
+ * The sampler reads the sensor, steps its channels (profiles/channel.h decides what is energy), and publishes a snapshot; readers copy it.
+ * Polls from other threads share the sampling lock, so a mark is exact. Durations come from the monotonic clock; the boot clock only tells
+ * suspends. */
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "profiles/channel.h"
@@ -14,6 +15,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -43,7 +45,8 @@ struct wt_meter {
   struct wt_channel_state battery; /* beside another sensor */
   struct wt_battery_state battery_now;
   struct wt_thermal_state thermal_now;
-  uint64_t throttle_start;
+  uint64_t throttle_start, steal_ticks, all_ticks;
+  double steal; /* share of processor time that the hypervisor took lately */
   double start_mono_s, asleep_s, slow_t_s, cpu_s, cpu_t_s, load;
   double suspended_s, power_max_w;
   struct wt_window window;
@@ -54,7 +57,7 @@ struct wt_meter {
   pthread_mutex_t lock; /* snapshot and notes */
   struct wt_meter_reading snapshot;
   struct wt_buf notes;
-  atomic_int hint;
+  atomic_int hint, team; /* team: the last hint above 0 */
 
   pthread_t thread;
   bool threaded, stop;
@@ -181,6 +184,7 @@ enum wt_status wt_meter_open(const struct wt_meter_options *o, struct wt_meter *
   pthread_condattr_destroy(&attr);
   wt_buf_init(&m->notes, 65536);
   atomic_init(&m->hint, -1);
+  atomic_init(&m->team, 0);
   m->clock = o->clock ? *o->clock : wt_clock_system;
   m->manual = o->manual;
   m->period_s = o->period_s > 0 ? o->period_s : 0.1;
@@ -195,8 +199,11 @@ enum wt_status wt_meter_open(const struct wt_meter_options *o, struct wt_meter *
   WT_TRY(choose_sensor(m, o, err));
   if (m->sensor.note[0])
     note(m, "%s", m->sensor.note);
-  for (size_t i = 0; i < m->sensor.channels_n; i++)
+  double expected_w = fmax(60, 3 * wt_power_predict(m->profile, m->profile->cpu.threads, 1).high);
+  for (size_t i = 0; i < m->sensor.channels_n; i++) {
     m->period_s = fmax(0.01, fmin(m->period_s, wt_channel_period_max_s(&m->sensor.channel[i])));
+    m->sensor.channel[i].late_w = expected_w;
+  }
   start_channels(m);
   *ret = WT_TAKE(m);
   return WT_OK;
@@ -217,7 +224,8 @@ static void start_channels(struct wt_meter *m)
       if (m->channel[j].channel.mirror_group == c->mirror_group)
         m->mirror[i] = MIRROR_WATCHED;
   }
-  static const struct wt_channel battery = {.name = "battery", .role = WT_CHANNEL_PLATFORM, .max_w = 300, .stale_s = 65, .uncertainty_pct = 8, .mirror_group = -1};
+  static const struct wt_channel battery = {
+      .name = "battery", .role = WT_CHANNEL_PLATFORM, .max_w = 300, .stale_s = 65, .uncertainty_pct = 8, .mirror_group = -1};
   wt_channel_start(&m->battery, &battery, 0);
   struct wt_meter_reading *s = &m->snapshot;
   pthread_mutex_lock(&m->lock);
@@ -257,13 +265,27 @@ static double load_now(struct wt_meter *m, double t_s)
   return isnan(load) ? load : fmax(0, fmin(1, load));
 }
 
-/* What the model says that is drawn at this load. Where the sensor sees the whole PC, its rest (board, disk, screen) comes on top. */
+/* A team that works and pauses together draws power in proportion to its duty; of an unknown mixture only the number of busy threads
+ * counts. */
+static struct wt_interval model_at(const struct wt_meter *m, double busy)
+{
+  int team = atomic_load(&m->team);
+  if (team > 0 && busy <= team)
+    return wt_power_predict(m->profile, team, busy / team);
+  int below = (int)busy;
+  double f = busy - below;
+  struct wt_interval a = wt_power_predict(m->profile, below, 1), b = wt_power_predict(m->profile, below + 1, 1);
+  return (struct wt_interval){a.mean + f * (b.mean - a.mean), a.low + f * (b.low - a.low), a.high + f * (b.high - a.high)};
+}
+
+/* What the model says that is drawn at this load. Where the sensor sees the whole PC, its rest (board, disk, screen) comes on top. A
+ * hypervisor that takes processor time away makes all of it less certain. */
 static struct wt_interval model_w(const struct wt_meter *m, double load)
 {
   const struct wt_profile *p = m->profile;
-  double busy = isnan(load) ? p->cpu.cores : load * m->processors;
-  int threads = (int)ceil(busy - 1e-9);
-  struct wt_interval w = wt_power_predict(p, threads > 0 ? threads : 1, threads > 0 ? busy / threads : 0);
+  struct wt_interval w = model_at(m, isnan(load) ? p->cpu.cores : load * m->processors);
+  w.low *= 1 - fmin(0.5, m->steal);
+  w.high *= 1 + m->steal;
   bool whole = m->sensor.kind && strcmp(m->sensor.boundary, "whole-pc") == 0, model_whole = strcmp(p->power.boundary, "whole-pc") == 0;
   if (whole && !model_whole) {
     w.mean += 10;
@@ -340,13 +362,36 @@ struct slow_state {
   bool fresh;
   struct wt_battery_state battery;
   struct wt_thermal_state thermal;
+  uint64_t steal_ticks, all_ticks;
 };
+
+/* Ticks stolen and ticks in all, of all processors, since the start of the system. */
+static void read_steal(const char *sysfs, uint64_t *ret_steal, uint64_t *ret_all)
+{
+  char proc[512], path[600], line[256] = "";
+  snprintf(path, sizeof path, "%s/stat", wt_proc_root(sysfs, proc, sizeof proc));
+  FILE *f = fopen(path, "re");
+  bool got = f && fgets(line, sizeof line, f);
+  if (f)
+    fclose(f);
+  uint64_t sum = 0, steal = 0;
+  char *at = line + strcspn(line, " ");
+  for (int i = 0; got && i < 8; i++) { /* user nice system idle iowait irq softirq steal; guest is inside user */
+    uint64_t v = strtoull(at, &at, 10);
+    sum += v;
+    if (i == 7)
+      steal = v;
+  }
+  *ret_steal = steal;
+  *ret_all = sum;
+}
 
 static void read_slow(const struct wt_meter *m, struct slow_state *ret)
 {
   ret->fresh = true;
   wt_battery_read(m->sysfs, &ret->battery);
   wt_thermal_read(m->sysfs, &ret->thermal);
+  read_steal(m->sysfs, &ret->steal_ticks, &ret->all_ticks);
 }
 
 static void take_slow(struct wt_meter *m, const struct slow_state *slow, const struct wt_channel_context *x)
@@ -357,6 +402,14 @@ static void take_slow(struct wt_meter *m, const struct slow_state *slow, const s
   m->slow_t_s = x->t_s;
   m->battery_now = slow->battery;
   m->thermal_now = slow->thermal;
+  if (m->samples && slow->all_ticks > m->all_ticks && slow->steal_ticks >= m->steal_ticks) {
+    double was = m->steal, share = (double)(slow->steal_ticks - m->steal_ticks) / (double)(slow->all_ticks - m->all_ticks);
+    m->steal += 0.2 * (share - m->steal);
+    if (was <= 0.05 && m->steal > 0.05)
+      note(m, "the hypervisor takes %.0f %% of the processors away at %.1f s: modelled power is less certain", 100 * m->steal, x->t_s);
+  }
+  m->steal_ticks = slow->steal_ticks;
+  m->all_ticks = slow->all_ticks;
   if (!m->samples)
     m->throttle_start = m->thermal_now.throttle_events;
   else if (was_on_battery != !m->battery_now.on_mains)
@@ -489,7 +542,10 @@ static void sample(struct wt_meter *m, bool slow_too)
   pthread_mutex_unlock(&m->sampling);
 }
 
-void wt_meter_poll(struct wt_meter *m) { sample(m, m->manual); }
+void wt_meter_poll(struct wt_meter *m)
+{
+  sample(m, m->manual);
+}
 
 static void *sampler(void *arg)
 {
@@ -550,7 +606,12 @@ struct wt_meter_reading wt_meter_read(struct wt_meter *m)
   return r;
 }
 
-void wt_meter_hint(struct wt_meter *m, int busy_threads) { atomic_store(&m->hint, busy_threads); }
+void wt_meter_hint(struct wt_meter *m, int busy_threads)
+{
+  atomic_store(&m->hint, busy_threads);
+  if (busy_threads > 0)
+    atomic_store(&m->team, busy_threads);
+}
 
 void wt_meter_free(struct wt_meter *m)
 {

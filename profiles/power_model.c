@@ -1,12 +1,13 @@
 /* profiles/power_model.c: watts without a sensor, and how wrong they can be.
  *
- * In the order of trust: measured at calibration; the package limit PL1, which stays readable to everybody; a table of design power by name; the number of
- * cores. Full load of training was seen between 0.5 and 1.4 times the design power on real machines, and never above PL1 for long. */
+ * In the order of trust: measured at calibration; the package limit PL1, which stays readable to everybody; a table of design power by
+ * name; the number of cores. Full load of training was seen between 0.5 and 1.4 times the design power on real machines, and never above
+ * PL1 for long. */
+#include "base/cleanup.h"
 #include "profiles/data/tables.h"
 #include "profiles/machine.h"
 #include "profiles/sensors/sensors.h"
 #include "profiles/sysfs.h"
-#include "base/cleanup.h"
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -20,9 +21,9 @@ struct shares {
   double full[3], idle[3];
 };
 static const struct shares table[] = {
-  {"model:pl1", {0.80, 0.50, 1.05}, {0.12, 0.03, 0.30}},
-  {"model:tdp-table", {0.85, 0.50, 1.40}, {0.12, 0.03, 0.35}},
-  {"model:unknown", {1.00, 0.35, 3.00}, {0.15, 0.03, 0.60}},
+    {"model:pl1", {0.80, 0.50, 1.05}, {0.12, 0.03, 0.30}},
+    {"model:tdp-table", {0.85, 0.50, 1.40}, {0.12, 0.03, 0.35}},
+    {"model:unknown", {1.00, 0.35, 3.00}, {0.15, 0.03, 0.60}},
 };
 /* Design power of a core where nothing is known: chips for PCs and servers run from 2 to 18 W a core. */
 #define UNKNOWN_CORE_W 6.0
@@ -104,7 +105,10 @@ static const struct shares *shares_of(const char *source)
   return &table[WT_COUNT(table) - 1];
 }
 
-static struct wt_interval scaled(const double s[3], double w) { return (struct wt_interval){s[0] * w, s[1] * w, s[2] * w}; }
+static struct wt_interval scaled(const double s[3], double w)
+{
+  return (struct wt_interval){s[0] * w, s[1] * w, s[2] * w};
+}
 
 void wt_power_model_fill(const char *sysfs, struct wt_profile *p)
 {
@@ -160,7 +164,8 @@ struct wt_interval wt_power_predict(const struct wt_profile *p, int threads, dou
   const struct shares *s = shares_of(p->power.source);
   struct wt_interval full = scaled(s->full, tdp), idle = scaled(s->idle, tdp);
   double u = threads ? duty * pow(fmin(1, (double)threads / cores), CORE_EXPONENT) : 0;
-  return (struct wt_interval){idle.mean + u * (full.mean - idle.mean), idle.low + u * (full.low - idle.low), idle.high + u * (full.high - idle.high)};
+  return (struct wt_interval){idle.mean + u * (full.mean - idle.mean), idle.low + u * (full.low - idle.low),
+                              idle.high + u * (full.high - idle.high)};
 }
 
 void wt_power_detect(const struct wt_profile_options *o, struct wt_profile *p)

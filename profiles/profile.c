@@ -1,7 +1,7 @@
 /* profiles/profile.c: the whole measurement, in order: detect, calibrate, power. */
-#include "profiles/machine.h"
 #include "base/cleanup.h"
 #include "base/fs.h"
+#include "profiles/machine.h"
 #include <math.h>
 #include <string.h>
 

@@ -12,7 +12,10 @@
 #define VERSION 1
 #define MAX_BYTES (4u << 20)
 
-static struct wt_json *push_object(struct wt_json *array) { return wt_json_push(array, wt_json_object()); }
+static struct wt_json *push_object(struct wt_json *array)
+{
+  return wt_json_push(array, wt_json_object());
+}
 
 static void write_cpu(const struct wt_profile *p, struct wt_json *root)
 {
@@ -194,9 +197,11 @@ static void read_cpu(struct reader *r, const struct wt_json *c, struct wt_profil
   p->cpu.performance_cores = wt_json_get(c, "performance_cores") ? small(r, c, "performance_cores") : p->cpu.cores;
   p->cpu.max_mhz = number(r, c, "max_mhz");
   p->cpu.virtualized = yes(r, c, "virtualized");
-  for (const struct wt_json *v = wt_json_first(need(r, c, "simd", WT_JSON_ARRAY)); v && p->cpu.simd_n < WT_COUNT(p->cpu.simd); v = wt_json_next(v))
+  for (const struct wt_json *v = wt_json_first(need(r, c, "simd", WT_JSON_ARRAY)); v && p->cpu.simd_n < WT_COUNT(p->cpu.simd);
+       v = wt_json_next(v))
     wt_copy_text(p->cpu.simd[p->cpu.simd_n++], sizeof p->cpu.simd[0], wt_json_str(v) ? wt_json_str(v) : "");
-  for (const struct wt_json *v = wt_json_first(need(r, c, "caches", WT_JSON_ARRAY)); v && p->cpu.caches_n < WT_COUNT(p->cpu.caches); v = wt_json_next(v)) {
+  for (const struct wt_json *v = wt_json_first(need(r, c, "caches", WT_JSON_ARRAY)); v && p->cpu.caches_n < WT_COUNT(p->cpu.caches);
+       v = wt_json_next(v)) {
     struct wt_cache_info *k = &p->cpu.caches[p->cpu.caches_n++];
     k->level = (unsigned)small(r, v, "level");
     text(r, v, "type", k->type, sizeof k->type);
@@ -207,7 +212,8 @@ static void read_cpu(struct reader *r, const struct wt_json *c, struct wt_profil
 
 static void read_compute(struct reader *r, const struct wt_json *c, struct wt_profile *p)
 {
-  for (const struct wt_json *v = wt_json_first(need(r, c, "threads", WT_JSON_ARRAY)); v && p->rates_n < WT_PROFILE_THREADS_MAX; v = wt_json_next(v)) {
+  for (const struct wt_json *v = wt_json_first(need(r, c, "threads", WT_JSON_ARRAY)); v && p->rates_n < WT_PROFILE_THREADS_MAX;
+       v = wt_json_next(v)) {
     struct wt_rate_point *t = &p->rates[p->rates_n++];
     t->threads = small(r, v, "threads");
     t->fma_gflops = number(r, v, "fma_gflops");
@@ -219,7 +225,8 @@ static void read_compute(struct reader *r, const struct wt_json *c, struct wt_pr
     t->optimizer_gbps = wt_json_num_or(v, "optimizer_gbps", NAN);
     t->busy_w = NAN;
   }
-  for (const struct wt_json *v = wt_json_first(need(r, c, "gemm", WT_JSON_ARRAY)); v && p->gemm_n < WT_PROFILE_GEMM_MAX; v = wt_json_next(v)) {
+  for (const struct wt_json *v = wt_json_first(need(r, c, "gemm", WT_JSON_ARRAY)); v && p->gemm_n < WT_PROFILE_GEMM_MAX;
+       v = wt_json_next(v)) {
     struct wt_gemm_point *g = &p->gemm[p->gemm_n++];
     g->m = (size_t)whole(r, v, "m");
     g->n = (size_t)whole(r, v, "n");
@@ -248,7 +255,8 @@ static void read_power(struct reader *r, const struct wt_json *w, struct wt_prof
       if (p->rates[i].threads == threads)
         p->rates[i].busy_w = busy_w;
   }
-  for (const struct wt_json *v = wt_json_first(need(r, w, "sensors", WT_JSON_ARRAY)); v && p->power.sensors_n < WT_PROFILE_SENSORS_MAX; v = wt_json_next(v)) {
+  for (const struct wt_json *v = wt_json_first(need(r, w, "sensors", WT_JSON_ARRAY)); v && p->power.sensors_n < WT_PROFILE_SENSORS_MAX;
+       v = wt_json_next(v)) {
     struct wt_sensor_info *s = &p->power.sensors[p->power.sensors_n++];
     text(r, v, "kind", s->kind, sizeof s->kind);
     text(r, v, "name", s->name, sizeof s->name);
@@ -257,7 +265,8 @@ static void read_power(struct reader *r, const struct wt_json *w, struct wt_prof
     text(r, v, "why", s->why, sizeof s->why);
     wt_copy_text(s->boundary, sizeof s->boundary, wt_json_str_or(v, "boundary", ""));
   }
-  for (const struct wt_json *v = wt_json_first(need(r, w, "caps", WT_JSON_ARRAY)); v && p->power.caps_n < WT_COUNT(p->power.caps); v = wt_json_next(v)) {
+  for (const struct wt_json *v = wt_json_first(need(r, w, "caps", WT_JSON_ARRAY)); v && p->power.caps_n < WT_COUNT(p->power.caps);
+       v = wt_json_next(v)) {
     struct wt_cap_info *c = &p->power.caps[p->power.caps_n++];
     text(r, v, "kind", c->kind, sizeof c->kind);
     c->usable = yes(r, v, "usable");
@@ -270,7 +279,8 @@ static enum wt_status check_schema(const struct wt_json *j, const char *what, st
   const char *schema = wt_json_str_or(j, "schema", NULL);
   size_t n = strlen(SCHEMA);
   if (!schema || strncmp(schema, SCHEMA, n) != 0)
-    return wt_fail(err, WT_EFORMAT, "%s: not a profile: 'schema' is %s%s%s", what, schema ? "'" : "", schema ? schema : "missing", schema ? "'" : "");
+    return wt_fail(err, WT_EFORMAT, "%s: not a profile: 'schema' is %s%s%s", what, schema ? "'" : "", schema ? schema : "missing",
+                   schema ? "'" : "");
   long version = strtol(schema + n, NULL, 10);
   if (version > VERSION) {
     (void)wt_fail(err, WT_EFORMAT, "%s: schema '%s' is newer than this program, which knows version %d", what, schema, VERSION);
@@ -294,7 +304,8 @@ enum wt_status wt_profile_from_json(const struct wt_json *j, const char *what, s
   p->memory.total_bytes = whole(&r, m, "total_bytes");
   p->memory.available_bytes = whole(&r, m, "available_bytes");
   p->memory.limit_bytes = whole(&r, m, "limit_bytes");
-  for (const struct wt_json *v = wt_json_first(need(&r, m, "numa_nodes", WT_JSON_ARRAY)); v && p->memory.numa_nodes < WT_COUNT(p->memory.numa_node_bytes); v = wt_json_next(v))
+  for (const struct wt_json *v = wt_json_first(need(&r, m, "numa_nodes", WT_JSON_ARRAY));
+       v && p->memory.numa_nodes < WT_COUNT(p->memory.numa_node_bytes); v = wt_json_next(v))
     p->memory.numa_node_bytes[p->memory.numa_nodes++] = whole(&r, v, "total_bytes");
   text(&r, s, "path", p->storage.path, sizeof p->storage.path);
   p->storage.free_bytes = whole(&r, s, "free_bytes");

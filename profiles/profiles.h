@@ -1,7 +1,7 @@
 /* profiles/profiles.h: what this machine is, what it can do, what it draws, and what its electricity costs.
  *
- * Everything is read below a root (--sysfs), so that a machine can be a captured tree. Figures that are not known are NaN (numbers) or empty strings and
- * become null in JSON. The engine's kernels are measured through hooks, because profiles/ never sees engine/. */
+ * Everything is read below a root (--sysfs), so that a machine can be a captured tree. Figures that are not known are NaN (numbers) or
+ * empty strings and become null in JSON. The engine's kernels are measured through hooks, because profiles/ never sees engine/. */
 #ifndef WT_PROFILES_PROFILES_H
 #define WT_PROFILES_PROFILES_H
 
@@ -22,9 +22,9 @@ struct wt_cache_info {
 
 struct wt_rate_point { /* rates at a thread count */
   int threads;
-  double fma_gflops, gemm_gflops, mem_gbps; /* mem: triad-like, bytes read + written */
+  double fma_gflops, gemm_gflops, mem_gbps;                             /* mem: triad-like, bytes read + written */
   double copy_gbps, elementwise_gbps, attention_gflops, optimizer_gbps; /* NaN when not measured */
-  double busy_w; /* NaN when unknown */
+  double busy_w;                                                        /* NaN when unknown */
 };
 
 struct wt_gemm_point {
@@ -39,7 +39,7 @@ struct wt_sensor_info {
   char kind[16]; /* powercap, perf, battery, hwmon, thermal, http, cmd, model */
   char name[64], path[256];
   bool readable;
-  char why[256]; /* why not, and the one line that would fix it */
+  char why[256];     /* why not, and the one line that would fix it */
   char boundary[24]; /* package, package+dram, platform, whole-pc */
 };
 struct wt_cap_info {
@@ -95,11 +95,11 @@ struct wt_profile {
 };
 
 struct wt_profile_options {
-  const char *sysfs;        /* root of /sys; NULL = "/sys" */
+  const char *sysfs;           /* root of /sys; NULL = "/sys" */
   const char *hwloc_synthetic; /* for tests: "pack:1 core:4 pu:2" */
-  const char *storage_path; /* folder whose disk is looked at; NULL = "." */
-  bool quick;               /* under 2 s, else under 10 s */
-  bool calibrate;           /* false: only detect */
+  const char *storage_path;    /* folder whose disk is looked at; NULL = "." */
+  bool quick;                  /* under 2 s, else under 10 s */
+  bool calibrate;              /* false: only detect */
   const struct wt_clock *clock;
   /* measured through the engine (see wt_engine_measure_gemm); NULL = cblas_sgemm of profiles/ itself */
   double (*measure_gemm)(int form, size_t m, size_t n, size_t k, int weights, int compute, int threads, double budget_s);
@@ -126,42 +126,42 @@ struct wt_interval wt_power_predict(const struct wt_profile *p, int threads, dou
 /* ---------------------------------------------------------------- the meter (one sampler thread; readers never wait) */
 
 struct wt_meter_options {
-  const char *spec;   /* auto|rapl|hwmon|battery|model|http:URL#json.path|cmd:PROGRAM; NULL = auto */
-  const char *sysfs;  /* NULL = "/sys" */
+  const char *spec;  /* auto|rapl|hwmon|battery|model|http:URL#json.path|cmd:PROGRAM; NULL = auto */
+  const char *sysfs; /* NULL = "/sys" */
   const struct wt_clock *clock;
-  double period_s;    /* 0 = 0.1 s */
+  double period_s;                  /* 0 = 0.1 s */
   const struct wt_profile *profile; /* for the model of last resort and plausibility bounds; may be NULL */
-  bool manual;        /* no thread: wt_meter_poll is called by the owner (tests with a fake clock) */
+  bool manual;                      /* no thread: wt_meter_poll is called by the owner (tests with a fake clock) */
 };
 
 struct wt_meter_reading {
-  double t_s;            /* since start */
-  double energy_j;       /* measured + modelled + imputed: best figure */
+  double t_s;      /* since start */
+  double energy_j; /* measured + modelled + imputed: best figure */
   double measured_j, modelled_j, imputed_j;
-  double low_j, high_j;  /* stated interval */
+  double low_j, high_j; /* stated interval */
   double measured_s, modelled_s, imputed_s, suspended_s;
-  double dram_j;         /* part of energy_j, NaN when not known */
-  double platform_j;     /* psys or battery beside it, never added; NaN */
-  double power_w;        /* of the last sample */
+  double dram_j;          /* part of energy_j, NaN when not known */
+  double platform_j;      /* psys or battery beside it, never added; NaN */
+  double power_w;         /* of the last sample */
   double power_mean_w[3]; /* over the last 1, 10 and 30 s */
-  double power_max_w;    /* highest 1-s mean */
-  double temp_c;         /* hottest zone, NaN */
+  double power_max_w;     /* highest 1-s mean */
+  double temp_c;          /* hottest zone, NaN */
   uint64_t throttle_events;
   bool on_battery;
-  double battery_pct;    /* NaN */
+  double battery_pct; /* NaN */
   char source[32], boundary[24];
-  bool measured;         /* all of the last sample was measured */
+  bool measured; /* all of the last sample was measured */
   double uncertainty_pct;
   uint64_t samples, gaps, wraps, errors;
-  char state[24];        /* ok, denied, lost, stuck, no-sensor */
-  char note[160];        /* the last thing worth telling: "powercap: lost at 12.3 s: ENOENT" */
+  char state[24]; /* ok, denied, lost, stuck, no-sensor */
+  char note[160]; /* the last thing worth telling: "powercap: lost at 12.3 s: ENOENT" */
 };
 
 struct wt_meter;
 enum wt_status wt_meter_open(const struct wt_meter_options *o, struct wt_meter **ret, struct wt_error *err) WT_MUST_CHECK;
 /* Starts the counters at zero and the sampler thread. */
 enum wt_status wt_meter_start(struct wt_meter *m, struct wt_error *err) WT_MUST_CHECK;
-void wt_meter_poll(struct wt_meter *m);                 /* take a sample now (also with a thread: exact figure at a mark) */
+void wt_meter_poll(struct wt_meter *m);                    /* take a sample now (also with a thread: exact figure at a mark) */
 struct wt_meter_reading wt_meter_read(struct wt_meter *m); /* snapshot, lock held for nanoseconds */
 /* Tells the model what the program is doing: threads computing now, 0 = paused. Cheap. */
 void wt_meter_hint(struct wt_meter *m, int busy_threads);
@@ -188,14 +188,15 @@ void wt_caps_freep(struct wt_caps **c);
 struct wt_rate {
   double price_per_kwh; /* NaN = unknown */
   char currency[4];
-  double carbon_g_per_kwh; /* NaN = unknown */
+  double carbon_g_per_kwh;                    /* NaN = unknown */
   char price_source[160], carbon_source[160]; /* with year and licence; "--price" when given by the user */
   int price_year, carbon_year;
 };
 /* country: ISO 3166 alpha-2 or alpha-3, any case. WT_EUSAGE with the nearest code when unknown; a country without a price leaves it NaN. */
 enum wt_status wt_rate_of_country(const char *country, struct wt_rate *ret, struct wt_error *err) WT_MUST_CHECK;
 
-/* Windows of price and carbon: CSV rows "hour,price[,carbon]" (24 or 168 of them, local time, Monday first) or "from,to,price,carbon" with stamps or HH:MM. */
+/* Windows of price and carbon: CSV rows "hour,price[,carbon]" (24 or 168 of them, local time, Monday first) or "from,to,price,carbon" with
+ * stamps or HH:MM. */
 struct wt_tariff;
 enum wt_status wt_tariff_read(const char *path, struct wt_tariff **ret, struct wt_error *err) WT_MUST_CHECK;
 void wt_tariff_free(struct wt_tariff *t);

@@ -11,7 +11,10 @@
 
 #define PATH_BYTES 1024
 
-const char *wt_sysfs_root(const char *root) { return root && *root ? root : "/sys"; }
+const char *wt_sysfs_root(const char *root)
+{
+  return root && *root ? root : "/sys";
+}
 
 const char *wt_proc_root(const char *root, char *buf, size_t n)
 {
@@ -155,7 +158,10 @@ int wt_sysfs_write(const char *text, const char *root, const char *fmt, ...)
   int fd = open(path, O_WRONLY | O_CLOEXEC);
   if (fd < 0)
     return -errno;
+  errno = 0;
   r = pwrite(fd, line, (size_t)n, 0) == n ? 0 : -(errno ? errno : EIO);
+  if (r == 0 && ftruncate(fd, n) != 0)
+    errno = 0; /* only plain files, as in a captured tree, have an old end to cut; the kernel's take the line as it came */
   if (close(fd) != 0 && r == 0)
     r = -errno;
   return r;

@@ -1,7 +1,7 @@
 /* profiles/sysfs.h: small files of the kernel, read and written below a root.
  *
- * Nothing here opens an absolute path by itself: root comes first in every call, so a machine can be a captured tree. All functions return a negative errno
- * on failure, so that "denied", "gone" and "not text" stay apart; a failure is never the number 0. */
+ * Nothing here opens an absolute path by itself: root comes first in every call, so a machine can be a captured tree. All functions return
+ * a negative errno on failure, so that "denied", "gone" and "not text" stay apart; a failure is never the number 0. */
 #ifndef WT_PROFILES_SYSFS_H
 #define WT_PROFILES_SYSFS_H
 
@@ -26,7 +26,8 @@ int wt_sysfs_i64(int64_t *ret, const char *root, const char *fmt, ...) WT_PRINTF
 int wt_sysfs_pread_u64(int fd, uint64_t *ret);
 /* Writes text and a newline into a file that exists; returns 0 or -errno. */
 int wt_sysfs_write(const char *text, const char *root, const char *fmt, ...) WT_PRINTF(3, 4);
-/* For tests, since root may write anything: asked before each write; 0 = go on, negative = fail with it, positive = drop the write silently. */
+/* For tests, since root may write anything: asked before each write; 0 = go on, negative = fail with it, positive = drop the write
+ * silently. */
 extern int (*wt_sysfs_write_hook)(const char *path, const char *text);
 bool wt_sysfs_exists(const char *root, const char *fmt, ...) WT_PRINTF(2, 3);
 /* Names in a folder, sorted, heap, ended by NULL; NULL when the folder cannot be read. wt_strings_free frees it. */

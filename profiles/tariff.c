@@ -52,8 +52,8 @@ static char *trim(char *s)
 static void find_currency(const char *text, struct wt_tariff *t)
 {
   for (const char *p = text; *p; p++)
-    if ((p == text || !isalpha((unsigned char)p[-1])) && isupper((unsigned char)p[0]) && isupper((unsigned char)p[1]) && isupper((unsigned char)p[2]) &&
-        !isalpha((unsigned char)p[3])) {
+    if ((p == text || !isalpha((unsigned char)p[-1])) && isupper((unsigned char)p[0]) && isupper((unsigned char)p[1]) &&
+        isupper((unsigned char)p[2]) && !isalpha((unsigned char)p[3])) {
       memcpy(t->currency, p, 3);
       return;
     }
@@ -112,7 +112,8 @@ static enum wt_status add_window(struct parser *p, const char *from, const char 
   struct row r = {.price = price, .carbon = carbon};
   r.daily = clock_of(from, &r.from_s) && clock_of(to, &r.to_s);
   if (!r.daily && (!wt_stamp_parse(from, &r.from_s) || !wt_stamp_parse(to, &r.to_s)))
-    return wt_fail(err, WT_EFORMAT, "tariff '%s', line %zu: '%s' to '%s' is neither HH:MM nor a stamp like 2026-12-01 07:00", p->path, p->line, from, to);
+    return wt_fail(err, WT_EFORMAT, "tariff '%s', line %zu: '%s' to '%s' is neither HH:MM nor a stamp like 2026-12-01 07:00", p->path,
+                   p->line, from, to);
   if (!r.daily && r.to_s <= r.from_s)
     return wt_fail(err, WT_EFORMAT, "tariff '%s', line %zu: the window ends before it begins", p->path, p->line);
   if (t->rows_n == t->rows_max) {
@@ -167,7 +168,8 @@ static enum wt_status take_line(struct parser *p, char *line, struct wt_error *e
     p->columns = n;
     double ignored;
     bool header = isalpha((unsigned char)cell[0][0]);
-    p->windows = n >= 3 && (header ? strncasecmp(cell[0], "from", 4) == 0 : clock_of(cell[0], &ignored) || wt_stamp_parse(cell[0], &ignored));
+    p->windows =
+        n >= 3 && (header ? strncasecmp(cell[0], "from", 4) == 0 : clock_of(cell[0], &ignored) || wt_stamp_parse(cell[0], &ignored));
     p->price_column = p->windows ? 2 : 1;
     if (header) {
       find_currency(cell[p->price_column] ? cell[p->price_column] : "", p->t);
@@ -207,7 +209,8 @@ enum wt_status wt_tariff_read(const char *path, struct wt_tariff **ret, struct w
   for (size_t h = 0; h < t->hours_n; h++)
     whole = whole && p.seen[h];
   if (!p.windows && !whole)
-    return wt_fail(err, WT_EFORMAT, "tariff '%s': %zu hours; expected all of 0 to 23 (a day) or 0 to 167 (a week from Monday)", path, t->hours_n);
+    return wt_fail(err, WT_EFORMAT, "tariff '%s': %zu hours; expected all of 0 to 23 (a day) or 0 to 167 (a week from Monday)", path,
+                   t->hours_n);
   if (p.windows && !t->rows_n)
     return wt_fail(err, WT_EFORMAT, "tariff '%s': no rows", path);
   *ret = WT_TAKE(t);
@@ -227,7 +230,10 @@ void wt_tariff_freep(struct wt_tariff **t)
   *t = NULL;
 }
 
-const char *wt_tariff_currency(const struct wt_tariff *t) { return t->currency; }
+const char *wt_tariff_currency(const struct wt_tariff *t)
+{
+  return t->currency;
+}
 
 static void local_of(double real_s, struct tm *ret)
 {

@@ -7,7 +7,10 @@ void wt_window_start(struct wt_window *w, double keep_s)
   w->spacing_s = keep_s / (WT_WINDOW_POINTS - 8);
 }
 
-static size_t at(const struct wt_window *w, size_t back) { return (w->next + WT_WINDOW_POINTS - 1 - back) % WT_WINDOW_POINTS; }
+static size_t at(const struct wt_window *w, size_t back)
+{
+  return (w->next + WT_WINDOW_POINTS - 1 - back) % WT_WINDOW_POINTS;
+}
 
 void wt_window_add(struct wt_window *w, double t_s, double j)
 {

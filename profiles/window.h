@@ -8,8 +8,8 @@
 
 struct wt_window {
   double t_s[WT_WINDOW_POINTS], j[WT_WINDOW_POINTS];
-  size_t n, next;    /* points held; where the next one goes */
-  double spacing_s;  /* points closer than this to the one before the last replace the last */
+  size_t n, next;   /* points held; where the next one goes */
+  double spacing_s; /* points closer than this to the one before the last replace the last */
 };
 void wt_window_start(struct wt_window *w, double keep_s);
 void wt_window_add(struct wt_window *w, double t_s, double j);

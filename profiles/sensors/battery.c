@@ -1,7 +1,7 @@
 /* profiles/sensors/battery.c: the battery as the wattmeter of the whole PC.
  *
- * It tells the truth only while every mains supply is offline and the battery discharges. Its controller refreshes every 1 to 60 s, so an unchanged value is
- * an old one, not a new sample. Signs differ between drivers: the size counts. */
+ * It tells the truth only while every mains supply is offline and the battery discharges. Its controller refreshes every 1 to 60 s, so an
+ * unchanged value is an old one, not a new sample. Signs differ between drivers: the size counts. */
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "profiles/sensors/sensors.h"
@@ -29,7 +29,10 @@ static double micro(const char *sysfs, const char *name, const char *file)
   return wt_sysfs_i64(&v, sysfs, CLASS "/%s/%s", name, file) == 0 ? fabs((double)v) * 1e-6 : NAN;
 }
 
-static double or_zero(double x) { return isnan(x) ? 0 : x; }
+static double or_zero(double x)
+{
+  return isnan(x) ? 0 : x;
+}
 
 void wt_battery_read(const char *sysfs, struct wt_battery_state *ret)
 {
@@ -147,7 +150,8 @@ static enum wt_status open_battery(const struct wt_sensor_options *o, struct wt_
   }
   wt_copy_text(s->boundary, sizeof s->boundary, "whole-pc");
   s->channels_n = 1;
-  s->channel[0] = (struct wt_channel){.name = "battery", .role = WT_CHANNEL_PACKAGE, .max_w = 300, .stale_s = 65, .uncertainty_pct = 8, .mirror_group = -1};
+  s->channel[0] = (struct wt_channel){
+      .name = "battery", .role = WT_CHANNEL_PACKAGE, .max_w = 300, .stale_s = 65, .uncertainty_pct = 8, .mirror_group = -1};
   return WT_OK;
 }
 
@@ -159,6 +163,5 @@ static void read_battery(struct wt_sensor *s, struct wt_channel_value *v)
 }
 
 const struct wt_sensor_kind wt_sensor_battery = {
-  "battery", "battery", true,
-  "no battery: a desktop, a server or a virtual machine",
-  list_battery, open_battery, read_battery, close_battery};
+    "battery",    "battery",    true,         "no battery: a desktop, a server or a virtual machine",
+    list_battery, open_battery, read_battery, close_battery};

@@ -1,4 +1,5 @@
-/* profiles/sensors/command.c: "cmd:PROGRAM": any program that prints watts on its first line. Run by the shell once a second, killed after 5 s. */
+/* profiles/sensors/command.c: "cmd:PROGRAM": any program that prints watts on its first line. Run by the shell once a second, killed after
+ * 5 s. */
 #include "base/cleanup.h"
 #include "profiles/sensors/sensors.h"
 #include "profiles/sysfs.h"
@@ -118,7 +119,8 @@ static enum wt_status open_cmd(const struct wt_sensor_options *o, struct wt_sens
   int r = run(st, &w);
   enum wt_status status = WT_OK;
   if (r)
-    status = wt_fail(err, WT_EFAIL, "command meter '%s': %s", o->arg, r == EBADMSG ? "its first line is not a number of watts" : strerror(r));
+    status =
+        wt_fail(err, WT_EFAIL, "command meter '%s': %s", o->arg, r == EBADMSG ? "its first line is not a number of watts" : strerror(r));
   else if (!(st->slow = wt_slow_start(PERIOD_S, o->wait, w, run, st)))
     status = wt_fail(err, WT_ENOMEM, "command meter: out of memory");
   if (status != WT_OK) {
@@ -127,7 +129,8 @@ static enum wt_status open_cmd(const struct wt_sensor_options *o, struct wt_sens
   }
   wt_copy_text(s->boundary, sizeof s->boundary, "whole-pc");
   s->channels_n = 1;
-  s->channel[0] = (struct wt_channel){.name = "command", .role = WT_CHANNEL_PACKAGE, .max_w = 3000, .stale_s = 10, .uncertainty_pct = 10, .mirror_group = -1};
+  s->channel[0] = (struct wt_channel){
+      .name = "command", .role = WT_CHANNEL_PACKAGE, .max_w = 3000, .stale_s = 10, .uncertainty_pct = 10, .mirror_group = -1};
   return WT_OK;
 }
 

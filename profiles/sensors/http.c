@@ -95,7 +95,10 @@ static void close_http(struct wt_sensor *s)
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static void init_curl(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
+static void init_curl(void)
+{
+  curl_global_init(CURL_GLOBAL_DEFAULT);
+}
 
 /* arg: "//host/x#path" (after "http:"), or a whole URL after it. */
 static enum wt_status prepare(struct state *st, const char *arg, struct wt_error *err)
@@ -138,7 +141,8 @@ static enum wt_status open_http(const struct wt_sensor_options *o, struct wt_sen
   }
   wt_copy_text(s->boundary, sizeof s->boundary, "whole-pc");
   s->channels_n = 1;
-  s->channel[0] = (struct wt_channel){.name = "http", .role = WT_CHANNEL_PACKAGE, .max_w = 3000, .stale_s = 10, .uncertainty_pct = 5, .mirror_group = -1};
+  s->channel[0] = (struct wt_channel){
+      .name = "http", .role = WT_CHANNEL_PACKAGE, .max_w = 3000, .stale_s = 10, .uncertainty_pct = 5, .mirror_group = -1};
   return WT_OK;
 }
 

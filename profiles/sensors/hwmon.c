@@ -1,6 +1,8 @@
-/* profiles/sensors/hwmon.c: power and energy of hardware monitoring chips whose figure is known to mean the processor, the supply or the board.
+/* profiles/sensors/hwmon.c: power and energy of hardware monitoring chips whose figure is known to mean the processor, the supply or the
+ * board.
  *
- * hwmonN changes from start to start: a chip is found by its name, again after each failure. amdgpu and other graphics chips are left out on purpose. */
+ * hwmonN changes from start to start: a chip is found by its name, again after each failure. amdgpu and other graphics chips are left out
+ * on purpose. */
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "profiles/sensors/sensors.h"
@@ -19,10 +21,10 @@ struct chip {
   double uncertainty_pct;
 };
 static const struct chip chips[] = {
-  {"zenpower", "SVI2_P_", "package", 10}, /* core and SoC rails: summed */
-  {"zenergy", "Esocket", "package", 5},   {"amd_energy", "Esocket", "package", 5}, {"corsairpsu", "power total", "whole-pc", 5},
-  {"ina2xx", NULL, "platform", 5},        {"ina226", NULL, "platform", 5},         {"ina219", NULL, "platform", 5},
-  {"ina3221", NULL, "platform", 5},       {"power_meter", NULL, "whole-pc", 5}, /* ACPI power meter */
+    {"zenpower", "SVI2_P_", "package", 10}, /* core and SoC rails: summed */
+    {"zenergy", "Esocket", "package", 5},   {"amd_energy", "Esocket", "package", 5}, {"corsairpsu", "power total", "whole-pc", 5},
+    {"ina2xx", NULL, "platform", 5},        {"ina226", NULL, "platform", 5},         {"ina219", NULL, "platform", 5},
+    {"ina3221", NULL, "platform", 5},       {"power_meter", NULL, "whole-pc", 5}, /* ACPI power meter */
 };
 
 struct state {
@@ -95,7 +97,8 @@ static void list_hwmon(const char *sysfs, struct wt_sensor_list *l)
       int r = wt_sysfs_u64(&v, sysfs, "%s/%s", dir, file[i]);
       s->readable = r == 0;
       if (r == -EACCES)
-        snprintf(s->why, sizeof s->why, "permission denied; to allow it until the next start: sudo chmod a+r %s/%.60s/%.40s", wt_sysfs_root(sysfs), dir, file[i]);
+        snprintf(s->why, sizeof s->why, "permission denied; to allow it until the next start: sudo chmod a+r %s/%.60s/%.40s",
+                 wt_sysfs_root(sysfs), dir, file[i]);
       else if (r)
         wt_copy_text(s->why, sizeof s->why, strerror(-r));
     }
@@ -123,7 +126,12 @@ static bool open_chip(struct wt_sensor *s, struct state *st, size_t c)
     if (wt_sysfs_u64(&v, st->sysfs, "%s/%s", st->dir, st->file[i]) != 0)
       return false;
     struct wt_channel *ch = &s->channel[i];
-    *ch = (struct wt_channel){.role = WT_CHANNEL_PACKAGE, .counter = energy, .max_w = 1000, .stale_s = 30, .uncertainty_pct = chips[c].uncertainty_pct, .mirror_group = -1};
+    *ch = (struct wt_channel){.role = WT_CHANNEL_PACKAGE,
+                              .counter = energy,
+                              .max_w = 1000,
+                              .stale_s = 30,
+                              .uncertainty_pct = chips[c].uncertainty_pct,
+                              .mirror_group = -1};
     snprintf(ch->name, sizeof ch->name, "%s %s", chips[c].name, st->file[i]);
   }
   st->chip = c;
@@ -161,6 +169,7 @@ static void read_hwmon(struct wt_sensor *s, struct wt_channel_value *v)
 }
 
 const struct wt_sensor_kind wt_sensor_hwmon = {
-  "hwmon", "hwmon", true,
-  "no chip that measures the processor or the PC; with an energy meter on the network: --meter http:URL#json.path",
-  list_hwmon, open_hwmon, read_hwmon, close_hwmon};
+    "hwmon",    "hwmon",
+    true,       "no chip that measures the processor or the PC; with an energy meter on the network: --meter http:URL#json.path",
+    list_hwmon, open_hwmon,
+    read_hwmon, close_hwmon};

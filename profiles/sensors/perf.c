@@ -1,5 +1,5 @@
-/* profiles/sensors/perf.c: energy events of the kernel's power PMU. The kernel unwraps and deduplicates dies itself; needs perf_event_paranoid <= 0 or
- * CAP_PERFMON. The PMU is described below the root; the counters themselves only exist on the live machine. */
+/* profiles/sensors/perf.c: energy events of the kernel's power PMU. The kernel unwraps and deduplicates dies itself; needs
+ * perf_event_paranoid <= 0 or CAP_PERFMON. The PMU is described below the root; the counters themselves only exist on the live machine. */
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "profiles/sensors/sensors.h"
@@ -21,7 +21,7 @@ struct event {
 };
 /* cores and gpu are inside pkg */
 static const struct event events[] = {
-  {"energy-pkg", WT_CHANNEL_PACKAGE}, {"energy-ram", WT_CHANNEL_DRAM}, {"energy-psys", WT_CHANNEL_PLATFORM}};
+    {"energy-pkg", WT_CHANNEL_PACKAGE}, {"energy-ram", WT_CHANNEL_DRAM}, {"energy-psys", WT_CHANNEL_PLATFORM}};
 
 struct state {
   int fd[WT_SENSOR_CHANNELS];
@@ -63,7 +63,10 @@ static size_t cpus_of(const char *sysfs, int *ret, size_t max)
   return n;
 }
 
-static bool is_live(const char *sysfs) { return strcmp(wt_sysfs_root(sysfs), "/sys") == 0; }
+static bool is_live(const char *sysfs)
+{
+  return strcmp(wt_sysfs_root(sysfs), "/sys") == 0;
+}
 
 static void list_perf(const char *sysfs, struct wt_sensor_list *l)
 {
@@ -76,7 +79,8 @@ static void list_perf(const char *sysfs, struct wt_sensor_list *l)
   for (size_t i = 0; i < WT_COUNT(events); i++) {
     if (!describe(sysfs, events[i].name, &config, &scale))
       continue;
-    struct wt_sensor_info *s = wt_sensor_list_add(l, "perf", events[i].name, events[i].role == WT_CHANNEL_PLATFORM ? "platform" : "package");
+    struct wt_sensor_info *s =
+        wt_sensor_list_add(l, "perf", events[i].name, events[i].role == WT_CHANNEL_PLATFORM ? "platform" : "package");
     if (!s)
       return;
     snprintf(s->path, sizeof s->path, PMU "/events/%s", events[i].name);
@@ -85,7 +89,8 @@ static void list_perf(const char *sysfs, struct wt_sensor_list *l)
     if (fd == -EACCES || fd == -EPERM)
       wt_copy_text(s->why, sizeof s->why, "permission denied; to allow it until the next start: sudo sysctl kernel.perf_event_paranoid=0");
     else if (fd < 0)
-      wt_copy_text(s->why, sizeof s->why, is_live(sysfs) ? strerror(-fd) : "described in this tree, but events exist only on the live machine");
+      wt_copy_text(s->why, sizeof s->why,
+                   is_live(sysfs) ? strerror(-fd) : "described in this tree, but events exist only on the live machine");
     wt_closep(&fd);
   }
 }
@@ -124,7 +129,11 @@ static enum wt_status open_perf(const struct wt_sensor_options *o, struct wt_sen
       package = package || events[i].role == WT_CHANNEL_PACKAGE;
       dram = dram || events[i].role == WT_CHANNEL_DRAM;
       struct wt_channel *ch = &s->channel[s->channels_n];
-      *ch = (struct wt_channel){.role = events[i].role, .counter = true, .max_w = 500, .uncertainty_pct = events[i].role == WT_CHANNEL_PLATFORM ? 25 : 5, .mirror_group = -1};
+      *ch = (struct wt_channel){.role = events[i].role,
+                                .counter = true,
+                                .max_w = 500,
+                                .uncertainty_pct = events[i].role == WT_CHANNEL_PLATFORM ? 25 : 5,
+                                .mirror_group = -1};
       snprintf(ch->name, sizeof ch->name, "%s cpu %d", events[i].name, cpus[c]);
       st->fd[s->channels_n] = fd;
       st->scale_j[s->channels_n++] = scale;
@@ -135,7 +144,8 @@ static enum wt_status open_perf(const struct wt_sensor_options *o, struct wt_sen
     return WT_OK;
   close_perf(s);
   s->channels_n = 0;
-  return wt_fail(err, WT_EFAIL, "perf: %s: %s", denied ? "denied" : "absent", denied ? strerror(denied) : "the power PMU has no package event");
+  return wt_fail(err, WT_EFAIL, "perf: %s: %s", denied ? "denied" : "absent",
+                 denied ? strerror(denied) : "the power PMU has no package event");
 }
 
 static void read_perf(struct wt_sensor *s, struct wt_channel_value *v)
@@ -151,6 +161,5 @@ static void read_perf(struct wt_sensor *s, struct wt_channel_value *v)
 }
 
 const struct wt_sensor_kind wt_sensor_perf = {
-  "perf", NULL, true,
-  "no power PMU: a virtual machine, or the kernel module is not loaded; to try: sudo modprobe rapl",
-  list_perf, open_perf, read_perf, close_perf};
+    "perf",    NULL,      true,      "no power PMU: a virtual machine, or the kernel module is not loaded; to try: sudo modprobe rapl",
+    list_perf, open_perf, read_perf, close_perf};

@@ -1,7 +1,8 @@
 /* profiles/sensors/powercap.c: RAPL counters through /sys/class/powercap.
  *
- * The sum is over distinct package-* zones and their dram children. core and uncore are inside package, psys is around it (kept apart), the same package
- * under another control type (intel-rapl-mmio) is the same energy again. Zone numbers are hexadecimal and mean nothing: names decide. */
+ * The sum is over distinct package-* zones and their dram children. core and uncore are inside package, psys is around it (kept apart), the
+ * same package under another control type (intel-rapl-mmio) is the same energy again. Zone numbers are hexadecimal and mean nothing: names
+ * decide. */
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "profiles/sensors/sensors.h"
@@ -60,7 +61,10 @@ size_t wt_zones_scan(const char *sysfs, struct wt_zone *ret, size_t max)
 }
 
 /* The package an energy belongs to: for children their parent's name. */
-static const char *package_name(const struct wt_zone *z, size_t i) { return z[i].package >= 0 ? z[z[i].package].name : z[i].name; }
+static const char *package_name(const struct wt_zone *z, size_t i)
+{
+  return z[i].package >= 0 ? z[z[i].package].name : z[i].name;
+}
 
 void wt_zones_choose(const struct wt_zone *z, size_t n, enum wt_zone_use *ret)
 {
@@ -77,8 +81,9 @@ void wt_zones_choose(const struct wt_zone *z, size_t n, enum wt_zone_use *ret)
     for (size_t j = 0; j < n && ret[i] != WT_ZONE_SKIP; j++) {
       bool same = j != i && z[j].energy && strcmp(z[i].name, z[j].name) == 0 && strcmp(package_name(z, i), package_name(z, j)) == 0;
       /* of twins the one of the plain control type stays; else the first */
-      bool j_first = strcmp(z[j].control, z[i].control) == 0 ? j < i
-                     : strcmp(z[j].control, "intel-rapl") == 0 || (strcmp(z[i].control, "intel-rapl") != 0 && j < i);
+      bool j_first = strcmp(z[j].control, z[i].control) == 0
+                         ? j < i
+                         : strcmp(z[j].control, "intel-rapl") == 0 || (strcmp(z[i].control, "intel-rapl") != 0 && j < i);
       if (same && j_first)
         ret[i] = WT_ZONE_SKIP;
     }
@@ -127,8 +132,10 @@ static int die_group(const char *name)
 static const char *why_of(int err, char *buf, size_t n, const char *sysfs)
 {
   if (err == EACCES || err == EPERM)
-    snprintf(buf, n, "permission denied; to allow it until the next start: sudo chmod a+r %s/class/powercap/*/energy_uj %s/class/powercap/*/*/energy_uj",
-             wt_sysfs_root(sysfs), wt_sysfs_root(sysfs));
+    snprintf(
+        buf, n,
+        "permission denied; to allow it until the next start: sudo chmod a+r %s/class/powercap/*/energy_uj %s/class/powercap/*/*/energy_uj",
+        wt_sysfs_root(sysfs), wt_sysfs_root(sysfs));
   else
     snprintf(buf, n, "%s", strerror(err));
   return buf;
@@ -264,6 +271,11 @@ static void read_powercap(struct wt_sensor *s, struct wt_channel_value *v)
 }
 
 const struct wt_sensor_kind wt_sensor_powercap = {
-  "powercap", "rapl", true,
-  "no RAPL zones: a virtual machine, a processor without them, or the kernel module is not loaded; to try: sudo modprobe intel_rapl_msr",
-  list_powercap, open_powercap, read_powercap, close_powercap};
+    "powercap",
+    "rapl",
+    true,
+    "no RAPL zones: a virtual machine, a processor without them, or the kernel module is not loaded; to try: sudo modprobe intel_rapl_msr",
+    list_powercap,
+    open_powercap,
+    read_powercap,
+    close_powercap};

@@ -33,9 +33,9 @@ struct wt_sensor {
 };
 
 struct wt_sensor_kind {
-  const char *name; /* "powercap" */
-  const char *spec; /* word of --meter, NULL: only found by auto */
-  bool automatic;   /* tried by auto, in table order */
+  const char *name;   /* "powercap" */
+  const char *spec;   /* word of --meter, NULL: only found by auto */
+  bool automatic;     /* tried by auto, in table order */
   const char *absent; /* what to say when list finds nothing; NULL: say nothing */
   void (*list)(const char *sysfs, struct wt_sensor_list *l);
   /* Fills boundary, note, channels and state. WT_EFAIL "denied: ..." or "absent: ..." with the fix as hint. */

@@ -5,7 +5,7 @@
 const struct wt_sensor_kind *const *wt_sensor_kinds(void)
 {
   static const struct wt_sensor_kind *const table[] = {
-    &wt_sensor_powercap, &wt_sensor_perf, &wt_sensor_battery, &wt_sensor_hwmon, &wt_sensor_http, &wt_sensor_cmd, NULL,
+      &wt_sensor_powercap, &wt_sensor_perf, &wt_sensor_battery, &wt_sensor_hwmon, &wt_sensor_http, &wt_sensor_cmd, NULL,
   };
   return table;
 }

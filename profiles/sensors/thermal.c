@@ -23,7 +23,8 @@ static void each_zone(const char *sysfs, void (*add)(void *ctx, const char *name
   int64_t milli = 0;
   char **zones = wt_sysfs_list(sysfs, "class/thermal");
   for (char **z = zones; z && *z; z++) {
-    if (strncmp(*z, "thermal_zone", 12) != 0 || wt_sysfs_text(type, sizeof type, sysfs, "class/thermal/%s/type", *z) <= 0 || !of_processor(type))
+    if (strncmp(*z, "thermal_zone", 12) != 0 || wt_sysfs_text(type, sizeof type, sysfs, "class/thermal/%s/type", *z) <= 0 ||
+        !of_processor(type))
       continue;
     snprintf(path, sizeof path, "class/thermal/%s/temp", *z);
     int r = wt_sysfs_i64(&milli, sysfs, "%s", path);
@@ -82,4 +83,7 @@ static void add_row(void *ctx, const char *name, const char *path, int err, doub
     snprintf(s->why, sizeof s->why, "%.0f degrees now", c);
 }
 
-void wt_thermal_list(const char *sysfs, struct wt_sensor_list *l) { each_zone(sysfs, add_row, l); }
+void wt_thermal_list(const char *sysfs, struct wt_sensor_list *l)
+{
+  each_zone(sysfs, add_row, l);
+}

@@ -1,4 +1,5 @@
-/* Power measured while calibrating, on a tree that follows what the hook of the products says: through counters, and through the battery. */
+/* Power measured while calibrating, on a tree that follows what the hook of the products says: through counters, and through the battery.
+ */
 #include "tests/test.h"
 
 #include "base/cleanup.h"

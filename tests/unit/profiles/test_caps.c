@@ -180,7 +180,8 @@ static void test_recover_after_kill(void **state)
   assert_true(child >= 0);
   if (child == 0) {
     struct wt_caps *own = NULL;
-    if (wt_caps_open(t.root, &own, NULL) != WT_OK || wt_caps_set_rapl(own, 25, NULL) != WT_OK || wt_caps_set_max_mhz(own, 2000, NULL) != WT_OK)
+    if (wt_caps_open(t.root, &own, NULL) != WT_OK || wt_caps_set_rapl(own, 25, NULL) != WT_OK ||
+        wt_caps_set_max_mhz(own, 2000, NULL) != WT_OK)
       _exit(1);
     assert_false(wt_caps_recover(t.root)); /* its own limits are not left-overs */
     kill(getpid(), SIGKILL);
@@ -225,8 +226,17 @@ static void test_frequency(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    T(test_list),   T(test_set_and_restore),  T(test_two_sockets_share),   T(test_too_low),            T(test_absent), T(test_locked), T(test_denied),
-    T(test_not_read_back), T(test_recover_after_kill), T(test_damaged_state_file), T(test_frequency),
+      T(test_list),
+      T(test_set_and_restore),
+      T(test_two_sockets_share),
+      T(test_too_low),
+      T(test_absent),
+      T(test_locked),
+      T(test_denied),
+      T(test_not_read_back),
+      T(test_recover_after_kill),
+      T(test_damaged_state_file),
+      T(test_frequency),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,13 @@ static const struct wt_interval model = {20, 10, 40};
 
 static void start(uint64_t range, double max_w)
 {
-  struct wt_channel c = {.name = "package-0", .role = WT_CHANNEL_PACKAGE, .counter = true, .range_uj = range, .max_w = max_w, .uncertainty_pct = 5, .mirror_group = -1};
+  struct wt_channel c = {.name = "package-0",
+                         .role = WT_CHANNEL_PACKAGE,
+                         .counter = true,
+                         .range_uj = range,
+                         .max_w = max_w,
+                         .uncertainty_pct = 5,
+                         .mirror_group = -1};
   wt_channel_start(&s, &c, 0);
 }
 
@@ -46,7 +52,10 @@ static uint64_t run(double *t, uint64_t uj, double w, double dt, int n)
   return uj;
 }
 
-static double total(void) { return wt_tally_energy_j(&s.sum); }
+static double total(void)
+{
+  return wt_tally_energy_j(&s.sum);
+}
 
 static void test_parse(void **state)
 {
@@ -97,6 +106,20 @@ static void test_late_is_a_gap(void **state)
   WT_ASSERT_CLOSE(s.sum.imputed_s, 7, 1e-9, 0);
   assert_int_equal(s.gaps, 1);
   assert_true(s.sum.low_j <= 360 && 360 <= s.sum.high_j);
+}
+
+static void test_late_by_what_is_expected(void **state)
+{
+  (void)state;
+  start(100000000, 500);
+  s.channel.late_w = 100; /* of this machine: 1 s for 100 J */
+  double t = 0;
+  at(0, 0);
+  uint64_t uj = run(&t, 0, 20, 0.1, 40);
+  uj = (uj + 14000000) % 100000000;
+  assert_int_equal(at(t + 0.7, uj), WT_EVENT_NONE); /* late, but it cannot have wrapped twice */
+  WT_ASSERT_CLOSE(s.sum.measured_j, 94, 1e-9, 0);
+  assert_int_equal(at(t + 2.2, (uj + 30000000) % 100000000), WT_EVENT_LATE);
 }
 
 static void test_no_range(void **state)
@@ -312,7 +335,8 @@ static void test_fill_follows_load(void **state)
 static void test_power_values(void **state)
 {
   (void)state;
-  struct wt_channel c = {.name = "battery", .role = WT_CHANNEL_PACKAGE, .max_w = 300, .stale_s = 65, .uncertainty_pct = 8, .mirror_group = -1};
+  struct wt_channel c = {
+      .name = "battery", .role = WT_CHANNEL_PACKAGE, .max_w = 300, .stale_s = 65, .uncertainty_pct = 8, .mirror_group = -1};
   wt_channel_start(&s, &c, 0);
   struct wt_channel_context x = {.load = 1, .model_w = model};
   struct wt_channel_value v = {.power_w = 12};
@@ -432,27 +456,28 @@ static void test_window(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_parse),
-    cmocka_unit_test(test_first_value_is_no_energy),
-    cmocka_unit_test(test_wrap_is_exact),
-    cmocka_unit_test(test_late_is_a_gap),
-    cmocka_unit_test(test_no_range),
-    cmocka_unit_test(test_slightly_backwards),
-    cmocka_unit_test(test_absurd_jump),
-    cmocka_unit_test(test_glitch_below_the_limit),
-    cmocka_unit_test(test_true_step_is_kept),
-    cmocka_unit_test(test_errors_are_filled_and_settled),
-    cmocka_unit_test(test_reset_while_away),
-    cmocka_unit_test(test_filled_too_much_never_falls),
-    cmocka_unit_test(test_stuck),
-    cmocka_unit_test(test_lag_is_not_stuck),
-    cmocka_unit_test(test_suspend_breaks),
-    cmocka_unit_test(test_never_readable_is_modelled),
-    cmocka_unit_test(test_fill_follows_load),
-    cmocka_unit_test(test_power_values),
-    cmocka_unit_test(test_random_traces),
-    cmocka_unit_test(test_random_faults),
-    cmocka_unit_test(test_window),
+      cmocka_unit_test(test_parse),
+      cmocka_unit_test(test_first_value_is_no_energy),
+      cmocka_unit_test(test_wrap_is_exact),
+      cmocka_unit_test(test_late_is_a_gap),
+      cmocka_unit_test(test_late_by_what_is_expected),
+      cmocka_unit_test(test_no_range),
+      cmocka_unit_test(test_slightly_backwards),
+      cmocka_unit_test(test_absurd_jump),
+      cmocka_unit_test(test_glitch_below_the_limit),
+      cmocka_unit_test(test_true_step_is_kept),
+      cmocka_unit_test(test_errors_are_filled_and_settled),
+      cmocka_unit_test(test_reset_while_away),
+      cmocka_unit_test(test_filled_too_much_never_falls),
+      cmocka_unit_test(test_stuck),
+      cmocka_unit_test(test_lag_is_not_stuck),
+      cmocka_unit_test(test_suspend_breaks),
+      cmocka_unit_test(test_never_readable_is_modelled),
+      cmocka_unit_test(test_fill_follows_load),
+      cmocka_unit_test(test_power_values),
+      cmocka_unit_test(test_random_traces),
+      cmocka_unit_test(test_random_faults),
+      cmocka_unit_test(test_window),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

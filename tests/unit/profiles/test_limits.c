@@ -113,6 +113,7 @@ static void test_perf_described(void **state)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void)
 {
-  const struct CMUnitTest tests[] = {T(test_none), T(test_version_2), T(test_version_1), T(test_container), T(test_no_meminfo), T(test_perf_described)};
+  const struct CMUnitTest tests[] = {T(test_none),      T(test_version_2),  T(test_version_1),
+                                     T(test_container), T(test_no_meminfo), T(test_perf_described)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -230,6 +230,53 @@ static void test_no_sensor(void **state)
   assert_non_null(strstr(err.message, "cmd:PROGRAM"));
 }
 
+static void test_stolen_time(void **state)
+{
+  (void)state;
+  struct tree whole;
+  tree_open(&whole);
+  char sys_root[128];
+  snprintf(sys_root, sizeof sys_root, "%s/sys", whole.root);
+  tree_put(&whole, "sys/class/none", "x");
+  tree_put(&whole, "proc/stat", "cpu  100 0 100 800 0 0 0 0 0 0");
+  struct wt_error err = {0};
+  struct wt_meter_options o = {.spec = "model", .sysfs = sys_root, .clock = &fake_clock, .profile = &profile, .manual = true};
+  WT_ASSERT_OK(wt_meter_open(&o, &m, &err), &err);
+  WT_ASSERT_OK(wt_meter_start(m, &err), &err);
+  wt_meter_hint(m, 4);
+  for (int i = 1; i <= 30; i++) {
+    pass(1);
+    tree_put(&whole, "proc/stat", "cpu  %d 0 100 800 0 0 0 %d 0 0", 100 + 70 * i, 30 * i); /* 30 % stolen */
+    wt_meter_poll(m);
+  }
+  struct wt_meter_reading r = wt_meter_read(m);
+  WT_ASSERT_CLOSE(r.energy_j, 750, 1e-6, 0);
+  assert_true(r.high_j > 1.25 * 825 && r.low_j < 0.8 * 675);
+  notes_say("hypervisor");
+  tree_close(&whole);
+}
+
+/* The model follows the load without a step down anywhere, as a team with a duty and as single threads. */
+static void test_model_follows_load(void **state)
+{
+  (void)state;
+  profile.rates_n = 2;
+  profile.rates[0] = (struct wt_rate_point){.threads = 1, .busy_w = 15};
+  profile.rates[1] = (struct wt_rate_point){.threads = 4, .busy_w = 25};
+  open_as("model");
+  double last = 0, before = 0;
+  for (int threads = 0; threads <= 4; threads++) {
+    wt_meter_hint(m, threads);
+    pass(1);
+    wt_meter_poll(m);
+    double w = wt_meter_read(m).energy_j - before;
+    before += w;
+    assert_true(w > last);
+    last = w;
+  }
+  WT_ASSERT_CLOSE(last, 25, 1e-9, 0);
+}
+
 static void test_lost_and_back(void **state)
 {
   (void)state;
@@ -496,11 +543,26 @@ static void test_command(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    T(test_rapl),         T(test_twins_and_psys_add_nothing), T(test_mirrored_dies),     T(test_hex_zone_names),
-    T(test_denied_at_start), T(test_no_sensor),               T(test_lost_and_back),     T(test_zone_vanishes),
-    T(test_garbage),      T(test_suspend),                    T(test_wall_clock_jumps),  T(test_starved_sampler),
-    T(test_battery),      T(test_battery_on_mains_is_refused), T(test_battery_beside_rapl), T(test_temperature_and_throttling),
-    T(test_hwmon_renumbered), T(test_command),
+      T(test_rapl),
+      T(test_twins_and_psys_add_nothing),
+      T(test_mirrored_dies),
+      T(test_hex_zone_names),
+      T(test_denied_at_start),
+      T(test_no_sensor),
+      T(test_stolen_time),
+      T(test_model_follows_load),
+      T(test_lost_and_back),
+      T(test_zone_vanishes),
+      T(test_garbage),
+      T(test_suspend),
+      T(test_wall_clock_jumps),
+      T(test_starved_sampler),
+      T(test_battery),
+      T(test_battery_on_mains_is_refused),
+      T(test_battery_beside_rapl),
+      T(test_temperature_and_throttling),
+      T(test_hwmon_renumbered),
+      T(test_command),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* The meter with its thread against a simulated machine that keeps the true integral: accuracy over many wraps, and each fault at a random moment.
- * All scenarios run at once, around the same work of this process. */
+/* The meter with its thread against a simulated machine that keeps the true integral: accuracy over many wraps, and each fault at a random
+ * moment. All scenarios run at once, around the same work of this process. */
 #include "tests/test.h"
 
 #include "base/cleanup.h"
@@ -14,6 +14,7 @@
 #include <time.h>
 
 #define SECONDS 12.0
+#define CAP_W 16.5
 
 struct scenario {
   const char *name, *fault; /* NULL: none */
@@ -23,15 +24,24 @@ struct scenario {
   pid_t pid;
   struct wt_meter *meter;
   double truth0_j;
+  struct wt_caps *caps;
 };
 
 static struct scenario scenarios[] = {
-  {.name = "wraps", .wrap = "60000000"},{.name = "denied", .fault = "denied", .wrap = "262143328850"}, {.name = "gone", .fault = "gone", .wrap = "262143328850"},
-  {.name = "stuck", .fault = "stuck", .wrap = "262143328850"}, {.name = "back", .fault = "back", .wrap = "262143328850"},   {.name = "unplug", .fault = "unplug", .wrap = "262143328850"},
+    {.name = "wraps", .wrap = "60000000"},
+    {.name = "denied", .fault = "denied", .wrap = "262143328850"},
+    {.name = "gone", .fault = "gone", .wrap = "262143328850"},
+    {.name = "stuck", .fault = "stuck", .wrap = "262143328850"},
+    {.name = "back", .fault = "back", .wrap = "262143328850"},
+    {.name = "caps", .fault = "caps", .wrap = "262143328850"},
+    {.name = "unplug", .fault = "unplug", .wrap = "262143328850"},
 };
 #define N (sizeof scenarios / sizeof *scenarios)
 
-static double now(void) { return wt_mono_s(&wt_clock_system); }
+static double now(void)
+{
+  return wt_mono_s(&wt_clock_system);
+}
 
 static void launch(struct scenario *s, const char *program)
 {
@@ -45,7 +55,8 @@ static void launch(struct scenario *s, const char *program)
     int null = open("/dev/null", 1);
     dup2(null, 1);
     dup2(null, 2);
-    execlp("python3", "python3", program, s->tree.root, "--pid", pid, "--wrap", s->wrap, "--hz", "25", "--battery", s->fault ? "--fault" : NULL, fault, (char *)NULL);
+    execlp("python3", "python3", program, s->tree.root, "--pid", pid, "--wrap", s->wrap, "--hz", "25", "--battery",
+           s->fault && strcmp(s->fault, "caps") == 0 ? "--caps" : "--battery", s->fault ? "--fault" : NULL, fault, (char *)NULL);
     _exit(127);
   }
 }
@@ -78,20 +89,46 @@ static void *burn(void *arg)
   return NULL;
 }
 
+/* Half way the hardware is told to hold 16.5 W, a little above what idling takes. */
+static void set_cap(struct scenario *s)
+{
+  struct wt_error err = {0};
+  if (!s->fault || strcmp(s->fault, "caps") != 0)
+    return;
+  setenv("XDG_STATE_HOME", s->tree.root, 1);
+  WT_ASSERT_OK(wt_caps_open(s->tree.root, &s->caps, &err), &err);
+  WT_ASSERT_OK(wt_caps_set_rapl(s->caps, CAP_W, &err), &err);
+}
+
+static void check_cap(struct scenario *s, const struct wt_meter_reading *r)
+{
+  char text[64];
+  printf("        capped to %.1f W: %.1f W over the last second, %.1f W at most before\n", CAP_W, r->power_mean_w[0], r->power_max_w);
+  assert_true(r->power_mean_w[0] < 1.05 * (CAP_W + 2)); /* dram, at most 2 W, is outside of the package */
+  assert_true(wt_caps_still_set(s->caps));
+  wt_caps_freep(&s->caps);
+  tree_get(&s->tree, "class/powercap/intel-rapl:0/constraint_0_power_limit_uw", text, sizeof text);
+  assert_string_equal(text, "65000000");
+}
+
 static void check(struct scenario *s)
 {
   wt_meter_poll(s->meter);
   struct wt_meter_reading r = wt_meter_read(s->meter);
   double true_j = truth_j(s) - s->truth0_j;
   WT_AUTO(wt_freep) char *notes = wt_meter_take_notes(s->meter);
-  printf("%-7s true %.1f J, metered %.1f J (%+.2f %%) in [%.1f, %.1f]; measured %.1f s, imputed %.1f s, modelled %.1f s; %s, wraps %llu, gaps %llu\n%s", s->name, true_j, r.energy_j,
-         100 * (r.energy_j / true_j - 1), r.low_j, r.high_j, r.measured_s, r.imputed_s, r.modelled_s, r.state, (unsigned long long)r.wraps, (unsigned long long)r.gaps, notes);
+  printf("%-7s true %.1f J, metered %.1f J (%+.2f %%) in [%.1f, %.1f]; measured %.1f s, imputed %.1f s, modelled %.1f s; %s, wraps %llu, "
+         "gaps %llu\n%s",
+         s->name, true_j, r.energy_j, 100 * (r.energy_j / true_j - 1), r.low_j, r.high_j, r.measured_s, r.imputed_s, r.modelled_s, r.state,
+         (unsigned long long)r.wraps, (unsigned long long)r.gaps, notes);
   assert_string_equal(r.source, "powercap");
   assert_string_equal(r.boundary, "package+dram");
   assert_true(r.low_j - 2 <= true_j && true_j <= r.high_j + 2);
   WT_ASSERT_CLOSE(r.measured_j + r.imputed_j + r.modelled_j, r.energy_j, 1e-9, 0);
   WT_ASSERT_CLOSE(r.measured_s + r.imputed_s + r.modelled_s, r.t_s, 0, 0.5);
-  if (!s->fault) {
+  if (s->caps)
+    check_cap(s, &r);
+  else if (!s->fault) {
     WT_ASSERT_CLOSE(r.energy_j, true_j, 0.02, 0);
     assert_true(r.wraps >= 1);
   } else if (strcmp(s->fault, "denied") == 0) {
@@ -137,7 +174,10 @@ static void test_against_truth(void **state)
   double sink[2] = {1, 1};
   for (int i = 0; i < 2; i++)
     assert_int_equal(pthread_create(&threads[i], NULL, burn, &sink[i]), 0);
-  wt_sleep_s(&wt_clock_system, SECONDS);
+  wt_sleep_s(&wt_clock_system, SECONDS / 2);
+  for (size_t i = 0; i < N; i++)
+    set_cap(&scenarios[i]);
+  wt_sleep_s(&wt_clock_system, SECONDS / 2);
   for (size_t i = 0; i < N; i++)
     check(&scenarios[i]);
   atomic_store(&stop, true);

@@ -113,11 +113,11 @@ static void test_cpu_names(void **state)
 {
   (void)state;
   static const char *const rows[][2] = {
-    {"Intel(R) Core(TM) i5-8250U CPU @ 1.60GHz", "Intel Core i5-8250U"},
-    {"12th Gen Intel(R) Core(TM) i7-12700H", "Intel Core i7-12700H"},
-    {"AMD Ryzen 7 5800X 8-Core Processor", "AMD Ryzen 7 5800X"},
-    {"AMD Ryzen 7 5800H with Radeon Graphics", "AMD Ryzen 7 5800H"},
-    {"Intel(R) N100", "Intel N100"},
+      {"Intel(R) Core(TM) i5-8250U CPU @ 1.60GHz", "Intel Core i5-8250U"},
+      {"12th Gen Intel(R) Core(TM) i7-12700H", "Intel Core i7-12700H"},
+      {"AMD Ryzen 7 5800X 8-Core Processor", "AMD Ryzen 7 5800X"},
+      {"AMD Ryzen 7 5800H with Radeon Graphics", "AMD Ryzen 7 5800H"},
+      {"Intel(R) N100", "Intel N100"},
   };
   char name[96];
   double tdp;
@@ -169,8 +169,9 @@ static void test_power_predict(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_synthetic),   cmocka_unit_test(test_bad_synthetic), cmocka_unit_test(test_thread_counts), cmocka_unit_test(test_live_round_trip),
-    cmocka_unit_test(test_refusals),    cmocka_unit_test(test_cpu_names),     cmocka_unit_test(test_power_predict),
+      cmocka_unit_test(test_synthetic),       cmocka_unit_test(test_bad_synthetic), cmocka_unit_test(test_thread_counts),
+      cmocka_unit_test(test_live_round_trip), cmocka_unit_test(test_refusals),      cmocka_unit_test(test_cpu_names),
+      cmocka_unit_test(test_power_predict),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -148,7 +148,8 @@ static void test_windows(void **state)
   /* the night of the change to summer time is an hour shorter */
   wt_tariff_at(night, stamp("2026-03-29 01:30"), &price, NULL, &until);
   WT_ASSERT_CLOSE(until - stamp("2026-03-29 01:30"), 3.5 * 3600, 1e-12, 0);
-  WT_ASSERT_OK(read_tariff("2026-12-01 00:00,2026-12-01 06:00,0.1,50\n2026-12-01T06:00:00Z,2026-12-01T09:00:00Z,0.3,300\n", &dated, &err), &err);
+  WT_ASSERT_OK(read_tariff("2026-12-01 00:00,2026-12-01 06:00,0.1,50\n2026-12-01T06:00:00Z,2026-12-01T09:00:00Z,0.3,300\n", &dated, &err),
+               &err);
   wt_tariff_at(dated, stamp("2026-12-01 03:00"), &price, &carbon, &until);
   WT_ASSERT_CLOSE(price, 0.1, 1e-12, 0);
   WT_ASSERT_CLOSE(until, stamp("2026-12-01 06:00"), 0, 1e-6);
@@ -190,8 +191,8 @@ static void test_bad_tariffs(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_countries), cmocka_unit_test(test_embodied), cmocka_unit_test(test_tables_are_current),
-    cmocka_unit_test(test_hours),     cmocka_unit_test(test_windows),  cmocka_unit_test(test_bad_tariffs),
+      cmocka_unit_test(test_countries), cmocka_unit_test(test_embodied), cmocka_unit_test(test_tables_are_current),
+      cmocka_unit_test(test_hours),     cmocka_unit_test(test_windows),  cmocka_unit_test(test_bad_tariffs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* What is found on captured machines: zones, sensors and their reasons, batteries, caps, topology and the power model; and the answers of HTTP meters. */
+/* What is found on captured machines: zones, sensors and their reasons, batteries, caps, topology and the power model; and the answers of
+ * HTTP meters. */
 #include "tests/test.h"
 
 #include "base/cleanup.h"
@@ -89,7 +90,8 @@ static void test_server(void **state)
   profile_of(FIXTURE("server"));
   assert_int_equal(p.cpu.sockets, 2);
   assert_int_equal(p.cpu.cores, 4);
-  assert_true(sensor("powercap", "package-0")->readable && sensor("powercap", "package-1")->readable && sensor("powercap", "dram")->readable);
+  assert_true(sensor("powercap", "package-0")->readable && sensor("powercap", "package-1")->readable &&
+              sensor("powercap", "dram")->readable);
   assert_string_equal(p.power.source, "model:pl1");
   WT_ASSERT_CLOSE(p.power.tdp_w, 250, 1e-9, 0);
   struct wt_error err = {0};
@@ -105,13 +107,19 @@ static void test_zones(void **state)
   (void)state;
   /* twins of another control type come first here on purpose; dies, a platform zone, and children that do not count */
   const struct wt_zone z[] = {
-    {"intel-rapl-mmio", "a", "package-0", -1, true}, {"intel-rapl", "b", "package-0", -1, true}, {"intel-rapl", "c", "core", 1, true},
-    {"intel-rapl", "d", "uncore", 1, true},          {"intel-rapl", "e", "dram", 1, true},       {"intel-rapl", "f", "psys", -1, true},
-    {"intel-rapl", "g", "package-1", -1, true},      {"intel-rapl", "h", "dram", 6, true},       {"intel-rapl-mmio", "i", "dram", 0, true},
-    {"intel-rapl", "j", "package-2", -1, false},
+      {"intel-rapl-mmio", "a", "package-0", -1, true},
+      {"intel-rapl", "b", "package-0", -1, true},
+      {"intel-rapl", "c", "core", 1, true},
+      {"intel-rapl", "d", "uncore", 1, true},
+      {"intel-rapl", "e", "dram", 1, true},
+      {"intel-rapl", "f", "psys", -1, true},
+      {"intel-rapl", "g", "package-1", -1, true},
+      {"intel-rapl", "h", "dram", 6, true},
+      {"intel-rapl-mmio", "i", "dram", 0, true},
+      {"intel-rapl", "j", "package-2", -1, false},
   };
-  static const enum wt_zone_use want[] = {WT_ZONE_SKIP, WT_ZONE_PACKAGE, WT_ZONE_SKIP, WT_ZONE_SKIP, WT_ZONE_DRAM, WT_ZONE_PLATFORM,
-                                          WT_ZONE_PACKAGE, WT_ZONE_DRAM, WT_ZONE_SKIP, WT_ZONE_SKIP};
+  static const enum wt_zone_use want[] = {WT_ZONE_SKIP,     WT_ZONE_PACKAGE, WT_ZONE_SKIP, WT_ZONE_SKIP, WT_ZONE_DRAM,
+                                          WT_ZONE_PLATFORM, WT_ZONE_PACKAGE, WT_ZONE_DRAM, WT_ZONE_SKIP, WT_ZONE_SKIP};
   enum wt_zone_use use[WT_COUNT(z)];
   wt_zones_choose(z, WT_COUNT(z), use);
   for (size_t i = 0; i < WT_COUNT(z); i++)
@@ -176,11 +184,13 @@ static void test_json_paths(void **state)
 }
 
 static int http_mode;
-static enum MHD_Result answer(void *ctx, struct MHD_Connection *c, const char *url, const char *method, const char *version, const char *data, size_t *n, void **own)
+static enum MHD_Result answer(void *ctx, struct MHD_Connection *c, const char *url, const char *method, const char *version,
+                              const char *data, size_t *n, void **own)
 {
   (void)ctx, (void)url, (void)method, (void)version, (void)data, (void)n, (void)own;
   static const char *const texts[] = {"{\"apower\": 55.5}", "{\"apower\": null}"};
-  struct MHD_Response *r = MHD_create_response_from_buffer(strlen(texts[http_mode == 1]), (char *)(uintptr_t)texts[http_mode == 1], MHD_RESPMEM_PERSISTENT);
+  struct MHD_Response *r =
+      MHD_create_response_from_buffer(strlen(texts[http_mode == 1]), (char *)(uintptr_t)texts[http_mode == 1], MHD_RESPMEM_PERSISTENT);
   enum MHD_Result ok = MHD_queue_response(c, http_mode == 2 ? 503 : 200, r);
   MHD_destroy_response(r);
   return ok;
@@ -251,8 +261,10 @@ static void test_slow_sources_do_not_block(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_laptop),     cmocka_unit_test(test_amd_desktop), cmocka_unit_test(test_server),     cmocka_unit_test(test_zones),
-    cmocka_unit_test(test_batteries),  cmocka_unit_test(test_json_paths),  cmocka_unit_test(test_http_meter), cmocka_unit_test(test_slow_sources_do_not_block),
+      cmocka_unit_test(test_laptop),     cmocka_unit_test(test_amd_desktop),
+      cmocka_unit_test(test_server),     cmocka_unit_test(test_zones),
+      cmocka_unit_test(test_batteries),  cmocka_unit_test(test_json_paths),
+      cmocka_unit_test(test_http_meter), cmocka_unit_test(test_slow_sources_do_not_block),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,8 +23,8 @@ enum wt_status wt_added_put(struct wt_tokenizer *t, const struct wt_added *a, st
 {
   if (a->id < 0 || a->id >= WT_MAX_TOKEN_ID)
     return wt_fail(err, WT_EFORMAT, "tokenizer: id %d of the added token '%.64s' is out of range", a->id, a->text);
-  if (!wt_utf8_valid(a->text, a->len))
-    return wt_fail(err, WT_EFORMAT, "tokenizer: added token %d is not UTF-8", a->id);
+  if (!wt_utf8_valid(a->text, a->len) || memchr(a->text, 0, a->len))
+    return wt_fail(err, WT_EFORMAT, "tokenizer: added token %d is not text", a->id);
   struct wt_added copy = *a;
   copy.text = wt_strndup(a->text, a->len);
   if (!copy.text)
@@ -119,6 +119,14 @@ enum wt_status wt_added_index(struct wt_tokenizer *t, struct wt_error *err)
   }
   wt_scratch_give(t, s);
   return status;
+}
+
+const struct wt_added *wt_added_by_string(const struct wt_tokenizer *t, const char *text)
+{
+  for (size_t i = 0; i < t->addeds; i++)
+    if (strcmp(t->added[i].text, text) == 0)
+      return &t->added[i];
+  return NULL;
 }
 
 const struct wt_added *wt_added_by_id(const struct wt_tokenizer *t, int32_t id)

@@ -131,6 +131,7 @@ struct wt_trie {
 };
 enum wt_status wt_added_put(struct wt_tokenizer *t, const struct wt_added *a, struct wt_error *err) WT_MUST_CHECK; /* copies; a known string or id is replaced */
 enum wt_status wt_added_index(struct wt_tokenizer *t, struct wt_error *err) WT_MUST_CHECK; /* after the last put */
+const struct wt_added *wt_added_by_string(const struct wt_tokenizer *t, const char *text);
 const struct wt_added *wt_added_by_id(const struct wt_tokenizer *t, int32_t id);
 void wt_added_release(struct wt_tokenizer *t);
 /* The first added token of the trie in text at or after from. *ret == NULL: none. start/end include spaces that lstrip and rstrip take;
@@ -139,7 +140,7 @@ void wt_added_next(const struct wt_tokenizer *t, const struct wt_trie *trie, boo
                    const struct wt_added **ret, size_t *ret_start, size_t *ret_end, size_t *ret_resume);
 
 /* Formats that do not carry the whole pipeline. */
-enum wt_origin { WT_ORIGIN_OTHER, WT_ORIGIN_SENTENCEPIECE, WT_ORIGIN_RANKS };
+enum wt_origin { WT_ORIGIN_OTHER, WT_ORIGIN_SENTENCEPIECE, WT_ORIGIN_RANKS, WT_ORIGIN_MERGES };
 
 struct wt_tokenizer {
   enum wt_origin origin;

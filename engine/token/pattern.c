@@ -2,6 +2,7 @@
 #include "engine/token/internal.h"
 #include <string.h>
 
+#define MANY_BYTES ((size_t)1 << 18)
 #define SPACE_SET "\\t-\\r\\x{85}\\p{Z}"     /* what \s means there; PCRE2's own also takes U+180E */
 #define WORD_SET "\\p{L}\\p{M}\\p{Nd}\\p{Pc}" /* what \w means there; PCRE2's own has no marks */
 
@@ -85,6 +86,8 @@ enum wt_status wt_pattern_find(const struct wt_pattern *p, struct wt_scratch *s,
     }
     return WT_OK;
   }
+  if (n > MANY_BYTES) /* the limit is meant for bad patterns, not for long texts */
+    pcre2_set_match_limit(s->match_context, (uint32_t)(n > UINT32_MAX / 32 ? UINT32_MAX : 32 * n));
   int got = pcre2_match(p->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, s->match, s->match_context);
   if (got == PCRE2_ERROR_NOMATCH)
     return WT_OK;

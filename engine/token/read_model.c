@@ -16,9 +16,8 @@ enum wt_status wt_tokenizer_read_legacy(struct wt_tokenizer *t, const char *voca
   WT_TRY(wt_scan_vocab(&s, &t->vocab, err));
   wt_buf_clear(&text);
   WT_TRY(wt_fs_read(merges_path, MAX_FILE_BYTES, &text, err));
-  WT_TRY(wt_tokenizer_read_merges_text(t, text.data, text.len, err));
-  WT_TRY(wt_pre_add_byte_level(t, false, WT_REGEX_GPT2, err));
-  return wt_dec_add(t, WT_DEC_BYTE_LEVEL, NULL, NULL, err);
+  t->origin = WT_ORIGIN_MERGES; /* how words are cut is the conventions' part */
+  return wt_tokenizer_read_merges_text(t, text.data, text.len, err);
 }
 
 enum wt_status wt_tokenizer_read_model(struct wt_tokenizer *t, const char *path, struct wt_error *err)
@@ -394,6 +393,22 @@ static enum wt_status begin_with(struct wt_tokenizer *t, const char *token, stru
   return id < 0 ? WT_OK : wt_ids_push(&t->before, id, err);
 }
 
+/* vocab.json and merges.txt: the class of the tokenizer says how words are cut; its special tokens stand in the vocabulary. */
+static enum wt_status merges_conventions(struct wt_tokenizer *t, const struct wt_json *config, struct wt_error *err)
+{
+  bool qwen = strncmp(wt_json_str_or(config, "tokenizer_class", ""), "Qwen2", 5) == 0;
+  const char *special[] = {t->bos_string, t->eos_string, "<|endoftext|>"};
+  for (size_t i = 0; i < WT_COUNT(special); i++) {
+    int32_t id = special[i] ? wt_vocab_find(&t->vocab, special[i], strlen(special[i])) : -1;
+    if (id >= 0 && !wt_added_by_string(t, special[i]))
+      WT_TRY(add_control(t, special[i], strlen(special[i]), id, true, err));
+  }
+  if (qwen)
+    WT_TRY(wt_norm_add(t, WT_NORM_NFC, NULL, NULL, err));
+  WT_TRY(wt_pre_add_byte_level(t, wt_json_bool_or(config, "add_prefix_space", false), qwen ? WT_REGEX_QWEN2 : WT_REGEX_GPT2, err));
+  return wt_dec_add(t, WT_DEC_BYTE_LEVEL, NULL, NULL, err);
+}
+
 enum wt_status wt_tokenizer_conventions(struct wt_tokenizer *t, const struct wt_json *config, struct wt_error *err)
 {
   static const char *const glm3[] = {"[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"};
@@ -401,6 +416,8 @@ enum wt_status wt_tokenizer_conventions(struct wt_tokenizer *t, const struct wt_
                                      "<|user|>",      "<|assistant|>", "<|observation|>",   "<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>"};
   if (t->origin == WT_ORIGIN_OTHER)
     return WT_OK;
+  if (t->origin == WT_ORIGIN_MERGES)
+    return merges_conventions(t, config, err);
   const char *class = wt_json_str_or(config, "tokenizer_class", "");
   bool glm = strncmp(class, "ChatGLM", 7) == 0;
   if (t->origin == WT_ORIGIN_SENTENCEPIECE && glm)

@@ -128,9 +128,29 @@ static size_t next_words(const struct wt_json *after, const struct wt_buf *full,
 
 /* What is known about the place of one answer. */
 struct place {
-  bool prompt_fits, prompt_says, head_fits, tail_fits, upto_fits;
-  size_t prompt, head, tail, upto; /* lengths from the start; tail: where it begins */
+  bool prompt_fits, prompt_says, head_fits, tail_fits, end_fits, upto_fits;
+  size_t prompt, head, tail, end, upto; /* lengths from the start; tail: where it begins; end: behind the end token */
 };
+
+/* a: the conversation with STAND_IN for the answer; what stands around it is looked for in full. */
+static void fit_stand_in(const struct talk *k, const struct wt_buf *full, const struct wt_buf *a, const struct wt_json *message, struct place *p)
+{
+  const size_t n = strlen(STAND_IN);
+  const char *hit = memmem(a->data, a->len, STAND_IN, n);
+  size_t head = hit ? (size_t)(hit - a->data) : 0, behind = head + n, start, end;
+  if (!hit || memmem(a->data + behind, a->len - behind, STAND_IN, n))
+    return;
+  size_t tail = a->len - behind;
+  p->head_fits = starts_with(full, a->data, head);
+  p->head = head;
+  p->tail_fits = ends_with(full, a->data + behind, tail) && (!p->head_fits || head + tail <= full->len);
+  p->tail = full->len - (p->tail_fits ? tail : 0);
+  if (!special_in(k->tok, a, behind, next_words(message, a, behind), &start, &end))
+    return;
+  size_t rest = a->len - end, token = end - start;
+  p->end_fits = ends_with(full, a->data + end, rest) && token <= full->len - rest && memcmp(full->data + full->len - rest - token, a->data + start, token) == 0;
+  p->end = full->len - (p->end_fits ? rest : 0);
+}
 
 static enum wt_status find_place(const struct talk *k, const struct wt_buf *full, size_t i, const struct wt_json *message, struct place *p, struct wt_error *err)
 {
@@ -148,19 +168,9 @@ static enum wt_status find_place(const struct talk *k, const struct wt_buf *full
     return WT_ENOMEM;
   }
   const struct wt_json *content = wt_json_get(message, "content");
-  if ((wt_json_type(content) == WT_JSON_STRING || wt_json_type(content) == WT_JSON_ARRAY) && render(k, k->n, false, i, NULL, &a, &ignored) == WT_OK) {
-    const char *hit = memmem(a.data, a.len, STAND_IN, strlen(STAND_IN));
-    if (hit) {
-      const char *behind = hit + strlen(STAND_IN);
-      size_t head = (size_t)(hit - a.data), tail = a.len - head - strlen(STAND_IN);
-      bool once = !memmem(behind, tail, STAND_IN, strlen(STAND_IN));
-      p->head_fits = once && starts_with(full, a.data, head);
-      p->tail_fits = once && ends_with(full, behind, tail) && (!p->head_fits || head + tail <= full->len);
-      p->head = head;
-      p->tail = full->len - (p->tail_fits ? tail : 0);
-    }
-  }
-  if (!p->tail_fits && render(k, i + 1, false, SIZE_MAX, NULL, &a, &ignored) == WT_OK) {
+  if ((wt_json_type(content) == WT_JSON_STRING || wt_json_type(content) == WT_JSON_ARRAY) && render(k, k->n, false, i, NULL, &a, &ignored) == WT_OK)
+    fit_stand_in(k, full, &a, message, p);
+  if (!p->tail_fits && !p->end_fits && render(k, i + 1, false, SIZE_MAX, NULL, &a, &ignored) == WT_OK) {
     p->upto_fits = starts_with(full, a.data, a.len);
     p->upto = a.len;
   }
@@ -181,9 +191,9 @@ static enum wt_status find_answer(const struct talk *k, const struct wt_buf *ful
     start = p.prompt;
   else
     return wt_fail(err, WT_EFORMAT, "chat template '%s': where the assistant's answer (message %zu) begins cannot be told; use --train-on all or a named --template", k->t->name, i + 1);
-  if (p.tail_fits && p.tail >= start) {
-    *ret_ended = special_in(k->tok, full, p.tail, next_words(message, full, p.tail), &at, &end);
-    *ret = (struct wt_jspan){start, *ret_ended ? end : p.tail};
+  if ((p.end_fits && p.end > start) || (p.tail_fits && p.tail >= start)) {
+    *ret_ended = p.end_fits && p.end > start;
+    *ret = (struct wt_jspan){start, *ret_ended ? p.end : p.tail};
     return WT_OK;
   }
   if (!p.upto_fits || p.upto < start)

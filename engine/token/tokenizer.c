@@ -106,6 +106,12 @@ enum wt_status wt_tokenizer_finish(struct wt_tokenizer *t, struct wt_error *err)
 
 /* ---- the files ---- */
 
+static bool ends_with(const char *s, const char *end)
+{
+  size_t n = strlen(s), m = strlen(end);
+  return n >= m && strcmp(s + n - m, end) == 0;
+}
+
 static enum wt_status read_folder(struct wt_tokenizer *t, const char *dir, struct wt_error *err)
 {
   WT_AUTO(wt_freep) char *json = wt_path_join(dir, "tokenizer.json");
@@ -120,13 +126,14 @@ static enum wt_status read_folder(struct wt_tokenizer *t, const char *dir, struc
     return wt_tokenizer_read_legacy(t, vocab, merges, err);
   if (wt_fs_exists(model))
     return wt_tokenizer_read_model(t, model, err);
-  return wt_fail(err, WT_EFORMAT, "tokenizer '%s': the folder has no tokenizer.json, no vocab.json with merges.txt, and no tokenizer.model", dir);
-}
-
-static bool ends_with(const char *s, const char *end)
-{
-  size_t n = strlen(s), m = strlen(end);
-  return n >= m && strcmp(s + n - m, end) == 0;
+  WT_AUTO(wt_strings_freep) char **names = NULL;
+  WT_TRY(wt_fs_list(dir, &names, err));
+  for (size_t i = 0; names[i]; i++)
+    if (ends_with(names[i], ".gguf")) {
+      WT_AUTO(wt_freep) char *gguf = wt_path_join(dir, names[i]);
+      return gguf ? wt_tokenizer_read_gguf(t, gguf, err) : wt_fail(err, WT_ENOMEM, "tokenizer: out of memory");
+    }
+  return wt_fail(err, WT_EFORMAT, "tokenizer '%s': the folder has no tokenizer.json, no vocab.json with merges.txt, no tokenizer.model and no .gguf file", dir);
 }
 
 static enum wt_status read_file(struct wt_tokenizer *t, const char *path, const char *dir, struct wt_error *err)
@@ -182,9 +189,9 @@ int32_t wt_tokenizer_eos(const struct wt_tokenizer *t)
 
 int32_t wt_tokenizer_find(const struct wt_tokenizer *t, const char *token)
 {
-  for (size_t i = 0; i < t->addeds; i++)
-    if (strcmp(t->added[i].text, token) == 0)
-      return t->added[i].id;
+  const struct wt_added *a = wt_added_by_string(t, token);
+  if (a)
+    return a->id;
   return wt_vocab_find(&t->vocab, token, strlen(token));
 }
 

@@ -174,8 +174,111 @@ static void learns_every_turn(void **state)
   }
 }
 
+/* A template that rewrites its past: earlier thoughts are dropped, the last turn gets an empty one. */
+static void learns_rewritten_turns(void **state)
+{
+  (void)state;
+  struct wt_error err = {0};
+  char path[1200];
+  snprintf(path, sizeof path, "%s/data/tokenizers/qwen3/tokenizer_config.json", WT_SHARED_DIR);
+  if (!wt_fs_exists(path))
+    skip();
+  WT_AUTO(wt_json_freep) struct wt_json *config = NULL;
+  WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *tok = NULL;
+  WT_AUTO(wt_template_freep) struct wt_template *t = NULL;
+  WT_AUTO(wt_buf_release) struct wt_buf all, got;
+  wt_buf_init(&all, 1 << 20);
+  wt_buf_init(&got, 1 << 20);
+  WT_ASSERT_OK(wt_json_read_file(path, 1 << 20, &config, &err), &err);
+  const char *text = wt_json_str_or(config, "chat_template", "");
+  WT_ASSERT_OK(wt_tokenizer_open(WT_SOURCE_DIR "/tests/fixtures/tokenizers/bytes", &tok, &err), &err);
+  WT_ASSERT_OK(wt_template_compile(text, strlen(text), "qwen3", &t, &err), &err);
+  learned(t, tok,
+          "[{\"role\":\"user\",\"content\":\"1+1?\"},{\"role\":\"assistant\",\"content\":\"<think>\\neasy\\n</think>\\n\\ntwo\"},"
+          "{\"role\":\"user\",\"content\":\"2+2?\"},{\"role\":\"assistant\",\"content\":\"four\"}]",
+          &all, &got);
+  assert_string_equal(got.data, "[two<|im_end|>][<think>\n\n</think>\n\nfour<|im_end|>]");
+  learned(t, tok,
+          "[{\"role\":\"user\",\"content\":\"go\"},{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1}}}]},"
+          "{\"role\":\"tool\",\"content\":\"7\"},{\"role\":\"assistant\",\"content\":\"seven\"}]",
+          &all, &got);
+  assert_string_equal(got.data, "[<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call><|im_end|>][<think>\n\n</think>\n\nseven<|im_end|>]");
+}
+
+static void everything_or_prompt(void **state)
+{
+  (void)state;
+  struct wt_error err = {0};
+  WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *tok = NULL;
+  WT_AUTO(wt_template_freep) struct wt_template *t = NULL;
+  WT_AUTO(wt_json_freep) struct wt_json *m = NULL, *parts = NULL;
+  WT_AUTO(wt_ids_release) struct wt_ids ids = {0}, labels = {0}, prompt = {0};
+  WT_AUTO(wt_buf_release) struct wt_buf text;
+  wt_buf_init(&text, 1 << 20);
+  WT_ASSERT_OK(wt_tokenizer_open(WT_SOURCE_DIR "/tests/fixtures/tokenizers/bytes", &tok, &err), &err);
+  WT_ASSERT_OK(wt_template_open("glm4", tok, &t, &err), &err);
+  WT_ASSERT_OK(wt_json_parse(TWO_TURNS, strlen(TWO_TURNS), "messages", &m, &err), &err);
+  WT_ASSERT_OK(wt_template_encode(t, tok, m, NULL, true, &ids, &labels, &err), &err);
+  assert_int_equal(ids.n, labels.n);
+  assert_memory_equal(ids.id, labels.id, ids.n * sizeof *ids.id);
+  static const char content[] = "[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"He\"},{\"type\":\"text\",\"text\":\"y\"}]}]";
+  WT_ASSERT_OK(wt_json_parse(content, sizeof content - 1, "parts", &parts, &err), &err);
+  WT_ASSERT_OK(wt_template_prompt(t, tok, parts, &prompt, &err), &err);
+  WT_ASSERT_OK(wt_tokenizer_decode(tok, prompt.id, prompt.n, false, &text, &err), &err);
+  assert_string_equal(text.data, "[gMASK]<sop><|user|>\nHey<|assistant|>");
+  int32_t stop[4];
+  size_t n = wt_template_stop_ids(t, tok, stop, 4);
+  assert_int_equal(n, 4);
+  assert_int_equal(stop[0], wt_tokenizer_find(tok, "<|user|>"));
+  assert_int_equal(stop[1], wt_tokenizer_eos(tok));
+  WT_ASSERT_FAILS(wt_template_encode(t, tok, NULL, NULL, false, &ids, &labels, &err), WT_EFORMAT, &err);
+}
+
+static void opens_by_name(void **state)
+{
+  (void)state;
+  struct wt_error err = {0};
+  struct wt_template *t = NULL;
+  WT_ASSERT_OK(wt_template_open("auto", NULL, &t, &err), &err);
+  assert_string_equal(wt_template_name(t), "auto: alpaca");
+  wt_template_freep(&t);
+  WT_ASSERT_FAILS(wt_template_open("lama3", NULL, &t, &err), WT_EUSAGE, &err);
+  assert_string_equal(err.hint, "did you mean 'llama3'?");
+}
+
+/* What cannot be compiled, and what must not run on for ever. */
+static void refused(void **state)
+{
+  (void)state;
+  static const char *const bad[] = {
+      "{% if x %}", "{{ x", "{{ 'x }}", "{% endif %}", "{{ }}", "{{ x | }}", "{% for in y %}{% endfor %}", "{% include 'x' %}", "{{ (1 }}", "{# x", "{{ 1 }", "{% set = 1 %}",
+      "{{ x.y.z }}", "{{ x() }}", "{{ 'a' + 1 }}", "{{ 1 / 0 }}", "{{ none.x.y }}", "{{ x|nofilter }}", "{{ x is notest }}", "{{ raise_exception('no') }}", "{{ 'a'.nomethod() }}",
+      "{% for i in range(1000000) %}{% endfor %}", "{{ range(10 ** 30) }}", "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",
+      "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}", "{{ 'aaaa' * 1000000000 }}",
+      "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}", "{% set x.y = 1 %}", "{{ [1] < {} }}", "{{ 'x'[0:1:0] }}",
+  };
+  struct wt_error err = {0};
+  WT_AUTO(wt_json_freep) struct wt_json *context = wt_json_object();
+  WT_AUTO(wt_buf_release) struct wt_buf deep, out;
+  wt_buf_init(&deep, 1 << 20);
+  wt_buf_init(&out, 1 << 28);
+  for (size_t i = 0; i <= WT_COUNT(bad); i++) {
+    WT_AUTO(wt_template_freep) struct wt_template *t = NULL;
+    for (size_t k = 0; i == WT_COUNT(bad) && k < 10000; k++)
+      wt_buf_adds(&deep, k ? "(" : "{{ ");
+    const char *text = i < WT_COUNT(bad) ? bad[i] : deep.data;
+    enum wt_status status = wt_template_compile(text, strlen(text), "test", &t, &err);
+    if (status == WT_OK)
+      status = wt_template_render(t, context, &out, &err);
+    if (status != WT_EFORMAT || !strstr(err.message, "line "))
+      fail_msg("'%.80s': %s %s", text, wt_status_name(status), err.message);
+    wt_buf_clear(&out);
+  }
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(renders_like_jinja2), cmocka_unit_test(learns_every_turn), cmocka_unit_test(learns_sentencepiece)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(renders_like_jinja2), cmocka_unit_test(learns_every_turn), cmocka_unit_test(learns_rewritten_turns), cmocka_unit_test(everything_or_prompt),
+                                     cmocka_unit_test(opens_by_name), cmocka_unit_test(refused), cmocka_unit_test(learns_sentencepiece)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

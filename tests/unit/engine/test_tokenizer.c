@@ -164,6 +164,15 @@ static void legacy_files(void **state)
   WT_ASSERT_OK(wt_fs_write_atomic(path, merges, sizeof merges - 1, &err), &err);
   WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *old = open_ok(dir);
   assert_pieces(old, "hello hell", false, false, "hello|\xC4\xA0he|ll");
+  assert_pieces(old, "12", false, false, "1|2");
+  assert_pieces(old, "e\xCC\x81", false, false, "e|\xC3\x8C|\xC4\xA3");
+  static const char qwen[] = "{\"tokenizer_class\":\"Qwen2Tokenizer\",\"eos_token\":\"hell\"}"; /* NFC, and a special token of the vocabulary */
+  snprintf(path, sizeof path, "%s/tokenizer_config.json", dir);
+  WT_ASSERT_OK(wt_fs_write_atomic(path, qwen, sizeof qwen - 1, &err), &err);
+  WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *new = open_ok(dir);
+  assert_pieces(new, "e\xCC\x81", false, false, "\xC3\x83|\xC2\xA9");
+  assert_pieces(new, "hello", false, false, "hell|o");
+  assert_int_equal(wt_tokenizer_eos(new), wt_tokenizer_find(new, "hell"));
   WT_ASSERT_OK(wt_fs_remove_tree(dir, &err), &err);
 }
 

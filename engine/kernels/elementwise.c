@@ -1,4 +1,3 @@
-#include "base/rng.h"
 #include "engine/kernels/kernels.h"
 #include "engine/kernels/parallel.h"
 #include "engine/kernels/simd.h"
@@ -74,6 +73,7 @@ double wt_sum_squares(const float *x, size_t n)
   return total;
 }
 
+/* Element i of a batch of 256 takes word i / 64 of the counter 64 batch + i % 64. */
 void wt_dropout(float *y, const float *x, size_t n, double p, uint64_t seed, uint64_t stream)
 {
   enum { BATCH = 256 };
@@ -84,10 +84,8 @@ void wt_dropout(float *y, const float *x, size_t n, double p, uint64_t seed, uin
   WT_PARALLEL_FOR(n)
   for (size_t i = 0; i < n; i += BATCH) {
     uint32_t random[BATCH];
-    size_t take = n - i < BATCH ? n - i : BATCH;
-    for (size_t j = 0; j < take; j += 4)
-      wt_philox(seed, stream, (i + j) / 4, random + j);
-    simd->dropout(y + i, x + i, random, threshold, keep, take);
+    simd->philox_64(random, seed, stream, i / 4);
+    simd->dropout(y + i, x + i, random, threshold, keep, n - i < BATCH ? n - i : BATCH);
   }
 }
 

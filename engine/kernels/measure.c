@@ -3,7 +3,7 @@
 #include "engine/engine.h"
 #include "engine/kernels/gemm.h"
 #include "engine/kernels/quant.h"
-#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -77,6 +77,27 @@ static void bench_once(struct bench *b)
     wt_matrix_grad(b->w, b->y, b->n, b->x, b->k, b->n, b->k, false, b->m);
 }
 
+static int compare(const void *a, const void *b)
+{
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* Median time of one product, over at least 3 and at most 255 of them. */
+static double median_s(struct bench *b, double budget_s)
+{
+  double times[255], begin = now_s(), last = begin;
+  size_t n = 0;
+  while (n < WT_COUNT(times) && (n < 3 || last - begin < budget_s)) {
+    bench_once(b);
+    double t = now_s();
+    times[n++] = t - last;
+    last = t;
+  }
+  qsort(times, n, sizeof *times, compare);
+  return times[n / 2];
+}
+
 double wt_engine_measure_gemm(int form, size_t m, size_t n, size_t k, enum wt_weights weights, enum wt_compute compute, int threads,
                               double budget_s)
 {
@@ -96,14 +117,7 @@ double wt_engine_measure_gemm(int form, size_t m, size_t n, size_t k, enum wt_we
     b.scratch = wt_malloc(scratch ? scratch : 1);
     if (ready && b.scratch) {
       bench_once(&b); /* pages, caches, threads */
-      double best = HUGE_VAL, begin = now_s(), last = begin;
-      for (int i = 0; i < 2 || last - begin < budget_s; i++) {
-        bench_once(&b);
-        double t = now_s();
-        best = fmin(best, t - last);
-        last = t;
-      }
-      rate = 2.0 * (double)m * (double)n * (double)k / best * 1e-9;
+      rate = 2.0 * (double)m * (double)n * (double)k / median_s(&b, budget_s) * 1e-9;
     }
   }
   bench_release(&b);

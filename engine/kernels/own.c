@@ -4,7 +4,7 @@
 #include <omp.h>
 #include <string.h>
 
-#define BLOCK_M 256                   /* tokens whose transposed copy is shared by all threads at a time */
+#define BLOCK_M 512                   /* tokens whose transposed copy is shared by all threads at a time */
 #define BLOCK_K 256                   /* length of the inner sums between two visits of the result */
 #define BLOCK_ROWS 64                 /* stored rows of one task (rows) */
 #define BLOCK_COLS 128                /* stored columns of one task (cols) */

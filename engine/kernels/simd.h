@@ -55,6 +55,8 @@ struct wt_simd {
   void (*add)(float *y, const float *x, size_t n);
   void (*mul)(float *y, const float *x, const float *v, size_t n);
   void (*mul_add)(float *y, const float *x, const float *v, size_t n); /* y += x v */
+  void (*philox_64)(uint32_t *random, uint64_t seed, uint64_t stream,
+                    uint64_t counter); /* word w of wt_philox(counter + j) at [64 w + j] */
   void (*dropout)(float *y, const float *x, const uint32_t *random, uint32_t threshold, float keep_scale, size_t n);
 
   /* y = (x - mean) * rstd * (one + w) + b; w, b may be NULL */

@@ -1,5 +1,6 @@
 #include "tests/ref/twin.h"
 
+#include "engine/engine.h"
 #include "engine/kernels/quant.h"
 
 /* y = beta y + alpha op(A) op(B) in double */
@@ -579,6 +580,20 @@ static void test_quantisation_of_special_rows(void **state)
   }
 }
 
+static void test_calibration_leaves_no_trace(void **state)
+{
+  (void)state;
+  int threads = wt_gemm_threads();
+  double flop = wt_engine_flop_count();
+  for (int form = 0; form < 3; form++)
+    for (int weights = WT_WEIGHTS_F32; weights < WT_WEIGHTS_COUNT; weights++)
+      for (int compute = WT_COMPUTE_F32; compute <= WT_COMPUTE_INT16; compute++)
+        assert_true(wt_engine_measure_gemm(form, 48, 96, 80, (enum wt_weights)weights, (enum wt_compute)compute, 1, 0.001) > 0);
+  assert_int_equal(wt_gemm_threads(), threads);
+  assert_true(wt_engine_flop_count() == flop);
+  assert_non_null(strstr(wt_engine_kernels_name(), "OpenBLAS"));
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -592,6 +607,7 @@ int main(void)
       cmocka_unit_test(test_weight_gradient),
       cmocka_unit_test(test_lora),
       cmocka_unit_test(test_threads_do_not_change_bits),
+      cmocka_unit_test(test_calibration_leaves_no_trace),
       cmocka_unit_test(test_quantisation_error),
       cmocka_unit_test(test_quantisation_of_special_rows),
   };

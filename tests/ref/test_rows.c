@@ -417,9 +417,24 @@ static void test_elementwise(void **state)
   twin_levels(check_elementwise);
 }
 
+static void check_philox(void)
+{
+  static const uint64_t counters[] = {0, 1000, 0xffffffd0u, UINT64_MAX - 100};
+  for (size_t k = 0; k < WT_COUNT(counters); k++) {
+    uint32_t got[256], want[4];
+    wt_simd_get()->philox_64(got, 0x123456789abcdef0u, 0xfedcba9876543210u, counters[k]);
+    for (uint32_t j = 0; j < 64; j++) {
+      wt_philox(0x123456789abcdef0u, 0xfedcba9876543210u, counters[k] + j, want);
+      for (uint32_t w = 0; w < 4; w++)
+        assert_true(got[64 * w + j] == want[w]);
+    }
+  }
+}
+
 static void test_dropout(void **state)
 {
   (void)state;
+  twin_levels(check_philox);
   enum { N = 100003 };
   float *x = twin_random(N, 1, 1), *y = twin_random(N, 2, 1), *again = twin_random(N, 3, 1);
   wt_dropout(y, x, N, 0.3, 5, 6);

@@ -59,7 +59,7 @@ static float one_slice(struct bench *b, enum pass kind, size_t from, size_t n)
     wt_bench_adamw(b->a + from, b->b + from, b->c + from, b->d + from, n);
     break;
   case PASS_ATTENTION: {
-    size_t td = ATTENTION_T * ATTENTION_D;
+    size_t td = (size_t)ATTENTION_T * ATTENTION_D;
     float scores[ATTENTION_T];
     for (size_t at = 0; at + 4 * td <= n; at += 4 * td)
       wt_bench_attention(b->a + from + at, b->b + from + at, b->b + from + at + td, b->b + from + at + 2 * td, scores, ATTENTION_T,
@@ -67,7 +67,8 @@ static float one_slice(struct bench *b, enum pass kind, size_t from, size_t n)
     break;
   }
   case PASS_TOUCH:
-    memset(b->a + from, 0, n * sizeof(float));
+    if (b->a)
+      memset(b->a + from, 0, n * sizeof(float));
     break;
   }
   return 0;
@@ -149,7 +150,7 @@ static void measure_rates(struct bench *b, double budget_s, struct wt_rate_point
   r->copy_gbps = 8 * n / best_pass(b, PASS_COPY, b->n, share) / 1e9;
   r->elementwise_gbps = 12 * n / best_pass(b, PASS_ELEMENTWISE, b->n, share) / 1e9;
   r->optimizer_gbps = 28 * n / best_pass(b, PASS_OPTIMIZER, b->n, share) / 1e9;
-  size_t head = 4 * ATTENTION_T * ATTENTION_D, need = head * (size_t)b->threads;
+  size_t head = (size_t)4 * ATTENTION_T * ATTENTION_D, need = head * (size_t)b->threads;
   r->attention_gflops = NAN;
   if (need <= b->n) /* one head a thread; causal: half of 4 T T D */
     r->attention_gflops =

@@ -112,7 +112,7 @@ int wt_sysfs_u64(uint64_t *ret, const char *root, const char *fmt, ...)
 
 int wt_sysfs_i64(int64_t *ret, const char *root, const char *fmt, ...)
 {
-  char path[PATH_BYTES], buf[64];
+  char path[PATH_BYTES], buf[64] = "";
   va_list ap;
   va_start(ap, fmt);
   int r = path_of(path, root, fmt, ap);

@@ -60,7 +60,7 @@ static int now_ms(void)
 static int run(void *ctx, double *ret_w)
 {
   struct state *st = ctx;
-  pid_t pid;
+  pid_t pid = -1;
   int fd = start(st->program, &pid), begin = now_ms(), status, err = 0;
   if (fd < 0)
     return -fd;
@@ -115,7 +115,7 @@ static enum wt_status open_cmd(const struct wt_sensor_options *o, struct wt_sens
     return wt_fail(err, WT_ENOMEM, "command meter: out of memory");
   }
   s->state = st;
-  double w;
+  double w = NAN;
   int r = run(st, &w);
   enum wt_status status = WT_OK;
   if (r)

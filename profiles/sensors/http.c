@@ -129,7 +129,7 @@ static enum wt_status open_http(const struct wt_sensor_options *o, struct wt_sen
   if (!st)
     return wt_fail(err, WT_ENOMEM, "http meter: out of memory");
   s->state = st;
-  double w;
+  double w = NAN;
   enum wt_status status = prepare(st, o->arg, err);
   if (status == WT_OK)
     status = ask(st, &w, err); /* a wrong address or path is told now, not after the run */

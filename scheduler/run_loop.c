@@ -210,11 +210,18 @@ static size_t gather(struct wt_run *r, struct wt_example *batch)
   return n;
 }
 
+/* Rows seen over rows of an epoch; the last step of shuffled epochs may be a short one. */
+static double epoch_of(const struct wt_run *r)
+{
+  double epoch = (double)r->st.step * (double)r->plan.batch / (double)r->s.train_n;
+  return r->order.shuffle && !r->s.o.steps_set ? fmin(epoch, fmax(r->s.o.epochs, 0)) : epoch;
+}
+
 static enum wt_status write_metrics(struct wt_run *r, const struct wt_step_out *out, double lr, double step_s, double eval_loss, struct wt_error *err)
 {
   WT_AUTO(wt_json_freep) struct wt_json *j = wt_json_object();
   wt_json_add_u64(j, "step", r->st.step);
-  wt_json_add_num(j, "epoch", (double)r->st.step * (double)r->plan.batch / (double)r->s.train_n);
+  wt_json_add_num(j, "epoch", epoch_of(r));
   wt_json_add_num(j, "loss", out->loss);
   wt_json_add_num(j, "lr", lr);
   wt_json_add_num(j, "grad_norm", out->grad_norm);

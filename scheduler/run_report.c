@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#define PROMPT_TOKENS_MAX 96
+#define PROMPT_TOKENS_MAX 256
 
 /* ---- samples ---- */
 

@@ -24,9 +24,10 @@ void wt_session_note(const struct wt_session *s, const char *fmt, ...)
   va_start(ap, fmt);
   vsnprintf(line, sizeof line, fmt, ap);
   va_end(ap);
-  wt_info("%s", line);
   if (s->obs && s->obs->note)
     s->obs->note(s->obs->ctx, line);
+  else
+    wt_info("%s", line);
 }
 
 bool wt_session_signalled(const struct wt_session *s)

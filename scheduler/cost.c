@@ -13,6 +13,7 @@
 #define SPREAD_PROBE 0.07
 #define SPREAD_FLOOR 0.03
 #define PRIOR_WEIGHT 3.0 /* past runs that the prior counts for */
+#define FACTOR_LOG_MAX 1.1 /* at most three times */
 #define LEARNED_FROM 3   /* ratios before a prediction calls itself learned */
 #define REPORT_S 0.15    /* plan, report and ledger files */
 #define SYNC_S 0.03      /* fsync of a checkpoint's files */
@@ -20,21 +21,21 @@
 #define SHARE_MIN 0.02   /* a plan that carries out less of the asked steps is none */
 #define MEMORY_SHARE 0.92 /* of the memory that is available now */
 
+/* Each past ratio is what was left over after the correction of its own time, so the factor is their running mean, oldest first, with the prior counting for
+ * PRIOR_WEIGHT runs without any error: log f += log r / (PRIOR_WEIGHT + i). */
 struct wt_correction wt_cost_correct(const double *ratios, size_t n, double prior_spread)
 {
-  double sum = 0, squares = 0;
+  double factor = 0, squares = 0;
   size_t used = 0;
-  for (size_t i = 0; i < n; i++)
-    if (ratios[i] > 0 && isfinite(ratios[i])) {
-      sum += log(ratios[i]);
-      used++;
-    }
-  double mean = used ? sum / (double)used : 0;
-  for (size_t i = 0; i < n; i++)
-    if (ratios[i] > 0 && isfinite(ratios[i]))
-      squares += (log(ratios[i]) - mean) * (log(ratios[i]) - mean);
-  double weight = PRIOR_WEIGHT + (double)used;
-  struct wt_correction c = {exp(sum / weight), sqrt((PRIOR_WEIGHT * prior_spread * prior_spread + squares) / weight)};
+  for (size_t i = n; i-- > 0;) {
+    if (!(ratios[i] > 0) || !isfinite(ratios[i]))
+      continue;
+    double residual = log(ratios[i]);
+    used++;
+    factor += residual / (PRIOR_WEIGHT + (double)used);
+    squares += residual * residual;
+  }
+  struct wt_correction c = {exp(fmin(fmax(factor, -FACTOR_LOG_MAX), FACTOR_LOG_MAX)), sqrt((PRIOR_WEIGHT * prior_spread * prior_spread + squares) / (PRIOR_WEIGHT + (double)used))};
   c.spread = fmin(fmax(c.spread, SPREAD_FLOOR), 1.0);
   return c;
 }

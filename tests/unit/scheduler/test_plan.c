@@ -1,0 +1,421 @@
+#include "tests/test.h"
+
+#include "base/cleanup.h"
+#include "scheduler/internal.h"
+
+/* A made-up machine: 4 cores, 100 GFLOP/s a thread, 20 GB/s. */
+static void make_profile(struct wt_profile *p)
+{
+  memset(p, 0, sizeof *p);
+  p->cpu.cores = p->cpu.threads = 4;
+  p->cpu.max_mhz = 3000;
+  p->memory.total_bytes = p->memory.limit_bytes = 16ull << 30;
+  p->memory.available_bytes = 12ull << 30;
+  p->storage.free_bytes = 100ull << 30;
+  p->storage.read_gbps = 1;
+  p->first_touch_gbps = 2;
+  for (int t = 1; t <= 4; t *= 2) {
+    struct wt_rate_point *r = &p->rates[p->rates_n++];
+    *r = (struct wt_rate_point){.threads = t, .fma_gflops = 120.0 * t, .gemm_gflops = 100.0 * pow(t, 0.9), .mem_gbps = 20, .copy_gbps = 20, .elementwise_gbps = 15, .attention_gflops = 30.0 * t, .optimizer_gbps = 15};
+    r->busy_w = 8 + 7 * pow(t, 0.8);
+  }
+  p->power.measured = true;
+  p->power.idle_w = 8;
+  p->power.uncertainty_pct = 5;
+  snprintf(p->power.source, sizeof p->power.source, "powercap");
+}
+
+/* A made-up engine: a transformer of 24 blocks, hidden 1024, in plain formulas. */
+enum { LAYERS = 24, HIDDEN = 1024, VOCAB = 32000 };
+#define PARAMS (12.0 * LAYERS * HIDDEN * HIDDEN + (double)VOCAB * HIDDEN)
+
+static enum wt_status fake_check(void *ctx, const struct wt_train_config *c, struct wt_error *err)
+{
+  (void)ctx;
+  if (c->method == WT_METHOD_BADAM && c->weights != WT_WEIGHTS_F32)
+    return wt_fail(err, WT_EUSAGE, "badam needs f32");
+  return WT_OK;
+}
+
+static void fake_shape(void *ctx, size_t batch, size_t micro_batch_tok, struct wt_step_shape *ret)
+{
+  (void)ctx;
+  double tokens = 300.0 * (double)batch;
+  *ret = (struct wt_step_shape){.sequences = (double)batch, .tokens = tokens, .supervised = 0.4 * tokens, .micro_batches = ceil(tokens / (double)(micro_batch_tok < 300 ? 300 : micro_batch_tok)),
+                                .tokens_squared = (double)batch * 90000, .max_tok = 500};
+}
+
+static double trained(const struct wt_train_config *c)
+{
+  switch (c->method) {
+  case WT_METHOD_LORA:
+  case WT_METHOD_DORA:
+    return (double)c->rank * 14.0 * HIDDEN * LAYERS;
+  case WT_METHOD_FULL:
+  case WT_METHOD_BADAM:
+    return PARAMS;
+  case WT_METHOD_LAYERS:
+    return PARAMS * (double)c->train_layers / LAYERS;
+  default:
+    return 5e5;
+  }
+}
+
+static enum wt_status fake_estimate(void *ctx, const struct wt_train_config *c, const struct wt_step_shape *s, struct wt_engine_estimate *ret, struct wt_error *err)
+{
+  (void)ctx;
+  (void)err;
+  memset(ret, 0, sizeof *ret);
+  double m = s->tokens / s->micro_batches, factor = c->checkpointing == WT_CHECKPOINTING_FULL ? 3 : c->checkpointing == WT_CHECKPOINTING_SELECTIVE ? 2.3 : 2;
+  bool dense = c->method == WT_METHOD_FULL || c->method == WT_METHOD_BADAM;
+  struct wt_work *w = &ret->step;
+  w->item[w->n++] = (struct wt_work_item){.kind = WT_WORK_GEMM_FORWARD, .weights = c->weights, .m = m, .n = HIDDEN, .k = HIDDEN, .calls = 12 * LAYERS * s->micro_batches, .flop = factor * s->tokens * PARAMS};
+  w->item[w->n++] = (struct wt_work_item){.kind = WT_WORK_GEMM_DX, .weights = c->weights, .m = m, .n = HIDDEN, .k = HIDDEN, .calls = 12 * LAYERS * s->micro_batches, .flop = 2 * s->tokens * PARAMS};
+  if (dense)
+    w->item[w->n++] = (struct wt_work_item){.kind = WT_WORK_GEMM_DW, .weights = WT_WEIGHTS_F32, .m = m, .n = HIDDEN, .k = HIDDEN, .calls = 12 * LAYERS, .flop = 2 * s->tokens * PARAMS};
+  w->item[w->n++] = (struct wt_work_item){.kind = WT_WORK_OPTIMIZER, .bytes = 20 * trained(c)};
+  w->item[w->n++] = (struct wt_work_item){.kind = WT_WORK_ELEMENTWISE, .bytes = s->tokens * HIDDEN * LAYERS * 60, .calls = 20 * LAYERS * s->micro_batches};
+  ret->cached_step = ret->step;
+  ret->eval = ret->step;
+  ret->eval.n = 1;
+  ret->eval.item[0].flop = 2 * s->tokens * PARAMS;
+  static const double bytes_of[] = {4, 4, 2, 1, 0.5};
+  double state = c->optimizer == WT_OPTIMIZER_ADAMW ? 12 : c->optimizer == WT_OPTIMIZER_ADAMW8BIT ? 6 : 4.1;
+  ret->sizes.trainable_params = (uint64_t)trained(c);
+  ret->sizes.weights_bytes = (uint64_t)(PARAMS * (dense ? 0 : bytes_of[c->weights]));
+  ret->sizes.run_bytes = (uint64_t)(trained(c) * ((dense ? 4 : 0) + state));
+  ret->sizes.step_bytes = (uint64_t)(fmax(m, 500) * HIDDEN * 4 * (c->checkpointing == WT_CHECKPOINTING_FULL ? LAYERS + 20 : LAYERS * (c->checkpointing == WT_CHECKPOINTING_NONE ? 18 : 10)));
+  ret->sizes.total_bytes = ret->sizes.weights_bytes + ret->sizes.run_bytes + ret->sizes.step_bytes;
+  ret->adapter_bytes = (uint64_t)(4 * trained(c));
+  ret->checkpoint_bytes = (uint64_t)(12 * trained(c));
+  ret->load_bytes = (uint64_t)(2 * PARAMS);
+  return WT_OK;
+}
+
+struct world {
+  struct wt_profile profile;
+  struct wt_run_options o;
+  struct wt_plan_input in;
+  struct wt_task task;
+};
+
+static struct world *make_world(void)
+{
+  static struct world w;
+  memset(&w, 0, sizeof w);
+  make_profile(&w.profile);
+  wt_run_options_default(&w.o);
+  w.in.profile = &w.profile;
+  w.in.options = &w.o;
+  w.in.budgets = (struct wt_budgets){.time_s = NAN, .energy_wh = NAN, .cost = NAN, .co2_g = NAN, .power_w = NAN};
+  w.in.rate = (struct wt_rate){.price_per_kwh = 0.3, .currency = "EUR", .carbon_g_per_kwh = 380};
+  w.in.fixed_bytes = 50u << 20;
+  w.in.spent_wh = NAN;
+  w.task.model = (struct wt_model_info){.arch = "llama", .params = (uint64_t)PARAMS, .layers = LAYERS, .hidden = HIDDEN, .vocab = VOCAB, .context = 2048, .stored = WT_WEIGHTS_BF16};
+  w.task.train_rows = 1000;
+  w.task.supervised_tokens = 120000;
+  w.task.max_tok = 500;
+  w.task.eval_tokens = 15000;
+  w.task.sampled_fraction = 1;
+  w.task.check = fake_check;
+  w.task.shape = fake_shape;
+  w.task.estimate = fake_estimate;
+  return &w;
+}
+
+static void chosen_is_feasible_and_everything_is_filled(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_plan_set s;
+  struct wt_error err;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &s, &err), &err);
+  const struct wt_plan *c = &s.plans[s.chosen];
+  assert_int_equal(c->config.method, WT_METHOD_LORA); /* little data for the model's size */
+  assert_int_equal(wt_cost_violates(&w->in, c, NULL), 0);
+  assert_true(c->time_s.low < c->time_s.mean && c->time_s.mean < c->time_s.high);
+  assert_true(c->energy_wh.mean > 0 && c->cost.mean > 0 && c->co2_g.mean > 0 && c->memory_bytes > 0 && c->trainable_params > 0);
+  WT_ASSERT_CLOSE(c->cost.mean, c->energy_wh.mean * 0.3 / 1000, 1e-12, 0);
+  assert_int_equal(c->steps, 125);
+  assert_string_equal(c->depth, "analytic");
+  assert_true(s.n > 300);
+  for (size_t i = 0; i < s.n; i++) /* names are unique */
+    for (size_t j = i + 1; j < s.n; j++)
+      assert_string_not_equal(s.plans[i].id, s.plans[j].id);
+  wt_plan_set_release(&s);
+}
+
+static void planning_is_quick(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_plan_set s;
+  struct wt_error err;
+  double t = wt_mono_s(&wt_clock_system);
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &s, &err), &err);
+  t = wt_mono_s(&wt_clock_system) - t;
+  printf("%zu candidates in %.1f ms\n", s.n, 1e3 * t);
+  assert_true(t < 1); /* 50 ms on a quiet machine with an optimised build */
+  wt_plan_set_release(&s);
+}
+
+static void more_budget_is_never_worse(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_error err;
+  for (int kind = 0; kind < 4; kind++)
+    for (int prefer = 0; prefer <= WT_PREFER_COST; prefer++) {
+      uint64_t key = UINT64_MAX;
+      double share = 0;
+      bool fitted = false;
+      for (double x = 1; x < 1e6; x *= 3.1) {
+        w->in.budgets = (struct wt_budgets){.time_s = NAN, .energy_wh = NAN, .cost = NAN, .co2_g = NAN, .power_w = NAN};
+        w->o.prefer = prefer;
+        if (kind == 0)
+          w->in.budgets.time_s = 20 * x;
+        else if (kind == 1)
+          w->in.budgets.energy_wh = 0.2 * x;
+        else if (kind == 2)
+          w->in.budgets.cost = 1e-4 * x;
+        else
+          w->in.budgets.memory_bytes = (uint64_t)(1e8 * x);
+        struct wt_plan_set s;
+        enum wt_status st = wt_plan_choose_task(&w->in, &w->task, &s, &err);
+        if (fitted)
+          assert_int_equal(st, WT_OK);
+        if (st == WT_OK) {
+          const struct wt_plan *c = &s.plans[s.chosen];
+          assert_int_equal(wt_cost_violates(&w->in, c, NULL), 0);
+          double now_share = (double)c->steps / (double)c->steps_asked;
+          uint64_t now_key = wt_quality_key(c, &w->task);
+          if (prefer == WT_PREFER_QUALITY && fitted)
+            assert_true(now_key <= key);
+          if (prefer != WT_PREFER_QUALITY && fitted)
+            assert_true(now_share >= share);
+          key = now_key;
+          share = now_share;
+          fitted = true;
+        } else {
+          assert_int_equal(st, WT_ENOPLAN);
+          assert_true(s.nearest[0][0] != 0);
+          assert_int_equal(s.chosen, SIZE_MAX);
+        }
+        wt_plan_set_release(&s);
+      }
+      assert_true(fitted);
+    }
+}
+
+static void each_rejection_names_a_violated_budget(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_error err;
+  w->in.budgets.memory_bytes = 2ull << 30;
+  w->in.budgets.power_w = 20;
+  struct wt_plan_set s;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &s, &err), &err);
+  assert_true(s.rejected_n > 0);
+  for (size_t i = 0; i < s.rejected_n; i++) {
+    assert_int_not_equal(s.rejected[i].violates, 0);
+    for (enum wt_budget_kind k = 0; k < WT_BUDGET_COUNT; k++)
+      if (s.rejected[i].violates & 1u << k)
+        assert_true(wt_cost_need(&s.rejected[i].plan, k) > wt_cost_limit(&w->in, k));
+  }
+  assert_true(s.plans[s.chosen].power_w.high <= 20);
+  wt_plan_set_release(&s);
+}
+
+static void order_of_candidates_does_not_matter(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_error err;
+  w->in.budgets.memory_bytes = 3ull << 30;
+  struct wt_plan_set s;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &s, &err), &err);
+  struct wt_plan_set r = {.n = s.n, .plans = wt_malloc(s.n * sizeof *s.plans)};
+  for (size_t i = 0; i < s.n; i++)
+    r.plans[i] = s.plans[(i * 7919 + 13) % s.n == i ? i : s.n - 1 - i];
+  for (size_t i = 0; i < s.n; i++) /* reversed exactly */
+    r.plans[i] = s.plans[s.n - 1 - i];
+  WT_ASSERT_OK(wt_plan_select(&w->in, &w->task, &r, &err), &err);
+  assert_string_equal(s.plans[s.chosen].id, r.plans[r.chosen].id);
+  assert_int_equal(s.pareto_n, r.pareto_n);
+  for (size_t i = 0; i < s.pareto_n; i++)
+    assert_string_equal(s.plans[s.pareto[i]].id, r.plans[r.pareto[i]].id);
+  assert_int_equal(s.rejected_n, r.rejected_n);
+  for (size_t i = 0; i < s.rejected_n; i++)
+    assert_string_equal(s.rejected[i].plan.id, r.rejected[i].plan.id);
+  wt_plan_set_release(&s);
+  wt_plan_set_release(&r);
+}
+
+static void nothing_on_the_front_is_dominated(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_error err;
+  struct wt_plan_set s;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &s, &err), &err);
+  for (size_t i = 0; i < s.pareto_n; i++)
+    for (size_t j = 0; j < s.n; j++) {
+      const struct wt_plan *a = &s.plans[s.pareto[i]], *b = &s.plans[j];
+      if (wt_cost_violates(&w->in, b, NULL))
+        continue;
+      assert_false(b->time_s.mean < a->time_s.mean && b->energy_wh.mean < a->energy_wh.mean && b->memory_bytes < a->memory_bytes && b->quality_rank < a->quality_rank);
+    }
+  wt_plan_set_release(&s);
+}
+
+static void what_the_user_fixed_is_kept(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_error err;
+  w->o.method = WT_METHOD_FULL;
+  w->o.optimizer = WT_OPTIMIZER_LION;
+  w->o.optimizer_set = true;
+  w->o.threads = 2;
+  w->o.threads_set = true;
+  w->o.micro_batch_tok = 700;
+  w->o.micro_batch_set = true;
+  w->o.checkpointing = WT_CHECKPOINTING_FULL;
+  w->o.steps = 33;
+  w->o.steps_set = true;
+  w->o.lr = 5e-5;
+  w->o.lr_set = true;
+  struct wt_plan_set s;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &s, &err), &err);
+  assert_int_equal(s.n, 1);
+  const struct wt_plan *c = &s.plans[0];
+  assert_int_equal(c->config.method, WT_METHOD_FULL);
+  assert_int_equal(c->config.optimizer, WT_OPTIMIZER_LION);
+  assert_int_equal(c->config.threads, 2);
+  assert_int_equal(c->config.micro_batch_tok, 700);
+  assert_int_equal(c->steps, 33);
+  WT_ASSERT_CLOSE(c->lr, 5e-5, 0, 0);
+  wt_plan_set_release(&s);
+}
+
+static void power_cap_stretches_time(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_error err;
+  w->o.method = WT_METHOD_LORA;
+  w->o.threads = 4;
+  w->o.threads_set = true;
+  struct wt_plan_set free_set, capped;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &free_set, &err), &err);
+  w->in.budgets.power_w = 17;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &capped, &err), &err);
+  const struct wt_plan *a = &free_set.plans[free_set.chosen], *b = &capped.plans[capped.chosen];
+  assert_true(b->duty < 0.7);
+  assert_true(b->time_s.mean > 1.3 * a->time_s.mean);
+  wt_plan_set_release(&free_set);
+  wt_plan_set_release(&capped);
+  w->in.budgets.power_w = 7; /* below idle */
+  WT_ASSERT_FAILS(wt_plan_choose_task(&w->in, &w->task, &capped, &err), WT_ENOPLAN, &err);
+  assert_non_null(strstr(capped.nearest[0], "--max-power"));
+  wt_plan_set_release(&capped);
+}
+
+static void depths_narrow_the_interval(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_error err;
+  w->o.method = WT_METHOD_LORA;
+  struct wt_plan_set analytic, probed, learned;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &analytic, &err), &err);
+  struct wt_probe_result probe = {.step_s = analytic.plans[analytic.chosen].step_s * 1.3};
+  memcpy(probe.id, analytic.plans[analytic.chosen].id, sizeof probe.id);
+  w->in.probes = &probe;
+  w->in.probes_n = 1;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &probed, &err), &err);
+  const struct wt_plan *p = NULL;
+  for (size_t i = 0; i < probed.n; i++)
+    if (strcmp(probed.plans[i].id, probe.id) == 0)
+      p = &probed.plans[i];
+  assert_non_null(p);
+  assert_string_equal(p->depth, "probe");
+  WT_ASSERT_CLOSE(p->step_s, probe.step_s, 1e-9, 0);
+  const double ratios[12] = {1.01, 1.02, 0.98, 1.01, 1.02, 1.03, 1.02, 1.04, 1.04, 1.05, 1.08, 1.1};
+  w->in.probes_n = 0;
+  w->in.ratios_time = w->in.ratios_energy = ratios;
+  w->in.ratios_n = 12;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &learned, &err), &err);
+  const struct wt_plan *a = &analytic.plans[analytic.chosen], *l = &learned.plans[learned.chosen];
+  assert_string_equal(l->depth, "learned");
+  double wide = a->time_s.high / a->time_s.low, middle = p->time_s.high / p->time_s.low, narrow = l->time_s.high / l->time_s.low;
+  assert_true(wide > middle && wide > narrow);
+  wt_plan_set_release(&analytic);
+  wt_plan_set_release(&probed);
+  wt_plan_set_release(&learned);
+}
+
+/* Runs that really take 1.4 times the uncorrected figure, each predicted with what was learned until then. */
+static void correction_closes_in_and_starts_careful(void **state)
+{
+  (void)state;
+  double ratios[40], newest_first[40];
+  WT_ASSERT_CLOSE(wt_cost_correct(NULL, 0, 0.2).factor, 1, 0, 0);
+  for (size_t n = 0; n < 40; n++) {
+    for (size_t i = 0; i < n; i++)
+      newest_first[i] = ratios[n - 1 - i];
+    struct wt_correction c = wt_cost_correct(newest_first, n, 0.2);
+    if (n == 1)
+      assert_true(c.factor > 1.05 && c.factor < 1.15);
+    if (n == 39)
+      WT_ASSERT_CLOSE(c.factor, 1.4, 0.05, 0);
+    ratios[n] = 1.4 / c.factor;
+  }
+}
+
+static void rates_are_exact_at_points_and_between_them_elsewhere(void **state)
+{
+  (void)state;
+  static struct wt_profile p;
+  make_profile(&p);
+  p.gemm[p.gemm_n++] = (struct wt_gemm_point){0, 64, 512, 512, WT_WEIGHTS_F32, WT_COMPUTE_F32, 2, 50};
+  p.gemm[p.gemm_n++] = (struct wt_gemm_point){0, 1024, 512, 512, WT_WEIGHTS_F32, WT_COMPUTE_F32, 2, 150};
+  WT_AUTO(wt_rates_freep) struct wt_rates *r = wt_rates_new(&p);
+  struct wt_work_item it = {.kind = WT_WORK_GEMM_FORWARD, .weights = WT_WEIGHTS_F32, .m = 64, .n = 512, .k = 512};
+  WT_ASSERT_CLOSE(wt_rates_gemm_gflops(r, &it, 2), 50, 1e-3, 0);
+  it.m = 1024;
+  WT_ASSERT_CLOSE(wt_rates_gemm_gflops(r, &it, 2), 150, 1e-3, 0);
+  it.m = 256;
+  double g = wt_rates_gemm_gflops(r, &it, 2);
+  assert_true(g > 55 && g < 145);
+}
+
+static void document_has_the_contracts_keys(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_error err;
+  struct wt_plan_set s;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &s, &err), &err);
+  WT_AUTO(wt_json_freep) struct wt_json *j = wt_plan_to_json(&s.plans[s.chosen], "EUR");
+  static const char *const keys[] = {"id", "method", "rank", "alpha", "targets", "train_layers", "weights", "optimizer", "lr", "seq_len", "batch", "micro_batch_tokens", "checkpointing", "threads", "max_mhz",
+                                     "steps", "epochs", "trainable_params", "time_s", "energy_wh", "cost", "co2_g", "power_w", "memory_bytes", "disk_bytes", "quality_rank", "why"};
+  for (size_t i = 0; i < WT_COUNT(keys); i++)
+    assert_non_null(wt_json_get(j, keys[i]));
+  assert_int_equal(wt_json_type(wt_json_get(j, "max_mhz")), WT_JSON_NULL);
+  double x;
+  assert_true(wt_json_num(wt_json_get(wt_json_get(j, "time_s"), "low"), &x));
+  wt_plan_set_release(&s);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(chosen_is_feasible_and_everything_is_filled), cmocka_unit_test(planning_is_quick), cmocka_unit_test(more_budget_is_never_worse),
+      cmocka_unit_test(each_rejection_names_a_violated_budget), cmocka_unit_test(order_of_candidates_does_not_matter), cmocka_unit_test(nothing_on_the_front_is_dominated),
+      cmocka_unit_test(what_the_user_fixed_is_kept), cmocka_unit_test(power_cap_stretches_time), cmocka_unit_test(depths_narrow_the_interval), cmocka_unit_test(correction_closes_in_and_starts_careful),
+      cmocka_unit_test(rates_are_exact_at_points_and_between_them_elsewhere), cmocka_unit_test(document_has_the_contracts_keys),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

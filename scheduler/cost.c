@@ -18,7 +18,8 @@
 #define REPORT_S 0.15    /* plan, report and ledger files */
 #define SYNC_S 0.03      /* fsync of a checkpoint's files */
 #define WRITE_GBPS 0.3   /* of a plain disk, for files that are synced */
-#define SHARE_MIN 0.02   /* a plan that carries out less of the asked steps is none */
+#define SHARE_MIN 0.01   /* a plan that carries out less of the asked steps is none */
+#define SPREAD_LOAD 0.08 /* of watts, when the meter is the same model that predicts: only the load differs; the error that both share is told apart, as uncertainty_pct */
 #define MEMORY_SHARE 0.92 /* of the memory that is available now */
 
 /* Each past ratio is what was left over after the correction of its own time, so the factor is their running mean, oldest first, with the prior counting for
@@ -174,7 +175,7 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
   p->energy_wh = p->cost = p->co2_g = unknown;
   if (isfinite(busy.mean) && busy.mean > 0) {
     double mean = share * busy.mean + (1 - share) * (isfinite(waiting.mean) ? waiting.mean : busy.mean);
-    double power_spread = busy.high > busy.mean ? log(busy.high / busy.mean) / WT_Z80 : 0.02;
+    double power_spread = in->profile->power.measured ? (busy.high > busy.mean ? log(busy.high / busy.mean) / WT_Z80 : 0.02) : SPREAD_LOAD;
     p->power_w = wt_cost_interval(mean, power_spread);
     if (in->budgets.power_w > 0 && mean <= in->budgets.power_w)
       p->power_w.high = fmin(p->power_w.high, in->budgets.power_w); /* held by the governor */
@@ -203,7 +204,8 @@ static bool in_budgets_that_grow(const struct wt_plan_input *in, const struct wt
   return (wt_cost_violates(in, p, NULL) & grow) == 0;
 }
 
-/* The most steps whose high end stays inside the budgets that grow with steps; the asked ones when all fit or when too few would. */
+/* The most steps whose high end stays inside the budgets that grow with steps. When not even the least share fits, the plan stays at that share, as what is
+ * nearest to fitting. */
 static void fit_steps(struct wt_costing *c, struct wt_plan *p, const struct parts *t)
 {
   p->steps = p->steps_asked;
@@ -213,11 +215,8 @@ static void fit_steps(struct wt_costing *c, struct wt_plan *p, const struct part
   uint64_t low = (uint64_t)ceil(fmax(1, fmax(SHARE_MIN * (double)p->steps_asked, c->in->done_steps + 1))), high = p->steps_asked;
   p->steps = low;
   fill_totals(c, p, t);
-  if (!in_budgets_that_grow(c->in, p)) {
-    p->steps = p->steps_asked;
-    fill_totals(c, p, t);
+  if (!in_budgets_that_grow(c->in, p))
     return;
-  }
   while (high - low > 1) { /* low fits, high does not */
     uint64_t middle = low + (high - low) / 2;
     p->steps = middle;

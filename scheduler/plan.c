@@ -206,7 +206,10 @@ static double asked_for(const struct wt_plan_input *in, const struct wt_plan *p,
 
 static void describe_change(const struct wt_plan_input *in, const struct wt_plan *p, unsigned violates, char *ret, size_t bytes)
 {
-  size_t at = (size_t)snprintf(ret, bytes, "%s fits with", p->id);
+  char part[64] = "";
+  if (p->steps < p->steps_asked)
+    snprintf(part, sizeof part, " (%llu of %llu steps)", (unsigned long long)p->steps, (unsigned long long)p->steps_asked);
+  size_t at = (size_t)snprintf(ret, bytes, "%s%s fits with", p->id, part);
   bool first = true;
   for (enum wt_budget_kind k = 0; k < WT_BUDGET_COUNT && at < bytes; k++) {
     if (!(violates & 1u << k))

@@ -56,8 +56,11 @@ static void print_sentence(const struct printer *p, const struct wt_plan *c)
   }
   wt_buf_addf(p->out, ", in %s of memory.\n", bytes);
   wt_buf_addf(p->out, "Why: %s.\n", c->why);
-  wt_buf_addf(p->out, "Depth of the estimate: %s. Energy: %s%s.\n", c->depth, p->in->profile->power.source[0] ? p->in->profile->power.source : "unknown",
-              p->in->profile->power.measured ? ", measured" : ", not measured");
+  wt_buf_addf(p->out, "Depth of the estimate: %s. Energy: %s, %s", c->depth, p->in->profile->power.source[0] ? p->in->profile->power.source : "unknown",
+              p->in->profile->power.measured ? "measured" : "not measured");
+  if (!p->in->profile->power.measured && p->in->profile->power.uncertainty_pct > 0)
+    wt_buf_addf(p->out, ": true watts may differ by %.0f %%", p->in->profile->power.uncertainty_pct);
+  wt_buf_adds(p->out, ".\n");
   if (c->duty < 1)
     wt_buf_addf(p->out, "The power cap leaves %.0f %% of the time for computing.\n", 100 * c->duty);
 }

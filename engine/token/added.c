@@ -137,8 +137,8 @@ const struct wt_added *wt_added_by_id(const struct wt_tokenizer *t, int32_t id)
 
 bool wt_is_space(uint32_t c)
 {
-  return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
-         c == 0x205F || c == 0x3000;
+  return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||
+         c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 static bool is_word(uint32_t c)
@@ -178,8 +178,8 @@ static bool single_word(const char *text, size_t n, size_t start, size_t end)
   return end == n || !is_word(wt_utf8_decode(text + end, &len));
 }
 
-void wt_added_next(const struct wt_tokenizer *t, const struct wt_trie *trie, bool plain, const char *text, size_t n, size_t from, size_t floor,
-                   const struct wt_added **ret, size_t *ret_start, size_t *ret_end, size_t *ret_resume)
+void wt_added_next(const struct wt_tokenizer *t, const struct wt_trie *trie, bool plain, const char *text, size_t n, size_t from,
+                   size_t floor, const struct wt_added **ret, size_t *ret_start, size_t *ret_end, size_t *ret_resume)
 {
   *ret = NULL;
   *ret_start = *ret_end = *ret_resume = n;

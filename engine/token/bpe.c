@@ -14,10 +14,43 @@
 const uint16_t wt_byte_to_char[256] = {
 #define R4(x) x, x + 1, x + 2, x + 3
 #define R16(x) R4(x), R4(x + 4), R4(x + 8), R4(x + 12)
-    /* 0x00-0x20 */ R16(256), R16(272), 288,
-    /* 0x21-0x7E */ 0x21, 0x22, 0x23, R4(0x24), R4(0x28), R4(0x2C), R16(0x30), R16(0x40), R16(0x50), R16(0x60), R4(0x70), R4(0x74), R4(0x78), 0x7C, 0x7D, 0x7E,
-    /* 0x7F-0xA0 */ 289, R16(290), R16(306), 322,
-    /* 0xA1-0xAC, AD, AE-0xFF */ 0xA1, 0xA2, 0xA3, R4(0xA4), R4(0xA8), 0xAC, 323, 0xAE, 0xAF, R16(0xB0), R16(0xC0), R16(0xD0), R16(0xE0), R16(0xF0)
+    /* 0x00-0x20 */ R16(256),
+    R16(272),
+    288,
+    /* 0x21-0x7E */ 0x21,
+    0x22,
+    0x23,
+    R4(0x24),
+    R4(0x28),
+    R4(0x2C),
+    R16(0x30),
+    R16(0x40),
+    R16(0x50),
+    R16(0x60),
+    R4(0x70),
+    R4(0x74),
+    R4(0x78),
+    0x7C,
+    0x7D,
+    0x7E,
+    /* 0x7F-0xA0 */ 289,
+    R16(290),
+    R16(306),
+    322,
+    /* 0xA1-0xAC, AD, AE-0xFF */ 0xA1,
+    0xA2,
+    0xA3,
+    R4(0xA4),
+    R4(0xA8),
+    0xAC,
+    323,
+    0xAE,
+    0xAF,
+    R16(0xB0),
+    R16(0xC0),
+    R16(0xD0),
+    R16(0xE0),
+    R16(0xF0)
 #undef R4
 #undef R16
 };
@@ -103,7 +136,8 @@ enum wt_status wt_bpe_prepare(struct wt_tokenizer *t, struct wt_error *err)
 
 /* ---- merging ---- */
 
-static uint32_t pair_rank(const struct wt_tokenizer *t, const char *text, const struct wt_symbol *a, const struct wt_symbol *b, int32_t *ret_id)
+static uint32_t pair_rank(const struct wt_tokenizer *t, const char *text, const struct wt_symbol *a, const struct wt_symbol *b,
+                          int32_t *ret_id)
 {
   if (t->rank_of_id) {
     int32_t id = wt_vocab_find(&t->vocab, text + a->pos, a->len + b->len);
@@ -185,7 +219,8 @@ static struct wt_candidate heap_pop(struct wt_scratch *s)
   return top;
 }
 
-static enum wt_status offer(const struct wt_tokenizer *t, struct wt_scratch *s, const char *text, int32_t left, int32_t right, struct wt_error *err)
+static enum wt_status offer(const struct wt_tokenizer *t, struct wt_scratch *s, const char *text, int32_t left, int32_t right,
+                            struct wt_error *err)
 {
   struct wt_candidate c = {.pos = left, .left = s->symbol[left].id, .right = s->symbol[right].id};
   c.rank = pair_rank(t, text, &s->symbol[left], &s->symbol[right], &c.id);
@@ -262,7 +297,8 @@ static int32_t find_char(const struct wt_tokenizer *t, const char *word, size_t 
   if ((first || !t->prefix) && (!last || !t->suffix))
     return wt_vocab_find(&t->vocab, word + i, len);
   char name[256];
-  int got = snprintf(name, sizeof name, "%s%.*s%s", first || !t->prefix ? "" : t->prefix, (int)len, word + i, last && t->suffix ? t->suffix : "");
+  int got =
+      snprintf(name, sizeof name, "%s%.*s%s", first || !t->prefix ? "" : t->prefix, (int)len, word + i, last && t->suffix ? t->suffix : "");
   return got < (int)sizeof name ? wt_vocab_find(&t->vocab, name, (size_t)got) : -1;
 }
 
@@ -333,7 +369,8 @@ static enum wt_status push_all(struct wt_ids *ids, const struct wt_scratch *s, s
   return WT_OK;
 }
 
-static enum wt_status merge_word(const struct wt_tokenizer *t, struct wt_scratch *s, const char *word, size_t n, struct wt_ids *ids, struct wt_error *err)
+static enum wt_status merge_word(const struct wt_tokenizer *t, struct wt_scratch *s, const char *word, size_t n, struct wt_ids *ids,
+                                 struct wt_error *err)
 {
   const char *text = word;
   size_t text_n = n;
@@ -398,7 +435,8 @@ static void cache_put(struct wt_scratch *s, uint64_t hash, const char *word, siz
   s->cache_used++;
 }
 
-static enum wt_status cached_word(const struct wt_tokenizer *t, struct wt_scratch *s, const char *word, size_t n, struct wt_ids *ids, struct wt_error *err)
+static enum wt_status cached_word(const struct wt_tokenizer *t, struct wt_scratch *s, const char *word, size_t n, struct wt_ids *ids,
+                                  struct wt_error *err)
 {
   if (n > CACHE_WORD_BYTES || n == 0 || !cache_start(s))
     return n ? merge_word(t, s, word, n, ids, err) : WT_OK;
@@ -417,7 +455,8 @@ static enum wt_status cached_word(const struct wt_tokenizer *t, struct wt_scratc
   return WT_OK;
 }
 
-enum wt_status wt_bpe_word(const struct wt_tokenizer *t, struct wt_scratch *s, const char *word, size_t n, struct wt_ids *ids, struct wt_error *err)
+enum wt_status wt_bpe_word(const struct wt_tokenizer *t, struct wt_scratch *s, const char *word, size_t n, struct wt_ids *ids,
+                           struct wt_error *err)
 {
   if (!t->cuttable)
     return cached_word(t, s, word, n, ids, err);

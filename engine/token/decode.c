@@ -116,7 +116,8 @@ static enum wt_status byte_fallback(const struct strings *in, struct strings *ou
   return end_bytes(&bytes, out, err);
 }
 
-static enum wt_status replace(const struct wt_dec_step *d, struct wt_scratch *sc, const char *s, size_t n, struct wt_buf *out, struct wt_error *err)
+static enum wt_status replace(const struct wt_dec_step *d, struct wt_scratch *sc, const char *s, size_t n, struct wt_buf *out,
+                              struct wt_error *err)
 {
   size_t done = 0;
   while (done < n) {
@@ -158,7 +159,8 @@ static void metaspace(const struct wt_dec_step *d, const char *s, size_t n, bool
   }
 }
 
-static enum wt_status decode_step(const struct wt_dec_step *d, struct wt_scratch *sc, const struct strings *in, struct strings *out, struct wt_error *err)
+static enum wt_status decode_step(const struct wt_dec_step *d, struct wt_scratch *sc, const struct strings *in, struct strings *out,
+                                  struct wt_error *err)
 {
   if (d->kind == WT_DEC_BYTE_FALLBACK)
     return byte_fallback(in, out, err);
@@ -189,7 +191,8 @@ static enum wt_status decode_step(const struct wt_dec_step *d, struct wt_scratch
   return d->kind == WT_DEC_FUSE ? strings_end(out, err) : WT_OK;
 }
 
-static enum wt_status decode_steps(const struct wt_tokenizer *t, struct wt_scratch *sc, struct strings two[2], struct wt_buf *out, struct wt_error *err)
+static enum wt_status decode_steps(const struct wt_tokenizer *t, struct wt_scratch *sc, struct strings two[2], struct wt_buf *out,
+                                   struct wt_error *err)
 {
   unsigned now = 0;
   size_t given = two[0].data.len;
@@ -212,7 +215,8 @@ static bool only_bytes(const struct wt_tokenizer *t)
   return t->decs == 1 && t->dec[0].kind == WT_DEC_BYTE_LEVEL;
 }
 
-static enum wt_status decode(const struct wt_tokenizer *t, struct wt_scratch *sc, const int32_t *ids, size_t n, bool skip_special, struct wt_buf *out, struct wt_error *err)
+static enum wt_status decode(const struct wt_tokenizer *t, struct wt_scratch *sc, const int32_t *ids, size_t n, bool skip_special,
+                             struct wt_buf *out, struct wt_error *err)
 {
   struct strings two[2];
   strings_init(&two[0]);
@@ -243,7 +247,8 @@ static enum wt_status decode(const struct wt_tokenizer *t, struct wt_scratch *sc
   return status == WT_OK ? wt_buf_ok(out, "tokenizer: text", err) : status;
 }
 
-enum wt_status wt_tokenizer_decode(const struct wt_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, struct wt_buf *out, struct wt_error *err)
+enum wt_status wt_tokenizer_decode(const struct wt_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, struct wt_buf *out,
+                                   struct wt_error *err)
 {
   struct wt_scratch *sc = wt_scratch_take(t);
   if (!sc)

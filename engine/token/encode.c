@@ -160,7 +160,8 @@ static size_t text_bytes(const struct wt_tokenizer *t, int32_t id)
 
 /* Where the cuts inside text[start, end) fall, whose tokens begin at ids[before]. The tokens' lengths tell, when they add up (one more:
  * a space was put in front). Otherwise: how many tokens stay the same when the text ends at the cut. */
-static enum wt_status mark_cuts(const struct job *j, const char *text, size_t start, size_t end, bool token, size_t before, struct wt_error *err)
+static enum wt_status mark_cuts(const struct job *j, const char *text, size_t start, size_t end, bool token, size_t before,
+                                struct wt_error *err)
 {
   size_t total = SIZE_MAX;
   for (size_t k = 0; k < j->cuts; k++) {
@@ -230,7 +231,8 @@ static enum wt_status encode(const struct job *j, const char *text, size_t n, bo
   return add_special ? push_special(&j->t->after, j->ids, err) : WT_OK;
 }
 
-enum wt_status wt_tokenizer_encode(const struct wt_tokenizer *t, const char *text, size_t n, bool add_special, bool plain, struct wt_ids *ids, struct wt_error *err)
+enum wt_status wt_tokenizer_encode(const struct wt_tokenizer *t, const char *text, size_t n, bool add_special, bool plain,
+                                   struct wt_ids *ids, struct wt_error *err)
 {
   size_t before = ids->n;
   struct job j = {.t = t, .s = wt_scratch_take(t), .plain = plain, .ids = ids};
@@ -243,7 +245,8 @@ enum wt_status wt_tokenizer_encode(const struct wt_tokenizer *t, const char *tex
   return status;
 }
 
-enum wt_status wt_tokenizer_encode_cuts(const struct wt_tokenizer *t, const char *text, size_t n, const size_t *cut, size_t cuts, size_t *ret_at, struct wt_ids *ids, struct wt_error *err)
+enum wt_status wt_tokenizer_encode_cuts(const struct wt_tokenizer *t, const char *text, size_t n, const size_t *cut, size_t cuts,
+                                        size_t *ret_at, struct wt_ids *ids, struct wt_error *err)
 {
   size_t before = ids->n;
   struct job j = {.t = t, .s = wt_scratch_take(t), .ids = ids, .cut = cut, .cuts = cuts, .at = ret_at};

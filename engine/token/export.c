@@ -84,7 +84,8 @@ static void list_scores(const struct wt_tokenizer *t, struct wt_token_export *e)
   }
 }
 
-/* The two pieces whose merge makes the piece of this id when only pieces of lower rank may be merged before; false: a single symbol, or never made. */
+/* The two pieces whose merge makes the piece of this id when only pieces of lower rank may be merged before; false: a single symbol, or
+ * never made. */
 static bool parts_of(const struct wt_tokenizer *t, const char *piece, size_t n, uint32_t own, struct listed *ret)
 {
   size_t at[MAX_SYMBOLS + 1], symbols = 0;

@@ -46,7 +46,7 @@ struct wt_vocab {
 };
 void wt_vocab_release(struct wt_vocab *v);
 enum wt_status wt_vocab_put(struct wt_vocab *v, const char *s, size_t n, int32_t id, bool findable, struct wt_error *err) WT_MUST_CHECK;
-int32_t wt_vocab_find(const struct wt_vocab *v, const char *s, size_t n); /* -1: none */
+int32_t wt_vocab_find(const struct wt_vocab *v, const char *s, size_t n);          /* -1: none */
 const char *wt_vocab_piece(const struct wt_vocab *v, int32_t id, size_t *ret_len); /* NULL: none */
 uint64_t wt_hash_bytes(const char *s, size_t n);
 
@@ -62,7 +62,8 @@ struct wt_merges {
 };
 void wt_merges_release(struct wt_merges *m);
 enum wt_status wt_merges_reserve(struct wt_merges *m, size_t n, struct wt_error *err) WT_MUST_CHECK;
-enum wt_status wt_merges_put(struct wt_merges *m, int32_t left, int32_t right, uint32_t rank, int32_t id, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_merges_put(struct wt_merges *m, int32_t left, int32_t right, uint32_t rank, int32_t id,
+                             struct wt_error *err) WT_MUST_CHECK;
 const struct wt_merge *wt_merges_find(const struct wt_merges *m, int32_t left, int32_t right);
 
 /* ---- pattern.c ---- */
@@ -77,10 +78,13 @@ enum wt_status wt_pattern_regex(struct wt_pattern *p, const char *regex, struct 
 void wt_pattern_release(struct wt_pattern *p);
 struct wt_scratch;
 /* First match at or after from; *ret_start == n when there is none. */
-enum wt_status wt_pattern_find(const struct wt_pattern *p, struct wt_scratch *s, const char *text, size_t n, size_t from, size_t *ret_start, size_t *ret_end, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_pattern_find(const struct wt_pattern *p, struct wt_scratch *s, const char *text, size_t n, size_t from, size_t *ret_start,
+                               size_t *ret_end, struct wt_error *err) WT_MUST_CHECK;
 #define WT_REGEX_GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-#define WT_REGEX_LLAMA3 "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define WT_REGEX_QWEN2 "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define WT_REGEX_LLAMA3                                                                                                                    \
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define WT_REGEX_QWEN2                                                                                                                     \
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
 /* ---- steps of the pipeline ---- */
 #define WT_MAX_STEPS 24
@@ -129,15 +133,16 @@ struct wt_trie {
   size_t n, capacity;
   bool first[256];
 };
-enum wt_status wt_added_put(struct wt_tokenizer *t, const struct wt_added *a, struct wt_error *err) WT_MUST_CHECK; /* copies; a known string or id is replaced */
+enum wt_status wt_added_put(struct wt_tokenizer *t, const struct wt_added *a,
+                            struct wt_error *err) WT_MUST_CHECK;                           /* copies; a known string or id is replaced */
 enum wt_status wt_added_index(struct wt_tokenizer *t, struct wt_error *err) WT_MUST_CHECK; /* after the last put */
 const struct wt_added *wt_added_by_string(const struct wt_tokenizer *t, const char *text);
 const struct wt_added *wt_added_by_id(const struct wt_tokenizer *t, int32_t id);
 void wt_added_release(struct wt_tokenizer *t);
 /* The first added token of the trie in text at or after from. *ret == NULL: none. start/end include spaces that lstrip and rstrip take;
  * resume is where the search goes on. floor: spaces before it were taken already. */
-void wt_added_next(const struct wt_tokenizer *t, const struct wt_trie *trie, bool plain, const char *text, size_t n, size_t from, size_t floor,
-                   const struct wt_added **ret, size_t *ret_start, size_t *ret_end, size_t *ret_resume);
+void wt_added_next(const struct wt_tokenizer *t, const struct wt_trie *trie, bool plain, const char *text, size_t n, size_t from,
+                   size_t floor, const struct wt_added **ret, size_t *ret_start, size_t *ret_end, size_t *ret_resume);
 
 /* Formats that do not carry the whole pipeline. */
 enum wt_origin { WT_ORIGIN_OTHER, WT_ORIGIN_SENTENCEPIECE, WT_ORIGIN_RANKS, WT_ORIGIN_MERGES };
@@ -150,7 +155,7 @@ struct wt_tokenizer {
   uint32_t *rank_of_id; /* merging by rank of the whole piece instead of by pairs (sentencepiece, tiktoken); UINT32_MAX: never */
   bool byte_level, byte_fallback, fuse_unk, ignore_merges;
   int32_t unk;
-  int32_t byte_id[256]; /* byte_fallback: ids of <0x00>..<0xFF>, -1 */
+  int32_t byte_id[256];  /* byte_fallback: ids of <0x00>..<0xFF>, -1 */
   char *prefix, *suffix; /* continuing_subword_prefix, end_of_word_suffix; NULL = none */
   bool cut[257][257];    /* may a word be cut between these two symbols (256 = the space mark)? */
   bool cuttable;
@@ -209,30 +214,36 @@ struct wt_scratch {
 struct wt_scratch *wt_scratch_take(const struct wt_tokenizer *t);
 void wt_scratch_give(const struct wt_tokenizer *t, struct wt_scratch *s);
 void wt_scratch_free(struct wt_scratch *s);
-enum wt_status wt_bpe_word(const struct wt_tokenizer *t, struct wt_scratch *s, const char *word, size_t n, struct wt_ids *ids, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_bpe_word(const struct wt_tokenizer *t, struct wt_scratch *s, const char *word, size_t n, struct wt_ids *ids,
+                           struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_bpe_prepare(struct wt_tokenizer *t, struct wt_error *err) WT_MUST_CHECK; /* byte ids, where words may be cut */
-extern const uint16_t wt_byte_to_char[256]; /* GPT-2's printable alphabet for bytes */
-int wt_char_to_byte(uint32_t c);            /* -1: not in it */
+extern const uint16_t wt_byte_to_char[256];                                                /* GPT-2's printable alphabet for bytes */
+int wt_char_to_byte(uint32_t c);                                                           /* -1: not in it */
 
 /* ---- encode.c ---- */
 /* As wt_tokenizer_encode without special tokens added, for valid UTF-8. ret_at[k]: index in ids of the token in which the text behind
  * cut[k] begins (one that lies across the cut counts as behind it). */
-enum wt_status wt_tokenizer_encode_cuts(const struct wt_tokenizer *t, const char *text, size_t n, const size_t *cut, size_t cuts, size_t *ret_at, struct wt_ids *ids,
-                                        struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_tokenizer_encode_cuts(const struct wt_tokenizer *t, const char *text, size_t n, const size_t *cut, size_t cuts,
+                                        size_t *ret_at, struct wt_ids *ids, struct wt_error *err) WT_MUST_CHECK;
 
 /* ---- normalize.c, pretoken.c ---- */
 /* *ret points into text or into a buffer of s. */
-enum wt_status wt_normalize(const struct wt_tokenizer *t, struct wt_scratch *s, const char *text, size_t n, const char **ret, size_t *ret_n, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_normalize(const struct wt_tokenizer *t, struct wt_scratch *s, const char *text, size_t n, const char **ret, size_t *ret_n,
+                            struct wt_error *err) WT_MUST_CHECK;
 /* first: the piece stands at the very start of the text. */
-enum wt_status wt_pretokenize(const struct wt_tokenizer *t, struct wt_scratch *s, size_t step, const char *text, size_t n, bool first, struct wt_ids *ids, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_pretokenize(const struct wt_tokenizer *t, struct wt_scratch *s, size_t step, const char *text, size_t n, bool first,
+                              struct wt_ids *ids, struct wt_error *err) WT_MUST_CHECK;
 
 /* ---- readers ---- */
 struct wt_tokenizer *wt_tokenizer_new(const char *name); /* NULL: out of memory */
-enum wt_status wt_tokenizer_finish(struct wt_tokenizer *t, struct wt_error *err) WT_MUST_CHECK; /* after all pieces, merges and added tokens */
+enum wt_status wt_tokenizer_finish(struct wt_tokenizer *t,
+                                   struct wt_error *err) WT_MUST_CHECK; /* after all pieces, merges and added tokens */
 enum wt_status wt_tokenizer_read_json(struct wt_tokenizer *t, const char *path, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_tokenizer_parse_json(struct wt_tokenizer *t, const char *text, size_t n, struct wt_error *err) WT_MUST_CHECK;
-enum wt_status wt_tokenizer_read_merges_text(struct wt_tokenizer *t, const char *text, size_t n, struct wt_error *err) WT_MUST_CHECK; /* merges.txt */
-enum wt_status wt_tokenizer_read_legacy(struct wt_tokenizer *t, const char *vocab_path, const char *merges_path, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_tokenizer_read_merges_text(struct wt_tokenizer *t, const char *text, size_t n,
+                                             struct wt_error *err) WT_MUST_CHECK; /* merges.txt */
+enum wt_status wt_tokenizer_read_legacy(struct wt_tokenizer *t, const char *vocab_path, const char *merges_path,
+                                        struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_tokenizer_read_model(struct wt_tokenizer *t, const char *path, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_tokenizer_read_gguf(struct wt_tokenizer *t, const char *path, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_tokenizer_parse_model(struct wt_tokenizer *t, const char *data, size_t n, struct wt_error *err) WT_MUST_CHECK;
@@ -242,9 +253,12 @@ enum wt_status wt_tokenizer_conventions(struct wt_tokenizer *t, const struct wt_
 enum wt_status wt_tokenizer_read_config(struct wt_tokenizer *t, const char *dir, struct wt_error *err) WT_MUST_CHECK; /* the files beside */
 enum wt_status wt_tokenizer_read_steps(struct wt_tokenizer *t, const struct wt_json *root, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_pre_add_byte_level(struct wt_tokenizer *t, bool prefix_space, const char *regex, struct wt_error *err) WT_MUST_CHECK;
-enum wt_status wt_pre_add_split(struct wt_tokenizer *t, const char *regex, const char *literal, enum wt_split_behavior behavior, bool invert, struct wt_error *err) WT_MUST_CHECK;
-enum wt_status wt_dec_add(struct wt_tokenizer *t, enum wt_dec_kind kind, const char *find, const char *text, struct wt_error *err) WT_MUST_CHECK;
-enum wt_status wt_norm_add(struct wt_tokenizer *t, enum wt_norm_kind kind, const char *find, const char *text, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_pre_add_split(struct wt_tokenizer *t, const char *regex, const char *literal, enum wt_split_behavior behavior,
+                                bool invert, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_dec_add(struct wt_tokenizer *t, enum wt_dec_kind kind, const char *find, const char *text,
+                          struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_norm_add(struct wt_tokenizer *t, enum wt_norm_kind kind, const char *find, const char *text,
+                           struct wt_error *err) WT_MUST_CHECK;
 
 /* ---- scan.c: JSON too large for a tree ---- */
 struct wt_scan {
@@ -255,7 +269,7 @@ void wt_scan_space(struct wt_scan *s);
 bool wt_scan_take(struct wt_scan *s, char c); /* skips blanks, then takes c if it stands there */
 enum wt_status wt_scan_string(struct wt_scan *s, struct wt_buf *out, struct wt_error *err) WT_MUST_CHECK; /* appends; may hold NULs */
 enum wt_status wt_scan_int(struct wt_scan *s, int64_t *ret, struct wt_error *err) WT_MUST_CHECK;
-enum wt_status wt_scan_skip(struct wt_scan *s, unsigned depth, struct wt_error *err) WT_MUST_CHECK; /* one value */
+enum wt_status wt_scan_skip(struct wt_scan *s, unsigned depth, struct wt_error *err) WT_MUST_CHECK;      /* one value */
 enum wt_status wt_scan_vocab(struct wt_scan *s, struct wt_vocab *v, struct wt_error *err) WT_MUST_CHECK; /* {"piece": id, ...} */
 
 #endif

@@ -15,12 +15,24 @@ struct wt_jmem {
   struct wt_jchunk *chunk;
   size_t used_bytes, limit_bytes;
 };
-void *wt_jmem_alloc(struct wt_jmem *m, size_t bytes); /* zeroed; NULL over the limit or out of memory */
+void *wt_jmem_alloc(struct wt_jmem *m, size_t bytes);             /* zeroed; NULL over the limit or out of memory */
 char *wt_jmem_string(struct wt_jmem *m, const char *s, size_t n); /* NUL-terminated copy */
 void wt_jmem_release(struct wt_jmem *m);
 
 /* ---- values ---- */
-enum wt_jkind { WT_J_UNDEFINED, WT_J_NONE, WT_J_BOOL, WT_J_INT, WT_J_FLOAT, WT_J_STRING, WT_J_LIST, WT_J_DICT, WT_J_LOOP, WT_J_MACRO, WT_J_GLOBAL };
+enum wt_jkind {
+  WT_J_UNDEFINED,
+  WT_J_NONE,
+  WT_J_BOOL,
+  WT_J_INT,
+  WT_J_FLOAT,
+  WT_J_STRING,
+  WT_J_LIST,
+  WT_J_DICT,
+  WT_J_LOOP,
+  WT_J_MACRO,
+  WT_J_GLOBAL
+};
 struct wt_jval {
   enum wt_jkind kind;
   bool tuple; /* LIST: prints with round brackets */
@@ -57,21 +69,64 @@ struct wt_jloop {
 
 /* ---- the tree ---- */
 enum wt_jnode_kind {
-  WT_N_TEXT, WT_N_PRINT, WT_N_FOR, WT_N_IF, WT_N_SET, WT_N_SET_BLOCK, WT_N_MACRO, WT_N_GENERATION, WT_N_BREAK, WT_N_CONTINUE, WT_N_FILTER_BLOCK, WT_N_WITH,
-  WT_N_CONST, WT_N_NAME, WT_N_LIST, WT_N_TUPLE, WT_N_DICT, WT_N_ATTR, WT_N_ITEM, WT_N_SLICE, WT_N_CALL, WT_N_KEYWORD, WT_N_FILTER, WT_N_TEST, WT_N_NOT,
-  WT_N_NEGATE, WT_N_BINARY, WT_N_AND, WT_N_OR, WT_N_COMPARE, WT_N_IFEXPR
+  WT_N_TEXT,
+  WT_N_PRINT,
+  WT_N_FOR,
+  WT_N_IF,
+  WT_N_SET,
+  WT_N_SET_BLOCK,
+  WT_N_MACRO,
+  WT_N_GENERATION,
+  WT_N_BREAK,
+  WT_N_CONTINUE,
+  WT_N_FILTER_BLOCK,
+  WT_N_WITH,
+  WT_N_CONST,
+  WT_N_NAME,
+  WT_N_LIST,
+  WT_N_TUPLE,
+  WT_N_DICT,
+  WT_N_ATTR,
+  WT_N_ITEM,
+  WT_N_SLICE,
+  WT_N_CALL,
+  WT_N_KEYWORD,
+  WT_N_FILTER,
+  WT_N_TEST,
+  WT_N_NOT,
+  WT_N_NEGATE,
+  WT_N_BINARY,
+  WT_N_AND,
+  WT_N_OR,
+  WT_N_COMPARE,
+  WT_N_IFEXPR
 };
 enum wt_jop {
-  WT_O_ADD, WT_O_SUB, WT_O_MUL, WT_O_DIV, WT_O_FLOORDIV, WT_O_MOD, WT_O_POW, WT_O_CONCAT, WT_O_EQ, WT_O_NE, WT_O_LT, WT_O_LE, WT_O_GT, WT_O_GE, WT_O_IN, WT_O_NOT_IN
+  WT_O_ADD,
+  WT_O_SUB,
+  WT_O_MUL,
+  WT_O_DIV,
+  WT_O_FLOORDIV,
+  WT_O_MOD,
+  WT_O_POW,
+  WT_O_CONCAT,
+  WT_O_EQ,
+  WT_O_NE,
+  WT_O_LT,
+  WT_O_LE,
+  WT_O_GT,
+  WT_O_GE,
+  WT_O_IN,
+  WT_O_NOT_IN
 };
 struct wt_jnode {
   enum wt_jnode_kind kind;
   enum wt_jop op;
   int line;
-  const char *name;      /* NAME, ATTR, KEYWORD, FILTER, TEST, MACRO */
-  struct wt_jval value;  /* TEXT, CONST */
+  const char *name;     /* NAME, ATTR, KEYWORD, FILTER, TEST, MACRO */
+  struct wt_jval value; /* TEXT, CONST */
   struct wt_jnode *a, *b, *c;
-  struct wt_jnode *list; /* items, arguments, targets, parameters: linked by next */
+  struct wt_jnode *list;             /* items, arguments, targets, parameters: linked by next */
   struct wt_jnode *body, *otherwise; /* statements: linked by next */
   struct wt_jnode *next;
 };
@@ -101,7 +156,8 @@ struct wt_jtokens {
   struct wt_jtoken *token;
   size_t n, capacity;
 };
-enum wt_status wt_jinja_lex(struct wt_jmem *mem, const char *text, size_t n, const char *what, struct wt_jtokens *ret, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_jinja_lex(struct wt_jmem *mem, const char *text, size_t n, const char *what, struct wt_jtokens *ret,
+                            struct wt_error *err) WT_MUST_CHECK;
 
 /* ---- running ---- */
 #define WT_JINJA_MAX_STEPS 4000000u
@@ -139,7 +195,8 @@ struct wt_jrun {
   struct wt_error *err;
 };
 /* Appends the rendered text to out. */
-enum wt_status wt_jinja_run(const struct wt_jprogram *p, const struct wt_json *context, struct wt_buf *out, struct wt_jspans *spans, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_jinja_run(const struct wt_jprogram *p, const struct wt_json *context, struct wt_buf *out, struct wt_jspans *spans,
+                            struct wt_error *err) WT_MUST_CHECK;
 
 enum wt_status wt_jinja_fail(struct wt_jrun *r, const char *fmt, ...) WT_PRINTF(2, 3);
 enum wt_status wt_jinja_no_memory(struct wt_jrun *r);
@@ -160,7 +217,8 @@ const char *wt_jval_type(const struct wt_jval *v);
 void wt_jval_text(const struct wt_jval *v, bool repr, unsigned depth, struct wt_buf *out);
 void wt_jval_json(const struct wt_jval *v, int indent, unsigned depth, struct wt_buf *out);
 enum wt_status wt_jval_to_string(struct wt_jrun *r, const struct wt_jval *v, struct wt_jval *ret) WT_MUST_CHECK;
-enum wt_status wt_jval_take(struct wt_jrun *r, struct wt_buf *b, struct wt_jval *ret) WT_MUST_CHECK; /* moves a built string into the run's memory */
+enum wt_status wt_jval_take(struct wt_jrun *r, struct wt_buf *b,
+                            struct wt_jval *ret) WT_MUST_CHECK; /* moves a built string into the run's memory */
 enum wt_status wt_jval_from_json(struct wt_jrun *r, const struct wt_json *v, struct wt_jval *ret) WT_MUST_CHECK;
 enum wt_status wt_jlist_new(struct wt_jrun *r, struct wt_jval *ret) WT_MUST_CHECK;
 enum wt_status wt_jlist_push(struct wt_jrun *r, struct wt_jval *list, struct wt_jval v) WT_MUST_CHECK;
@@ -185,12 +243,16 @@ struct wt_jargs {
 };
 /* Argument i, or the one called name; NULL when not given. */
 const struct wt_jval *wt_jargs_get(const struct wt_jargs *a, size_t i, const char *name);
-enum wt_status wt_jinja_filter(struct wt_jrun *r, const char *name, const struct wt_jval *v, const struct wt_jargs *a, struct wt_jval *ret) WT_MUST_CHECK;
-enum wt_status wt_jinja_test(struct wt_jrun *r, const char *name, const struct wt_jval *v, const struct wt_jargs *a, bool *ret) WT_MUST_CHECK;
-enum wt_status wt_jinja_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a, struct wt_jval *ret) WT_MUST_CHECK;
+enum wt_status wt_jinja_filter(struct wt_jrun *r, const char *name, const struct wt_jval *v, const struct wt_jargs *a,
+                               struct wt_jval *ret) WT_MUST_CHECK;
+enum wt_status wt_jinja_test(struct wt_jrun *r, const char *name, const struct wt_jval *v, const struct wt_jargs *a,
+                             bool *ret) WT_MUST_CHECK;
+enum wt_status wt_jinja_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a,
+                               struct wt_jval *ret) WT_MUST_CHECK;
 enum wt_status wt_jinja_global(struct wt_jrun *r, const char *name, const struct wt_jargs *a, struct wt_jval *ret) WT_MUST_CHECK;
 bool wt_jinja_is_global(const char *name);
 /* Methods of strings; also what filters of the same name do. *ret_known: there is such a method. */
-enum wt_status wt_jinja_text_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a, struct wt_jval *ret, bool *ret_known) WT_MUST_CHECK;
+enum wt_status wt_jinja_text_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a,
+                                    struct wt_jval *ret, bool *ret_known) WT_MUST_CHECK;
 
 #endif

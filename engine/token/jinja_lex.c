@@ -206,21 +206,14 @@ static enum wt_status number(struct lexer *l)
   return add(l, real ? WT_T_FLOAT : WT_T_INT, copy, n);
 }
 
-static enum wt_status operator(struct lexer *l, int *balance)
-{
-  static const char *const two[] = {"==", "!=", "<=", ">=", "//", "**"};
-  char c = *l->p;
+static enum wt_status operator(struct lexer *l, int *balance) {
+  static const char *const two[] = {"==", "!=", "<=", ">=", "//", "**"}; char c = *l->p;
   *balance += (c == '(' || c == '[' || c == '{') - (c == ')' || c == ']' || c == '}');
-  if (*balance < 0)
-    return fail(l, "a closing bracket without its opening one");
-  for (size_t i = 0; i < WT_COUNT(two); i++)
-    if (l->end - l->p >= 2 && memcmp(l->p, two[i], 2) == 0) {
-      l->p += 2;
-      return add(l, WT_T_OP, l->p - 2, 2);
-    }
-  if (!c || !strchr("+-*/%~<>=.:|()[]{},", c))
-    return fail(l, "an unexpected character in a tag");
-  return add(l, WT_T_OP, l->p++, 1);
+  if (*balance < 0) return fail(l, "a closing bracket without its opening one");
+  for (size_t i = 0; i < WT_COUNT(two); i++) if (l->end - l->p >= 2 && memcmp(l->p, two[i], 2) == 0){l->p += 2;
+                                                                                                     return add(l, WT_T_OP, l->p - 2, 2);}
+if (!c || !strchr("+-*/%~<>=.:|()[]{},", c)) return fail(l, "an unexpected character in a tag");
+return add(l, WT_T_OP, l->p++, 1);
 }
 
 /* The inside of a tag, up to and including its end. */

@@ -127,7 +127,8 @@ static struct wt_jargs rest_of(const struct wt_jargs *a, size_t skip)
 
 static enum wt_status f_map(struct wt_jrun *r, const struct wt_jval *v, const struct wt_jargs *a, struct wt_jval *ret)
 {
-  const struct wt_jval *attr = a->named ? wt_jdict_gets(a->named, "attribute") : NULL, *other = a->named ? wt_jdict_gets(a->named, "default") : NULL;
+  const struct wt_jval *attr = a->named ? wt_jdict_gets(a->named, "attribute") : NULL,
+                       *other = a->named ? wt_jdict_gets(a->named, "default") : NULL;
   struct wt_jval items, item;
   struct wt_jargs rest = rest_of(a, 1);
   if (!attr && (a->n == 0 || a->list[0].kind != WT_J_STRING))
@@ -150,7 +151,8 @@ static enum wt_status f_map(struct wt_jrun *r, const struct wt_jval *v, const st
 }
 
 /* select, reject, selectattr, rejectattr */
-static enum wt_status choose(struct wt_jrun *r, const struct wt_jval *v, const struct wt_jargs *a, bool by_attribute, bool keep, struct wt_jval *ret)
+static enum wt_status choose(struct wt_jrun *r, const struct wt_jval *v, const struct wt_jargs *a, bool by_attribute, bool keep,
+                             struct wt_jval *ret)
 {
   struct wt_jval items, item;
   size_t at = by_attribute;
@@ -415,11 +417,36 @@ static enum wt_status f_escape(struct wt_jrun *r, const struct wt_jval *v, const
 static const struct {
   const char *name;
   enum wt_status (*f)(struct wt_jrun *r, const struct wt_jval *v, const struct wt_jargs *a, struct wt_jval *ret);
-} filters[] = {{"default", f_default}, {"d", f_default},     {"tojson", f_tojson},   {"length", f_length},         {"count", f_length},          {"join", f_join},
-               {"first", f_first},     {"last", f_last},     {"list", f_list},       {"reverse", f_reverse},       {"map", f_map},               {"select", f_select},
-               {"reject", f_reject},   {"string", f_string}, {"safe", f_string},     {"selectattr", f_selectattr}, {"rejectattr", f_rejectattr}, {"int", f_int},
-               {"float", f_float},     {"abs", f_abs},       {"round", f_round},     {"items", f_items},           {"sort", f_sort},             {"dictsort", f_dictsort},
-               {"unique", f_unique},   {"min", f_min},       {"max", f_max},         {"sum", f_sum},               {"indent", f_indent},         {"escape", f_escape},
+} filters[] = {{"default", f_default},
+               {"d", f_default},
+               {"tojson", f_tojson},
+               {"length", f_length},
+               {"count", f_length},
+               {"join", f_join},
+               {"first", f_first},
+               {"last", f_last},
+               {"list", f_list},
+               {"reverse", f_reverse},
+               {"map", f_map},
+               {"select", f_select},
+               {"reject", f_reject},
+               {"string", f_string},
+               {"safe", f_string},
+               {"selectattr", f_selectattr},
+               {"rejectattr", f_rejectattr},
+               {"int", f_int},
+               {"float", f_float},
+               {"abs", f_abs},
+               {"round", f_round},
+               {"items", f_items},
+               {"sort", f_sort},
+               {"dictsort", f_dictsort},
+               {"unique", f_unique},
+               {"min", f_min},
+               {"max", f_max},
+               {"sum", f_sum},
+               {"indent", f_indent},
+               {"escape", f_escape},
                {"e", f_escape}};
 
 enum wt_status wt_jinja_filter(struct wt_jrun *r, const char *name, const struct wt_jval *v, const struct wt_jargs *a, struct wt_jval *ret)
@@ -457,11 +484,26 @@ static bool lower_or_upper(const struct wt_jval *v, bool upper)
 static bool kind_test(const char *name, const struct wt_jval *v, bool *ret)
 {
   enum wt_jkind k = v->kind;
-  static const char *const names[] = {"defined", "undefined", "none", "string", "mapping", "iterable", "sequence", "number", "integer", "float", "boolean", "true", "false", "callable", "lower", "upper"};
+  static const char *const names[] = {"defined", "undefined", "none",    "string", "mapping", "iterable", "sequence", "number",
+                                      "integer", "float",     "boolean", "true",   "false",   "callable", "lower",    "upper"};
   bool number = k == WT_J_INT || k == WT_J_FLOAT || k == WT_J_BOOL;
   bool many = k == WT_J_LIST || k == WT_J_DICT || k == WT_J_STRING || k == WT_J_UNDEFINED;
-  const bool holds[] = {k != WT_J_UNDEFINED, k == WT_J_UNDEFINED, k == WT_J_NONE, k == WT_J_STRING, k == WT_J_DICT, many, many, number, k == WT_J_INT, k == WT_J_FLOAT, k == WT_J_BOOL,
-                        k == WT_J_BOOL && v->u.b, k == WT_J_BOOL && !v->u.b, k == WT_J_MACRO || k == WT_J_GLOBAL, lower_or_upper(v, false), lower_or_upper(v, true)};
+  const bool holds[] = {k != WT_J_UNDEFINED,
+                        k == WT_J_UNDEFINED,
+                        k == WT_J_NONE,
+                        k == WT_J_STRING,
+                        k == WT_J_DICT,
+                        many,
+                        many,
+                        number,
+                        k == WT_J_INT,
+                        k == WT_J_FLOAT,
+                        k == WT_J_BOOL,
+                        k == WT_J_BOOL && v->u.b,
+                        k == WT_J_BOOL && !v->u.b,
+                        k == WT_J_MACRO || k == WT_J_GLOBAL,
+                        lower_or_upper(v, false),
+                        lower_or_upper(v, true)};
   for (size_t i = 0; i < WT_COUNT(names); i++)
     if (strcmp(name, names[i]) == 0) {
       *ret = holds[i];
@@ -489,7 +531,8 @@ enum wt_status wt_jinja_test(struct wt_jrun *r, const char *name, const struct w
   if (strcmp(name, "odd") == 0 || strcmp(name, "even") == 0)
     return number_test(r, name, v, NULL, ret);
   const struct wt_jval *by = wt_jargs_get(a, 0, NULL);
-  bool known = strcmp(name, "eq") == 0 || strcmp(name, "equalto") == 0 || strcmp(name, "sameas") == 0 || strcmp(name, "ne") == 0 || strcmp(name, "in") == 0 || strcmp(name, "divisibleby") == 0;
+  bool known = strcmp(name, "eq") == 0 || strcmp(name, "equalto") == 0 || strcmp(name, "sameas") == 0 || strcmp(name, "ne") == 0 ||
+               strcmp(name, "in") == 0 || strcmp(name, "divisibleby") == 0;
   for (size_t i = 0; i < WT_COUNT(orders); i++) {
     int order;
     if (strcmp(name, orders[i].name) != 0)
@@ -514,7 +557,8 @@ enum wt_status wt_jinja_test(struct wt_jrun *r, const char *name, const struct w
 
 /* ---- methods ---- */
 
-static enum wt_status dict_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a, struct wt_jval *ret)
+static enum wt_status dict_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a,
+                                  struct wt_jval *ret)
 {
   if (strcmp(name, "items") == 0)
     return f_items(r, self, a, ret);
@@ -533,7 +577,8 @@ static enum wt_status dict_method(struct wt_jrun *r, const struct wt_jval *self,
   return WT_OK;
 }
 
-static enum wt_status list_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a, struct wt_jval *ret)
+static enum wt_status list_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a,
+                                  struct wt_jval *ret)
 {
   const struct wt_jlist *l = self->u.list;
   int64_t n = 0;
@@ -551,7 +596,8 @@ static enum wt_status list_method(struct wt_jrun *r, const struct wt_jval *self,
   return name[0] == 'i' ? wt_jinja_fail(r, "index: the list does not hold the item") : WT_OK;
 }
 
-enum wt_status wt_jinja_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a, struct wt_jval *ret)
+enum wt_status wt_jinja_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a,
+                               struct wt_jval *ret)
 {
   bool known = false;
   if (self->kind == WT_J_STRING)

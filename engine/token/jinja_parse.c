@@ -179,8 +179,12 @@ static enum wt_status primary(struct parser *p, struct wt_jnode **ret)
   static const struct {
     const char *name;
     struct wt_jval v;
-  } words[] = {{"true", {.kind = WT_J_BOOL, .u.b = true}},   {"True", {.kind = WT_J_BOOL, .u.b = true}}, {"false", {.kind = WT_J_BOOL}},
-               {"False", {.kind = WT_J_BOOL}}, {"none", {.kind = WT_J_NONE}}, {"None", {.kind = WT_J_NONE}}};
+  } words[] = {{"true", {.kind = WT_J_BOOL, .u.b = true}},
+               {"True", {.kind = WT_J_BOOL, .u.b = true}},
+               {"false", {.kind = WT_J_BOOL}},
+               {"False", {.kind = WT_J_BOOL}},
+               {"none", {.kind = WT_J_NONE}},
+               {"None", {.kind = WT_J_NONE}}};
   switch (p->t->kind) {
   case WT_T_STRING:
     return strings(p, ret);
@@ -293,7 +297,8 @@ static enum wt_status test(struct parser *p, struct wt_jnode **ret)
   struct wt_jnode *to = *ret;
   WT_TRY(applied(p, WT_N_TEST, to, ret));
   bool operand = p->t->kind == WT_T_STRING || p->t->kind == WT_T_INT || p->t->kind == WT_T_FLOAT || is_op(p, "[") ||
-                 (p->t->kind == WT_T_NAME && !is_name(p, "else") && !is_name(p, "or") && !is_name(p, "and") && !is_name(p, "if") && !is_name(p, "is") && !is_name(p, "in") && !is_name(p, "not"));
+                 (p->t->kind == WT_T_NAME && !is_name(p, "else") && !is_name(p, "or") && !is_name(p, "and") && !is_name(p, "if") &&
+                  !is_name(p, "is") && !is_name(p, "in") && !is_name(p, "not"));
   if (!(*ret)->list && operand) { /* x is divisibleby 3 */
     WT_TRY(primary(p, &(*ret)->list));
     WT_TRY(postfix(p, &(*ret)->list));
@@ -349,8 +354,8 @@ static const struct {
   const char *text;
   enum wt_jop op;
   int level;
-} operators[] = {{"+", WT_O_ADD, 0},      {"-", WT_O_SUB, 0}, {"~", WT_O_CONCAT, 1}, {"*", WT_O_MUL, 2}, {"/", WT_O_DIV, 2},
-                 {"//", WT_O_FLOORDIV, 2}, {"%", WT_O_MOD, 2}, {"**", WT_O_POW, 3}};
+} operators[] = {{"+", WT_O_ADD, 0}, {"-", WT_O_SUB, 0},       {"~", WT_O_CONCAT, 1}, {"*", WT_O_MUL, 2},
+                 {"/", WT_O_DIV, 2}, {"//", WT_O_FLOORDIV, 2}, {"%", WT_O_MOD, 2},    {"**", WT_O_POW, 3}};
 
 static enum wt_status binary(struct parser *p, int level, struct wt_jnode **ret)
 {
@@ -608,10 +613,14 @@ static enum wt_status statement(struct parser *p, struct wt_jnode **ret)
     const char *word;
     enum wt_jnode_kind kind;
     enum wt_status (*parse)(struct parser *p, struct wt_jnode *n);
-  } known[] = {{"for", WT_N_FOR, parse_for},       {"if", WT_N_IF, parse_if},
-               {"set", WT_N_SET, parse_set},       {"macro", WT_N_MACRO, parse_macro},
-               {"filter", WT_N_FILTER_BLOCK, parse_wrapping}, {"with", WT_N_WITH, parse_wrapping},
-               {"generation", WT_N_GENERATION, parse_wrapping}, {"break", WT_N_BREAK, NULL},
+  } known[] = {{"for", WT_N_FOR, parse_for},
+               {"if", WT_N_IF, parse_if},
+               {"set", WT_N_SET, parse_set},
+               {"macro", WT_N_MACRO, parse_macro},
+               {"filter", WT_N_FILTER_BLOCK, parse_wrapping},
+               {"with", WT_N_WITH, parse_wrapping},
+               {"generation", WT_N_GENERATION, parse_wrapping},
+               {"break", WT_N_BREAK, NULL},
                {"continue", WT_N_CONTINUE, NULL}};
   for (size_t i = 0; i < WT_COUNT(known); i++) {
     if (!is_name(p, known[i].word))
@@ -689,7 +698,8 @@ enum wt_status wt_jinja_compile(const char *text, size_t n, const char *what, st
   struct wt_jtokens tokens = {0};
   program.what = wt_strdup(what);
   const char *source = program.what && n < (1u << 24) ? clean(&program.mem, text, &n) : NULL;
-  enum wt_status status = source ? WT_OK : wt_fail(err, n < (1u << 24) ? WT_ENOMEM : WT_EFORMAT, "%s: out of memory, or the template is too large", what);
+  enum wt_status status =
+      source ? WT_OK : wt_fail(err, n < (1u << 24) ? WT_ENOMEM : WT_EFORMAT, "%s: out of memory, or the template is too large", what);
   if (status == WT_OK)
     status = wt_jinja_lex(&program.mem, source, n, what, &tokens, err);
   if (status == WT_OK) {

@@ -143,7 +143,13 @@ static enum wt_status numbers(struct wt_jrun *r, enum wt_jop op, const struct wt
   if ((op == WT_O_DIV || op == WT_O_FLOORDIV || op == WT_O_MOD) && y == 0)
     return wt_jinja_fail(r, "division by zero");
   *ret = (struct wt_jval){.kind = WT_J_FLOAT};
-  ret->u.f = op == WT_O_ADD ? x + y : op == WT_O_SUB ? x - y : op == WT_O_MUL ? x * y : op == WT_O_DIV ? x / y : op == WT_O_FLOORDIV ? floor(x / y) : op == WT_O_MOD ? x - floor(x / y) * y : pow(x, y);
+  ret->u.f = op == WT_O_ADD        ? x + y
+             : op == WT_O_SUB      ? x - y
+             : op == WT_O_MUL      ? x * y
+             : op == WT_O_DIV      ? x / y
+             : op == WT_O_FLOORDIV ? floor(x / y)
+             : op == WT_O_MOD      ? x - floor(x / y) * y
+                                   : pow(x, y);
   return WT_OK;
 }
 
@@ -412,7 +418,8 @@ static enum wt_status eval_logic(struct wt_jrun *r, const struct wt_jnode *n, st
     WT_TRY(wt_jinja_eval(r, n->a, &v));
     if (!wt_jval_number(&v, &x))
       return wt_jinja_fail(r, "%s has no negative", wt_jval_type(&v));
-    *ret = v.kind == WT_J_FLOAT ? (struct wt_jval){.kind = WT_J_FLOAT, .u.f = -x} : wt_jval_int(v.kind == WT_J_INT ? (int64_t)(0 - (uint64_t)v.u.i) : -(int64_t)v.u.b);
+    *ret = v.kind == WT_J_FLOAT ? (struct wt_jval){.kind = WT_J_FLOAT, .u.f = -x}
+                                : wt_jval_int(v.kind == WT_J_INT ? (int64_t)(0 - (uint64_t)v.u.i) : -(int64_t)v.u.b);
     return WT_OK;
   case WT_N_IFEXPR:
     WT_TRY(wt_jinja_eval(r, n->b, &v));
@@ -643,7 +650,8 @@ static enum wt_status run_list(struct wt_jrun *r, const struct wt_jnode *n)
   return WT_OK;
 }
 
-enum wt_status wt_jinja_run(const struct wt_jprogram *p, const struct wt_json *context, struct wt_buf *out, struct wt_jspans *spans, struct wt_error *err)
+enum wt_status wt_jinja_run(const struct wt_jprogram *p, const struct wt_json *context, struct wt_buf *out, struct wt_jspans *spans,
+                            struct wt_error *err)
 {
   struct wt_jrun r = {.program = p, .mem.limit_bytes = WT_JINJA_MEM_BYTES, .out = out, .top = out, .spans = spans, .err = err};
   enum wt_status status = scope_enter(&r, NULL);

@@ -175,7 +175,8 @@ static bool edge(const struct wt_jval *s, const struct wt_jval *with, bool start
         return true;
     return false;
   }
-  return with->kind == WT_J_STRING && with->u.s.n <= s->u.s.n && memcmp(start ? s->u.s.p : s->u.s.p + s->u.s.n - with->u.s.n, with->u.s.p, with->u.s.n) == 0;
+  return with->kind == WT_J_STRING && with->u.s.n <= s->u.s.n &&
+         memcmp(start ? s->u.s.p : s->u.s.p + s->u.s.n - with->u.s.n, with->u.s.p, with->u.s.n) == 0;
 }
 
 static enum wt_status find(struct wt_jrun *r, const struct wt_jval *s, const struct wt_jargs *a, const char *name, struct wt_jval *ret)
@@ -183,7 +184,9 @@ static enum wt_status find(struct wt_jrun *r, const struct wt_jval *s, const str
   const struct wt_jval *what = wt_jargs_get(a, 0, "sub");
   if (!what || what->kind != WT_J_STRING)
     return wt_jinja_fail(r, "%s needs a string", name);
-  const char *hit = name[0] == 'r' ? find_last(s->u.s.p, s->u.s.n, what->u.s.p, what->u.s.n) : what->u.s.n ? memmem(s->u.s.p, s->u.s.n, what->u.s.p, what->u.s.n) : s->u.s.p;
+  const char *hit = name[0] == 'r' ? find_last(s->u.s.p, s->u.s.n, what->u.s.p, what->u.s.n)
+                    : what->u.s.n  ? memmem(s->u.s.p, s->u.s.n, what->u.s.p, what->u.s.n)
+                                   : s->u.s.p;
   if (!hit && strstr(name, "index"))
     return wt_jinja_fail(r, "%s: substring not found", name);
   struct wt_jval before = wt_jval_string(s->u.s.p, hit ? (size_t)(hit - s->u.s.p) : 0);
@@ -197,7 +200,8 @@ static enum wt_status count(struct wt_jrun *r, const struct wt_jval *s, const st
   if (!what || what->kind != WT_J_STRING || !what->u.s.n)
     return wt_jinja_fail(r, "count needs a string that is not empty");
   int64_t n = 0;
-  for (const char *p = s->u.s.p, *end = p + s->u.s.n; (p = memmem(p, (size_t)(end - p), what->u.s.p, what->u.s.n)) != NULL; p += what->u.s.n)
+  for (const char *p = s->u.s.p, *end = p + s->u.s.n; (p = memmem(p, (size_t)(end - p), what->u.s.p, what->u.s.n)) != NULL;
+       p += what->u.s.n)
     n++;
   *ret = wt_jval_int(n);
   return WT_OK;
@@ -236,7 +240,10 @@ static bool all_of(const struct wt_jval *s, const char *name)
       continue;
     }
     cased = true;
-    if (!(strcmp(name, "isalpha") == 0 ? letter : strcmp(name, "isalnum") == 0 ? letter || digit : strcmp(name, "isspace") == 0 ? wt_is_space((uint32_t)c) : digit))
+    if (!(strcmp(name, "isalpha") == 0   ? letter
+          : strcmp(name, "isalnum") == 0 ? letter || digit
+          : strcmp(name, "isspace") == 0 ? wt_is_space((uint32_t)c)
+                                         : digit))
       return false;
   }
   return cased;
@@ -261,7 +268,8 @@ static enum wt_status format(struct wt_jrun *r, const struct wt_jval *s, const s
       return wt_jinja_fail(r, "format: a bracket without its partner");
     memcpy(name, p + 1, n);
     bool number = n && strspn(name, "0123456789") == n;
-    const struct wt_jval *v = n && !number ? (a->named ? wt_jdict_gets(a->named, name) : NULL) : wt_jargs_get(a, number ? strtoul(name, NULL, 10) : next++, NULL);
+    const struct wt_jval *v =
+        n && !number ? (a->named ? wt_jdict_gets(a->named, name) : NULL) : wt_jargs_get(a, number ? strtoul(name, NULL, 10) : next++, NULL);
     if (!v)
       return wt_jinja_fail(r, "format: nothing for '{%s}'", name);
     wt_jval_text(v, false, 0, &b);
@@ -297,7 +305,8 @@ static struct wt_jval without(const struct wt_jval *s, const struct wt_jval *par
   return wt_jval_string(start ? s->u.s.p + part->u.s.n : s->u.s.p, s->u.s.n - part->u.s.n);
 }
 
-enum wt_status wt_jinja_text_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a, struct wt_jval *ret, bool *ret_known)
+enum wt_status wt_jinja_text_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a,
+                                    struct wt_jval *ret, bool *ret_known)
 {
   const struct wt_jval *first = wt_jargs_get(a, 0, "chars");
   const struct wt_jval *chars = first && first->kind == WT_J_STRING ? first : NULL;

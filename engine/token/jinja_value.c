@@ -152,7 +152,8 @@ bool wt_jval_order(const struct wt_jval *a, const struct wt_jval *b, int *ret)
 
 const char *wt_jval_type(const struct wt_jval *v)
 {
-  static const char *const names[] = {"undefined", "none", "a boolean", "an integer", "a float", "a string", "a list", "a mapping", "a loop", "a macro", "a function"};
+  static const char *const names[] = {"undefined", "none",      "a boolean", "an integer", "a float",   "a string",
+                                      "a list",    "a mapping", "a loop",    "a macro",    "a function"};
   return names[v->kind];
 }
 

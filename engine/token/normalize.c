@@ -10,13 +10,15 @@ static bool nfc_safe(uint32_t c)
   if (c < 0x300)
     return true;
   if (c >= 0x4E00)
-    return c <= 0x9FFF || (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0xE000 && c <= 0xF8FF) || (c >= 0xFF01 && c <= 0xFFEE) || c == 0xFFFD || (c >= 0x1F000 && c <= 0x1FAFF);
+    return c <= 0x9FFF || (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0xE000 && c <= 0xF8FF) || (c >= 0xFF01 && c <= 0xFFEE) || c == 0xFFFD ||
+           (c >= 0x1F000 && c <= 0x1FAFF);
   if (c >= 0x3001)
     return c <= 0x3029 || (c >= 0x3041 && c <= 0x3096) || (c >= 0x30A1 && c <= 0x30FC) || (c >= 0x3400 && c <= 0x4DBF);
   if (c >= 0x2010)
-    return c <= 0x205E || (c >= 0x20A0 && c <= 0x20C0) || (c >= 0x2190 && c <= 0x2328) || (c >= 0x232B && c <= 0x2ADB) || (c >= 0x2C60 && c <= 0x2CEE);
-  return (c >= 0x388 && c <= 0x482 && c != 0x38B && c != 0x38D) || (c >= 0x48A && c <= 0x52F) || (c >= 0x5D0 && c <= 0x5EA) || (c >= 0x620 && c <= 0x64A) ||
-         (c >= 0x1E00 && c <= 0x1EFF);
+    return c <= 0x205E || (c >= 0x20A0 && c <= 0x20C0) || (c >= 0x2190 && c <= 0x2328) || (c >= 0x232B && c <= 0x2ADB) ||
+           (c >= 0x2C60 && c <= 0x2CEE);
+  return (c >= 0x388 && c <= 0x482 && c != 0x38B && c != 0x38D) || (c >= 0x48A && c <= 0x52F) || (c >= 0x5D0 && c <= 0x5EA) ||
+         (c >= 0x620 && c <= 0x64A) || (c >= 0x1E00 && c <= 0x1EFF);
 }
 
 static enum wt_status map_utf8(const char *p, size_t n, utf8proc_option_t options, struct wt_buf *out, struct wt_error *err)
@@ -61,7 +63,8 @@ static enum wt_status nfc(const char *p, size_t n, struct wt_buf *out, bool *ret
   return WT_OK;
 }
 
-static enum wt_status replace(const struct wt_norm_step *step, struct wt_scratch *s, const char *p, size_t n, struct wt_buf *out, struct wt_error *err)
+static enum wt_status replace(const struct wt_norm_step *step, struct wt_scratch *s, const char *p, size_t n, struct wt_buf *out,
+                              struct wt_error *err)
 {
   size_t done = 0, from = 0;
   while (from <= n) {
@@ -117,7 +120,8 @@ static void strip(const struct wt_norm_step *step, const char *p, size_t n, stru
   wt_buf_add(out, p + start, n - start);
 }
 
-static enum wt_status apply(const struct wt_norm_step *step, struct wt_scratch *s, const char *p, size_t n, struct wt_buf *out, bool *ret_same, struct wt_error *err)
+static enum wt_status apply(const struct wt_norm_step *step, struct wt_scratch *s, const char *p, size_t n, struct wt_buf *out,
+                            bool *ret_same, struct wt_error *err)
 {
   *ret_same = false;
   switch (step->kind) {
@@ -146,7 +150,8 @@ static enum wt_status apply(const struct wt_norm_step *step, struct wt_scratch *
   return WT_OK;
 }
 
-enum wt_status wt_normalize(const struct wt_tokenizer *t, struct wt_scratch *s, const char *text, size_t n, const char **ret, size_t *ret_n, struct wt_error *err)
+enum wt_status wt_normalize(const struct wt_tokenizer *t, struct wt_scratch *s, const char *text, size_t n, const char **ret, size_t *ret_n,
+                            struct wt_error *err)
 {
   unsigned use = 0;
   size_t given = n;

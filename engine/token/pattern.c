@@ -3,7 +3,7 @@
 #include <string.h>
 
 #define MANY_BYTES ((size_t)1 << 18)
-#define SPACE_SET "\\t-\\r\\x{85}\\p{Z}"     /* what \s means there; PCRE2's own also takes U+180E */
+#define SPACE_SET "\\t-\\r\\x{85}\\p{Z}"      /* what \s means there; PCRE2's own also takes U+180E */
 #define WORD_SET "\\p{L}\\p{M}\\p{Nd}\\p{Pc}" /* what \w means there; PCRE2's own has no marks */
 
 /* Rewrites the classes whose meaning differs between the two engines. */
@@ -75,7 +75,8 @@ void wt_pattern_release(struct wt_pattern *p)
   p->code = NULL;
 }
 
-enum wt_status wt_pattern_find(const struct wt_pattern *p, struct wt_scratch *s, const char *text, size_t n, size_t from, size_t *ret_start, size_t *ret_end, struct wt_error *err)
+enum wt_status wt_pattern_find(const struct wt_pattern *p, struct wt_scratch *s, const char *text, size_t n, size_t from, size_t *ret_start,
+                               size_t *ret_end, struct wt_error *err)
 {
   *ret_start = *ret_end = n;
   if (p->literal) {

@@ -126,7 +126,8 @@ static enum wt_status rewrite(struct run *r, const struct wt_pre_step *p, struct
   return emit(r, 0, r->n, err);
 }
 
-enum wt_status wt_pretokenize(const struct wt_tokenizer *t, struct wt_scratch *s, size_t step, const char *text, size_t n, bool first, struct wt_ids *ids, struct wt_error *err)
+enum wt_status wt_pretokenize(const struct wt_tokenizer *t, struct wt_scratch *s, size_t step, const char *text, size_t n, bool first,
+                              struct wt_ids *ids, struct wt_error *err)
 {
   if (n == 0)
     return WT_OK;

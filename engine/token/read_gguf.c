@@ -95,9 +95,10 @@ static enum wt_status byte_level_steps(struct wt_tokenizer *t, const struct wt_g
   static const struct {
     const char *pre, *regex;
     bool nfc, ignore_merges;
-  } known[] = {{"gpt-2", WT_REGEX_GPT2, false, false},     {"llama-bpe", WT_REGEX_LLAMA3, false, true},   {"llama3", WT_REGEX_LLAMA3, false, true},
-               {"llama-v3", WT_REGEX_LLAMA3, false, true}, {"smaug-bpe", WT_REGEX_LLAMA3, false, false},  {"dbrx", WT_REGEX_LLAMA3, false, false},
-               {"qwen2", WT_REGEX_QWEN2, true, false},     {"chatglm-bpe", WT_REGEX_LLAMA3, false, true}, {"glm4", WT_REGEX_LLAMA3, false, true}};
+  } known[] = {
+      {"gpt-2", WT_REGEX_GPT2, false, false},     {"llama-bpe", WT_REGEX_LLAMA3, false, true},   {"llama3", WT_REGEX_LLAMA3, false, true},
+      {"llama-v3", WT_REGEX_LLAMA3, false, true}, {"smaug-bpe", WT_REGEX_LLAMA3, false, false},  {"dbrx", WT_REGEX_LLAMA3, false, false},
+      {"qwen2", WT_REGEX_QWEN2, true, false},     {"chatglm-bpe", WT_REGEX_LLAMA3, false, true}, {"glm4", WT_REGEX_LLAMA3, false, true}};
   size_t k = 0;
   while (k < WT_COUNT(known) && !text_is(g, "tokenizer.ggml.pre", known[k].pre))
     k++;
@@ -123,7 +124,8 @@ static enum wt_status byte_level_steps(struct wt_tokenizer *t, const struct wt_g
 }
 
 /* Special token of the key: its string, and its id where the text is framed by it. */
-static enum wt_status read_special(struct wt_tokenizer *t, const struct wt_gguf *g, const char *key, bool frames, char **string, struct wt_ids *ids, struct wt_error *err)
+static enum wt_status read_special(struct wt_tokenizer *t, const struct wt_gguf *g, const char *key, bool frames, char **string,
+                                   struct wt_ids *ids, struct wt_error *err)
 {
   double id;
   size_t n;

@@ -34,7 +34,9 @@ static enum wt_status cut_tables(struct wt_scan *s, unsigned level, struct spans
     wt_buf_addc(rest, ':');
     wt_scan_space(s);
     start = s->p;
-    struct wt_scan *span = level == 1 && strcmp(key.data, "vocab") == 0 ? &spans->vocab : level == 1 && strcmp(key.data, "merges") == 0 ? &spans->merges : NULL;
+    struct wt_scan *span = level == 1 && strcmp(key.data, "vocab") == 0    ? &spans->vocab
+                           : level == 1 && strcmp(key.data, "merges") == 0 ? &spans->merges
+                                                                           : NULL;
     if (level == 0 && strcmp(key.data, "model") == 0 && s->p < s->end && *s->p == '{')
       WT_TRY(cut_tables(s, 1, spans, rest, err));
     else {
@@ -53,30 +55,34 @@ static enum wt_status cut_tables(struct wt_scan *s, unsigned level, struct spans
 
 /* ---- merges ---- */
 
-static enum wt_status merge_put(struct wt_tokenizer *t, const char *left, size_t left_n, const char *right, size_t right_n, uint32_t rank, struct wt_buf *joined, struct wt_error *err)
+static enum wt_status merge_put(struct wt_tokenizer *t, const char *left, size_t left_n, const char *right, size_t right_n, uint32_t rank,
+                                struct wt_buf *joined, struct wt_error *err)
 {
   size_t skip = t->prefix ? strlen(t->prefix) : 0;
   int32_t a = wt_vocab_find(&t->vocab, left, left_n), b = wt_vocab_find(&t->vocab, right, right_n);
   if (a < 0 || b < 0)
-    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': merge %u has a token that the vocabulary lacks: '%.*s'", t->name, rank, (int)((a < 0 ? left_n : right_n) & 127),
-                   a < 0 ? left : right);
+    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': merge %u has a token that the vocabulary lacks: '%.*s'", t->name, rank,
+                   (int)((a < 0 ? left_n : right_n) & 127), a < 0 ? left : right);
   wt_buf_clear(joined);
   wt_buf_add(joined, left, left_n);
   wt_buf_add(joined, right + (skip < right_n ? skip : right_n), right_n - (skip < right_n ? skip : right_n));
   WT_TRY(wt_buf_ok(joined, "tokenizer: a merge", err));
   int32_t id = wt_vocab_find(&t->vocab, joined->data, joined->len);
   if (id < 0)
-    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': merge %u makes '%.*s', which the vocabulary lacks", t->name, rank, (int)(joined->len & 127), joined->data);
+    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': merge %u makes '%.*s', which the vocabulary lacks", t->name, rank,
+                   (int)(joined->len & 127), joined->data);
   return wt_merges_put(&t->merges, a, b, rank, id, err);
 }
 
 /* "left right" of merges.txt and of older files. */
-static enum wt_status merge_line(struct wt_tokenizer *t, const char *line, size_t n, uint32_t rank, struct wt_buf *joined, struct wt_error *err)
+static enum wt_status merge_line(struct wt_tokenizer *t, const char *line, size_t n, uint32_t rank, struct wt_buf *joined,
+                                 struct wt_error *err)
 {
   const char *space = memchr(line, ' ', n);
   size_t left = space ? (size_t)(space - line) : 0;
   if (!left || left + 1 == n || memchr(space + 1, ' ', n - left - 1))
-    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': merge %u is not two tokens with a space between: '%.*s'", t->name, rank, (int)(n & 127), line);
+    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': merge %u is not two tokens with a space between: '%.*s'", t->name, rank,
+                   (int)(n & 127), line);
   return merge_put(t, line, left, space + 1, n - left - 1, rank, joined, err);
 }
 

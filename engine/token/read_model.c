@@ -181,7 +181,8 @@ static void read_normalizer(struct model *model, struct message m, bool *bad)
   while (next_field(&m, &f, bad))
     switch (f.number) {
     case 1:
-      snprintf(model->normalizer, sizeof model->normalizer, "%.*s", (int)(f.bytes.end - f.bytes.p < 31 ? f.bytes.end - f.bytes.p : 31), (const char *)f.bytes.p);
+      snprintf(model->normalizer, sizeof model->normalizer, "%.*s", (int)(f.bytes.end - f.bytes.p < 31 ? f.bytes.end - f.bytes.p : 31),
+               (const char *)f.bytes.p);
       break;
     case 2:
       model->charsmap = f.bytes.end > f.bytes.p;
@@ -228,9 +229,11 @@ static enum wt_status rank_pieces(struct wt_tokenizer *t, struct model *model, s
 static enum wt_status model_steps(struct wt_tokenizer *t, const struct model *model, struct wt_error *err)
 {
   if (model->charsmap && strcmp(model->normalizer, "identity") != 0)
-    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': sentencepiece normaliser '%s' is not supported (identity is)", t->name, model->normalizer);
+    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': sentencepiece normaliser '%s' is not supported (identity is)", t->name,
+                   model->normalizer);
   if (model->as_suffix || !model->escape)
-    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': sentencepiece models with spaces %s are not supported", t->name, model->as_suffix ? "as suffix" : "that are not escaped");
+    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': sentencepiece models with spaces %s are not supported", t->name,
+                   model->as_suffix ? "as suffix" : "that are not escaped");
   if (model->remove_extra) {
     WT_TRY(wt_norm_add(t, WT_NORM_REPLACE, NULL, "", err));
     WT_TRY(wt_pattern_regex(&t->norm[t->norms - 1].pattern, "^ +| +$| +(?= )", err));
@@ -281,7 +284,9 @@ static enum wt_status read_fields(struct wt_tokenizer *t, struct model *model, s
     return broken(t, "a field runs over the end", err);
   if (model->type != 2)
     return wt_fail(err, WT_EFORMAT, "tokenizer '%s': sentencepiece model type %s is not supported (BPE is)", t->name,
-                   model->type == 1 ? "unigram" : model->type == 3 ? "word" : "character");
+                   model->type == 1   ? "unigram"
+                   : model->type == 3 ? "word"
+                                      : "character");
   t->byte_fallback = model->byte_fallback;
   t->fuse_unk = true;
   WT_TRY(rank_pieces(t, model, err));
@@ -411,9 +416,22 @@ static enum wt_status merges_conventions(struct wt_tokenizer *t, const struct wt
 
 enum wt_status wt_tokenizer_conventions(struct wt_tokenizer *t, const struct wt_json *config, struct wt_error *err)
 {
-  static const char *const glm3[] = {"[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"};
-  static const char *const glm4[] = {"<|endoftext|>", "[MASK]",        "[gMASK]",           "[sMASK]",          "<sop>",           "<eop>",           "<|system|>",
-                                     "<|user|>",      "<|assistant|>", "<|observation|>",   "<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>"};
+  static const char *const glm3[] = {"[MASK]",     "[gMASK]",  "[sMASK]",       "<sop>",          "<eop>",
+                                     "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"};
+  static const char *const glm4[] = {"<|endoftext|>",
+                                     "[MASK]",
+                                     "[gMASK]",
+                                     "[sMASK]",
+                                     "<sop>",
+                                     "<eop>",
+                                     "<|system|>",
+                                     "<|user|>",
+                                     "<|assistant|>",
+                                     "<|observation|>",
+                                     "<|begin_of_image|>",
+                                     "<|end_of_image|>",
+                                     "<|begin_of_video|>",
+                                     "<|end_of_video|>"};
   if (t->origin == WT_ORIGIN_OTHER)
     return WT_OK;
   if (t->origin == WT_ORIGIN_MERGES)

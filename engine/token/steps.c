@@ -89,7 +89,8 @@ static enum wt_status pre_add(struct wt_tokenizer *t, enum wt_pre_kind kind, str
   return WT_OK;
 }
 
-enum wt_status wt_pre_add_split(struct wt_tokenizer *t, const char *regex, const char *literal, enum wt_split_behavior behavior, bool invert, struct wt_error *err)
+enum wt_status wt_pre_add_split(struct wt_tokenizer *t, const char *regex, const char *literal, enum wt_split_behavior behavior,
+                                bool invert, struct wt_error *err)
 {
   struct wt_pre_step *p;
   WT_TRY(pre_add(t, WT_PRE_SPLIT, &p, err));
@@ -153,11 +154,13 @@ static enum wt_status read_pre(struct wt_tokenizer *t, const struct wt_json *v, 
   if (strcmp(type, "Split") == 0)
     return read_split(t, v, err);
   if (strcmp(type, "ByteLevel") == 0)
-    return wt_pre_add_byte_level(t, wt_json_bool_or(v, "add_prefix_space", true), wt_json_bool_or(v, "use_regex", true) ? WT_REGEX_GPT2 : NULL, err);
+    return wt_pre_add_byte_level(t, wt_json_bool_or(v, "add_prefix_space", true),
+                                 wt_json_bool_or(v, "use_regex", true) ? WT_REGEX_GPT2 : NULL, err);
   if (strcmp(type, "Metaspace") == 0)
     return pre_add_metaspace(t, v, err);
   if (strcmp(type, "Digits") == 0)
-    return wt_pre_add_split(t, "\\p{N}", NULL, wt_json_bool_or(v, "individual_digits", false) ? WT_SPLIT_ISOLATED : WT_SPLIT_CONTIGUOUS, false, err);
+    return wt_pre_add_split(t, "\\p{N}", NULL, wt_json_bool_or(v, "individual_digits", false) ? WT_SPLIT_ISOLATED : WT_SPLIT_CONTIGUOUS,
+                            false, err);
   if (strcmp(type, "Punctuation") == 0) {
     enum wt_split_behavior behavior;
     WT_TRY(read_behavior(t, wt_json_str_or(v, "behavior", "Isolated"), &behavior, err));
@@ -175,7 +178,8 @@ static enum wt_status read_pre(struct wt_tokenizer *t, const struct wt_json *v, 
 /* ---- post-processor ---- */
 
 /* Appends the ids that a template item names. */
-static enum wt_status special_ids(const struct wt_tokenizer *t, const struct wt_json *post, const char *name, struct wt_ids *to, struct wt_error *err)
+static enum wt_status special_ids(const struct wt_tokenizer *t, const struct wt_json *post, const char *name, struct wt_ids *to,
+                                  struct wt_error *err)
 {
   const struct wt_json *ids = wt_json_get(wt_json_get(wt_json_get(post, "special_tokens"), name), "ids");
   for (const struct wt_json *v = wt_json_first(ids); v; v = wt_json_next(v)) {
@@ -221,8 +225,9 @@ static enum wt_status read_cls_sep(struct wt_tokenizer *t, const struct wt_json 
   WT_AUTO(wt_ids_release) struct wt_ids before = {0};
   WT_AUTO(wt_ids_release) struct wt_ids after = {0};
   uint64_t cls, sep;
-  if (!wt_json_u64(wt_json_next(wt_json_first(wt_json_get(v, "cls"))), &cls) || !wt_json_u64(wt_json_next(wt_json_first(wt_json_get(v, "sep"))), &sep) ||
-      cls >= (uint64_t)WT_MAX_TOKEN_ID || sep >= (uint64_t)WT_MAX_TOKEN_ID)
+  if (!wt_json_u64(wt_json_next(wt_json_first(wt_json_get(v, "cls"))), &cls) ||
+      !wt_json_u64(wt_json_next(wt_json_first(wt_json_get(v, "sep"))), &sep) || cls >= (uint64_t)WT_MAX_TOKEN_ID ||
+      sep >= (uint64_t)WT_MAX_TOKEN_ID)
     return wt_fail(err, WT_EFORMAT, "tokenizer '%s': the post-processor lacks its cls or sep token", t->name);
   WT_TRY(wt_ids_push(&before, (int32_t)cls, err));
   WT_TRY(wt_ids_push(&after, (int32_t)sep, err));

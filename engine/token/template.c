@@ -1,6 +1,6 @@
 /* engine/token/template.c: opening and rendering chat templates. */
-#include "engine/token/template_internal.h"
 #include "base/opt.h"
+#include "engine/token/template_internal.h"
 #include <string.h>
 
 enum wt_status wt_template_compile(const char *text, size_t n, const char *what, struct wt_template **ret, struct wt_error *err)

@@ -51,7 +51,8 @@ static struct wt_json *copy_message(const struct wt_json *m, const char *content
 }
 
 /* Renders the first n messages; message stand_in (or SIZE_MAX) says STAND_IN. The text is valid UTF-8. */
-static enum wt_status render(const struct talk *k, size_t n, bool prompt, size_t stand_in, struct wt_jspans *spans, struct wt_buf *out, struct wt_error *err)
+static enum wt_status render(const struct talk *k, size_t n, bool prompt, size_t stand_in, struct wt_jspans *spans, struct wt_buf *out,
+                             struct wt_error *err)
 {
   WT_AUTO(wt_json_freep) struct wt_json *context = wt_json_object();
   struct wt_json *messages = wt_json_add_array(context, "messages");
@@ -87,7 +88,8 @@ static bool ends_with(const struct wt_buf *text, const char *p, size_t n)
 }
 
 /* The first special token of text[from, to): its end in *ret_end. */
-static bool special_in(const struct wt_tokenizer *tok, const struct wt_buf *text, size_t from, size_t to, size_t *ret_start, size_t *ret_end)
+static bool special_in(const struct wt_tokenizer *tok, const struct wt_buf *text, size_t from, size_t to, size_t *ret_start,
+                       size_t *ret_end)
 {
   while (from < to) {
     const struct wt_added *a;
@@ -133,7 +135,8 @@ struct place {
 };
 
 /* a: the conversation with STAND_IN for the answer; what stands around it is looked for in full. */
-static void fit_stand_in(const struct talk *k, const struct wt_buf *full, const struct wt_buf *a, const struct wt_json *message, struct place *p)
+static void fit_stand_in(const struct talk *k, const struct wt_buf *full, const struct wt_buf *a, const struct wt_json *message,
+                         struct place *p)
 {
   const size_t n = strlen(STAND_IN);
   const char *hit = memmem(a->data, a->len, STAND_IN, n);
@@ -148,11 +151,13 @@ static void fit_stand_in(const struct talk *k, const struct wt_buf *full, const 
   if (!special_in(k->tok, a, behind, next_words(message, a, behind), &start, &end))
     return;
   size_t rest = a->len - end, token = end - start;
-  p->end_fits = ends_with(full, a->data + end, rest) && token <= full->len - rest && memcmp(full->data + full->len - rest - token, a->data + start, token) == 0;
+  p->end_fits = ends_with(full, a->data + end, rest) && token <= full->len - rest &&
+                memcmp(full->data + full->len - rest - token, a->data + start, token) == 0;
   p->end = full->len - (p->end_fits ? rest : 0);
 }
 
-static enum wt_status find_place(const struct talk *k, const struct wt_buf *full, size_t i, const struct wt_json *message, struct place *p, struct wt_error *err)
+static enum wt_status find_place(const struct talk *k, const struct wt_buf *full, size_t i, const struct wt_json *message, struct place *p,
+                                 struct wt_error *err)
 {
   WT_AUTO(wt_buf_release) struct wt_buf a, b;
   struct wt_error ignored = {0};
@@ -163,22 +168,22 @@ static enum wt_status find_place(const struct talk *k, const struct wt_buf *full
     p->prompt_fits = starts_with(full, a.data, a.len);
     p->prompt_says = a.len != b.len;
     p->prompt = a.len;
-  } else if (ignored.status == WT_ENOMEM) {
-    *err = ignored;
-    return WT_ENOMEM;
   }
   const struct wt_json *content = wt_json_get(message, "content");
-  if ((wt_json_type(content) == WT_JSON_STRING || wt_json_type(content) == WT_JSON_ARRAY) && render(k, k->n, false, i, NULL, &a, &ignored) == WT_OK)
+  if ((wt_json_type(content) == WT_JSON_STRING || wt_json_type(content) == WT_JSON_ARRAY) &&
+      render(k, k->n, false, i, NULL, &a, &ignored) == WT_OK)
     fit_stand_in(k, full, &a, message, p);
   if (!p->tail_fits && !p->end_fits && render(k, i + 1, false, SIZE_MAX, NULL, &a, &ignored) == WT_OK) {
     p->upto_fits = starts_with(full, a.data, a.len);
     p->upto = a.len;
   }
-  return WT_OK;
+  /* that a template refuses a part of a conversation is no error here; that memory is lacking is one */
+  return ignored.status == WT_ENOMEM ? wt_fail(err, WT_ENOMEM, "%s", ignored.message) : WT_OK;
 }
 
 /* The answer of message i in full, with its end token; *ret_ended: there is one. */
-static enum wt_status find_answer(const struct talk *k, const struct wt_buf *full, size_t i, const struct wt_json *message, struct wt_jspan *ret, bool *ret_ended, struct wt_error *err)
+static enum wt_status find_answer(const struct talk *k, const struct wt_buf *full, size_t i, const struct wt_json *message,
+                                  struct wt_jspan *ret, bool *ret_ended, struct wt_error *err)
 {
   struct place p;
   size_t start, end, at;
@@ -190,14 +195,20 @@ static enum wt_status find_answer(const struct talk *k, const struct wt_buf *ful
   else if (p.prompt_fits)
     start = p.prompt;
   else
-    return wt_fail(err, WT_EFORMAT, "chat template '%s': where the assistant's answer (message %zu) begins cannot be told; use --train-on all or a named --template", k->t->name, i + 1);
+    return wt_fail(
+        err, WT_EFORMAT,
+        "chat template '%s': where the assistant's answer (message %zu) begins cannot be told; use --train-on all or a named --template",
+        k->t->name, i + 1);
   if ((p.end_fits && p.end > start) || (p.tail_fits && p.tail >= start)) {
     *ret_ended = p.end_fits && p.end > start;
     *ret = (struct wt_jspan){start, *ret_ended ? p.end : p.tail};
     return WT_OK;
   }
   if (!p.upto_fits || p.upto < start)
-    return wt_fail(err, WT_EFORMAT, "chat template '%s': where the assistant's answer (message %zu) ends cannot be told; use --train-on all or a named --template", k->t->name, i + 1);
+    return wt_fail(
+        err, WT_EFORMAT,
+        "chat template '%s': where the assistant's answer (message %zu) ends cannot be told; use --train-on all or a named --template",
+        k->t->name, i + 1);
   *ret = (struct wt_jspan){start, p.upto};
   *ret_ended = false;
   for (size_t from = start; special_in(k->tok, full, from, p.upto, &at, &end); from = end)
@@ -224,7 +235,8 @@ static enum wt_status push_all(const struct wt_ids *from, bool learned, struct w
   return WT_OK;
 }
 
-static enum wt_status encode_spans(const struct talk *k, const struct wt_buf *full, const struct wt_jspans *spans, bool train_all, struct wt_ids *ids, struct wt_ids *labels, struct wt_error *err)
+static enum wt_status encode_spans(const struct talk *k, const struct wt_buf *full, const struct wt_jspans *spans, bool train_all,
+                                   struct wt_ids *ids, struct wt_ids *labels, struct wt_error *err)
 {
   WT_AUTO(wt_ids_release) struct wt_ids got = {0};
   WT_AUTO(wt_freep) size_t *cut = wt_calloc(spans->n * 4 + 1, sizeof *cut);
@@ -267,7 +279,8 @@ static bool is_assistant(const struct wt_json *m)
 }
 
 /* Spans of all answers, unless the template marked them. *ret_open: the last answer has no end token yet. */
-static enum wt_status find_answers(const struct talk *k, const struct wt_buf *full, struct wt_jspans *spans, bool *ret_open, struct wt_error *err)
+static enum wt_status find_answers(const struct talk *k, const struct wt_buf *full, struct wt_jspans *spans, bool *ret_open,
+                                   struct wt_error *err)
 {
   size_t i = 0;
   *ret_open = false;
@@ -286,7 +299,8 @@ static enum wt_status find_answers(const struct talk *k, const struct wt_buf *fu
   return WT_OK;
 }
 
-static enum wt_status encode(const struct talk *k, bool train_all, struct wt_jspans *spans, struct wt_ids *ids, struct wt_ids *labels, struct wt_error *err)
+static enum wt_status encode(const struct talk *k, bool train_all, struct wt_jspans *spans, struct wt_ids *ids, struct wt_ids *labels,
+                             struct wt_error *err)
 {
   WT_AUTO(wt_buf_release) struct wt_buf full;
   wt_buf_init(&full, WT_JINJA_OUT_BYTES);
@@ -305,8 +319,9 @@ static enum wt_status encode(const struct talk *k, bool train_all, struct wt_jsp
   return WT_OK;
 }
 
-enum wt_status wt_template_encode(const struct wt_template *t, const struct wt_tokenizer *tok, const struct wt_json *messages, const struct wt_json *tools, bool train_all,
-                                  struct wt_ids *ids, struct wt_ids *labels, struct wt_error *err)
+enum wt_status wt_template_encode(const struct wt_template *t, const struct wt_tokenizer *tok, const struct wt_json *messages,
+                                  const struct wt_json *tools, bool train_all, struct wt_ids *ids, struct wt_ids *labels,
+                                  struct wt_error *err)
 {
   struct talk k = {.t = t, .tok = tok, .messages = messages, .tools = tools, .n = wt_json_len(messages)};
   struct wt_jspans spans = {0};
@@ -322,7 +337,8 @@ enum wt_status wt_template_encode(const struct wt_template *t, const struct wt_t
   return status;
 }
 
-enum wt_status wt_template_prompt(const struct wt_template *t, const struct wt_tokenizer *tok, const struct wt_json *messages, struct wt_ids *ids, struct wt_error *err)
+enum wt_status wt_template_prompt(const struct wt_template *t, const struct wt_tokenizer *tok, const struct wt_json *messages,
+                                  struct wt_ids *ids, struct wt_error *err)
 {
   struct talk k = {.t = t, .tok = tok, .messages = messages, .n = wt_json_len(messages)};
   WT_AUTO(wt_buf_release) struct wt_buf text;
@@ -338,7 +354,8 @@ enum wt_status wt_template_prompt(const struct wt_template *t, const struct wt_t
 /* The special token behind an answer that others follow; -1. */
 static int32_t ending(const struct wt_template *t, const struct wt_tokenizer *tok)
 {
-  static const char probe[] = "[{\"role\":\"user\",\"content\":\"a1\"},{\"role\":\"assistant\",\"content\":\"" STAND_IN "\"},{\"role\":\"user\",\"content\":\"a2\"},"
+  static const char probe[] = "[{\"role\":\"user\",\"content\":\"a1\"},{\"role\":\"assistant\",\"content\":\"" STAND_IN
+                              "\"},{\"role\":\"user\",\"content\":\"a2\"},"
                               "{\"role\":\"assistant\",\"content\":\"a3\"}]";
   WT_AUTO(wt_json_freep) struct wt_json *messages = NULL;
   WT_AUTO(wt_buf_release) struct wt_buf text;
@@ -365,7 +382,8 @@ size_t wt_template_stop_ids(const struct wt_template *t, const struct wt_tokeniz
   int32_t end = ending(t, tok);
   /* GLM's turns end where the next one begins. */
   bool next_turn = end >= 0 && end == wt_tokenizer_find(tok, "<|user|>");
-  const int32_t candidate[] = {end, wt_tokenizer_eos(tok), next_turn ? wt_tokenizer_find(tok, "<|observation|>") : -1, next_turn ? wt_tokenizer_find(tok, "<|endoftext|>") : -1};
+  const int32_t candidate[] = {end, wt_tokenizer_eos(tok), next_turn ? wt_tokenizer_find(tok, "<|observation|>") : -1,
+                               next_turn ? wt_tokenizer_find(tok, "<|endoftext|>") : -1};
   size_t count = 0;
   for (size_t i = 0; i < WT_COUNT(candidate); i++) {
     bool known = candidate[i] < 0;

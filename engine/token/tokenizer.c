@@ -95,7 +95,8 @@ enum wt_status wt_tokenizer_finish(struct wt_tokenizer *t, struct wt_error *err)
   for (size_t i = 0; i < WT_COUNT(around); i++)
     for (size_t k = 0, n; k < around[i]->n; k++)
       if (!wt_tokenizer_piece(t, around[i]->id[k], &n))
-        return wt_fail(err, WT_EFORMAT, "tokenizer '%s': the post-processor adds token id %d, which does not exist", t->name, around[i]->id[k]);
+        return wt_fail(err, WT_EFORMAT, "tokenizer '%s': the post-processor adds token id %d, which does not exist", t->name,
+                       around[i]->id[k]);
   if (t->bos < 0 && !t->bos_string)
     t->bos = t->before.n == 1 ? t->before.id[0] : first_known(t, bos, WT_COUNT(bos));
   if (t->eos < 0 && !t->eos_string)
@@ -133,7 +134,9 @@ static enum wt_status read_folder(struct wt_tokenizer *t, const char *dir, struc
       WT_AUTO(wt_freep) char *gguf = wt_path_join(dir, names[i]);
       return gguf ? wt_tokenizer_read_gguf(t, gguf, err) : wt_fail(err, WT_ENOMEM, "tokenizer: out of memory");
     }
-  return wt_fail(err, WT_EFORMAT, "tokenizer '%s': the folder has no tokenizer.json, no vocab.json with merges.txt, no tokenizer.model and no .gguf file", dir);
+  return wt_fail(err, WT_EFORMAT,
+                 "tokenizer '%s': the folder has no tokenizer.json, no vocab.json with merges.txt, no tokenizer.model and no .gguf file",
+                 dir);
 }
 
 static enum wt_status read_file(struct wt_tokenizer *t, const char *path, const char *dir, struct wt_error *err)

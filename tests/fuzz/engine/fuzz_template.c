@@ -16,16 +16,18 @@ static struct wt_tokenizer *byte_tokenizer(void)
       return NULL;
   }
   struct wt_added end = {.id = 256, .text = (char[]){"</s>"}, .len = 4, .special = true};
-  if (!t || wt_added_put(t, &end, &err) != WT_OK || wt_pre_add_byte_level(t, false, WT_REGEX_GPT2, &err) != WT_OK || wt_dec_add(t, WT_DEC_BYTE_LEVEL, NULL, NULL, &err) != WT_OK ||
-      wt_tokenizer_finish(t, &err) != WT_OK)
+  if (!t || wt_added_put(t, &end, &err) != WT_OK || wt_pre_add_byte_level(t, false, WT_REGEX_GPT2, &err) != WT_OK ||
+      wt_dec_add(t, WT_DEC_BYTE_LEVEL, NULL, NULL, &err) != WT_OK || wt_tokenizer_finish(t, &err) != WT_OK)
     return NULL;
   return t;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-  static const char talk[] = "[{\"role\":\"system\",\"content\":\"Be brief\"},{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":\"Hello\"},"
-                             "{\"role\":\"user\",\"content\":\"1+1\"},{\"role\":\"assistant\",\"content\":\"2\",\"n\":[1,2.5,null,true,{\"a\":\"b\"}]}]";
+  static const char talk[] =
+      "[{\"role\":\"system\",\"content\":\"Be "
+      "brief\"},{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":\"Hello\"},"
+      "{\"role\":\"user\",\"content\":\"1+1\"},{\"role\":\"assistant\",\"content\":\"2\",\"n\":[1,2.5,null,true,{\"a\":\"b\"}]}]";
   static struct wt_tokenizer *tok;
   static struct wt_json *messages;
   struct wt_error err;

@@ -5,7 +5,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void use(const struct wt_tokenizer *t)
 {
-  static const char text[] = "Hello  world's 123\n\n\t \xE4\xBD\xA0\xE5\xA5\xBD e\xCC\x81 \xF0\x9F\x98\x80 <s></s>[INST] \xFF\xC3 \xE2\x96\x81x";
+  static const char text[] =
+      "Hello  world's 123\n\n\t \xE4\xBD\xA0\xE5\xA5\xBD e\xCC\x81 \xF0\x9F\x98\x80 <s></s>[INST] \xFF\xC3 \xE2\x96\x81x";
   struct wt_error err;
   struct wt_ids ids = {0};
   struct wt_buf out;

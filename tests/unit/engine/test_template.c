@@ -63,7 +63,8 @@ static void renders_like_jinja2(void **state)
 /* ---- what is learned ---- */
 
 /* The learned parts of a conversation, decoded, each in [..]. */
-static void learned(const struct wt_template *t, const struct wt_tokenizer *tok, const char *messages, struct wt_buf *all, struct wt_buf *out)
+static void learned(const struct wt_template *t, const struct wt_tokenizer *tok, const char *messages, struct wt_buf *all,
+                    struct wt_buf *out)
 {
   struct wt_error err = {0};
   WT_AUTO(wt_json_freep) struct wt_json *m = NULL;
@@ -104,8 +105,8 @@ static void check_learned(const struct wt_tokenizer *tok, const char *name, cons
   assert_string_equal(got.data, want);
 }
 
-#define TWO_TURNS                                                                                                                                               \
-  "[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":\"Hello you.\"},{\"role\":\"user\",\"content\":\"Bye\"},"                              \
+#define TWO_TURNS                                                                                                                          \
+  "[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":\"Hello you.\"},{\"role\":\"user\",\"content\":\"Bye\"},"   \
   "{\"role\":\"assistant\",\"content\":\"Hi, bye\"}]"
 
 static struct wt_tokenizer *open_tokenizer(const char *name, const char *file)
@@ -128,7 +129,8 @@ static void learns_sentencepiece(void **state)
   WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *t = open_tokenizer("tokenizers/mistral-v0.3", "tokenizer.json");
   if (!t)
     skip();
-  check_learned(t, FIXTURES "mistral-v0.3.jinja", TWO_TURNS, "<s>[INST] Hi[/INST] Hello you.</s>[INST] Bye[/INST] Hi, bye</s>", "[Hello you.</s>][Hi, bye</s>]");
+  check_learned(t, FIXTURES "mistral-v0.3.jinja", TWO_TURNS, "<s>[INST] Hi[/INST] Hello you.</s>[INST] Bye[/INST] Hi, bye</s>",
+                "[Hello you.</s>][Hi, bye</s>]");
 }
 
 static void learns_every_turn(void **state)
@@ -137,19 +139,27 @@ static void learns_every_turn(void **state)
   static const struct {
     const char *name, *all, *learned;
   } row[] = {
-      {"chatml", "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello you.<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\nHi, bye<|im_end|>\n",
+      {"chatml",
+       "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello "
+       "you.<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\nHi, bye<|im_end|>\n",
        "[Hello you.<|im_end|>][Hi, bye<|im_end|>]"},
       {"llama2", "<s>[INST] Hi [/INST] Hello you. </s><s>[INST] Bye [/INST] Hi, bye </s>", "[ Hello you. </s>][ Hi, bye </s>]"},
       {"llama3", NULL, "[Hello you.<|eot_id|>][Hi, bye<|eot_id|>]"},
       {"mistral", "<s>[INST] Hi [/INST] Hello you.</s>[INST] Bye [/INST] Hi, bye</s>", "[ Hello you.</s>][ Hi, bye</s>]"},
-      {"zephyr", "<|user|>\nHi</s>\n<|assistant|>\nHello you.</s>\n<|user|>\nBye</s>\n<|assistant|>\nHi, bye</s>\n", "[Hello you.</s>][Hi, bye</s>]"},
-      {"gemma", "<s><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello you.<end_of_turn>\n<start_of_turn>user\nBye<end_of_turn>\n<start_of_turn>model\nHi, bye<end_of_turn>\n",
+      {"zephyr", "<|user|>\nHi</s>\n<|assistant|>\nHello you.</s>\n<|user|>\nBye</s>\n<|assistant|>\nHi, bye</s>\n",
+       "[Hello you.</s>][Hi, bye</s>]"},
+      {"gemma",
+       "<s><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello "
+       "you.<end_of_turn>\n<start_of_turn>user\nBye<end_of_turn>\n<start_of_turn>model\nHi, bye<end_of_turn>\n",
        "[Hello you.<end_of_turn>][Hi, bye<end_of_turn>]"},
       {"phi3", NULL, "[Hello you.<|end|>][Hi, bye<|end|>]"},
-      {"glm4", "[gMASK]<sop><|user|>\nHi<|assistant|>\nHello you.<|user|>\nBye<|assistant|>\nHi, bye<|user|>", "[\nHello you.<|user|>][\nHi, bye<|user|>]"},
-      {"chatglm3", "[gMASK]<sop><|user|>\n Hi<|assistant|>\n Hello you.<|user|>\n Bye<|assistant|>\n Hi, bye<|user|>", "[\n Hello you.<|user|>][\n Hi, bye<|user|>]"},
+      {"glm4", "[gMASK]<sop><|user|>\nHi<|assistant|>\nHello you.<|user|>\nBye<|assistant|>\nHi, bye<|user|>",
+       "[\nHello you.<|user|>][\nHi, bye<|user|>]"},
+      {"chatglm3", "[gMASK]<sop><|user|>\n Hi<|assistant|>\n Hello you.<|user|>\n Bye<|assistant|>\n Hi, bye<|user|>",
+       "[\n Hello you.<|user|>][\n Hi, bye<|user|>]"},
       {"alpaca",
-       "<s>Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### Instruction:\nHi\n\n### Response:\nHello "
+       "<s>Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### "
+       "Instruction:\nHi\n\n### Response:\nHello "
        "you.</s>\n\n### Instruction:\nBye\n\n### Response:\nHi, bye</s>",
        "[Hello you.</s>][Hi, bye</s>]"},
       {"none", "<s>HiHello you.</s>ByeHi, bye</s>", "[Hello you.</s>][Hi, bye</s>]"},
@@ -199,10 +209,13 @@ static void learns_rewritten_turns(void **state)
           &all, &got);
   assert_string_equal(got.data, "[two<|im_end|>][<think>\n\n</think>\n\nfour<|im_end|>]");
   learned(t, tok,
-          "[{\"role\":\"user\",\"content\":\"go\"},{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1}}}]},"
+          "[{\"role\":\"user\",\"content\":\"go\"},{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"function\":{\"name\":\"f\","
+          "\"arguments\":{\"a\":1}}}]},"
           "{\"role\":\"tool\",\"content\":\"7\"},{\"role\":\"assistant\",\"content\":\"seven\"}]",
           &all, &got);
-  assert_string_equal(got.data, "[<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call><|im_end|>][<think>\n\n</think>\n\nseven<|im_end|>]");
+  assert_string_equal(
+      got.data,
+      "[<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call><|im_end|>][<think>\n\n</think>\n\nseven<|im_end|>]");
 }
 
 static void everything_or_prompt(void **state)
@@ -221,7 +234,8 @@ static void everything_or_prompt(void **state)
   WT_ASSERT_OK(wt_template_encode(t, tok, m, NULL, true, &ids, &labels, &err), &err);
   assert_int_equal(ids.n, labels.n);
   assert_memory_equal(ids.id, labels.id, ids.n * sizeof *ids.id);
-  static const char content[] = "[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"He\"},{\"type\":\"text\",\"text\":\"y\"}]}]";
+  static const char content[] =
+      "[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"He\"},{\"type\":\"text\",\"text\":\"y\"}]}]";
   WT_ASSERT_OK(wt_json_parse(content, sizeof content - 1, "parts", &parts, &err), &err);
   WT_ASSERT_OK(wt_template_prompt(t, tok, parts, &prompt, &err), &err);
   WT_ASSERT_OK(wt_tokenizer_decode(tok, prompt.id, prompt.n, false, &text, &err), &err);
@@ -251,11 +265,36 @@ static void refused(void **state)
 {
   (void)state;
   static const char *const bad[] = {
-      "{% if x %}", "{{ x", "{{ 'x }}", "{% endif %}", "{{ }}", "{{ x | }}", "{% for in y %}{% endfor %}", "{% include 'x' %}", "{{ (1 }}", "{# x", "{{ 1 }", "{% set = 1 %}",
-      "{{ x.y.z }}", "{{ x() }}", "{{ 'a' + 1 }}", "{{ 1 / 0 }}", "{{ none.x.y }}", "{{ x|nofilter }}", "{{ x is notest }}", "{{ raise_exception('no') }}", "{{ 'a'.nomethod() }}",
-      "{% for i in range(1000000) %}{% endfor %}", "{{ range(10 ** 30) }}", "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",
-      "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}", "{{ 'aaaa' * 1000000000 }}",
-      "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}", "{% set x.y = 1 %}", "{{ [1] < {} }}", "{{ 'x'[0:1:0] }}",
+      "{% if x %}",
+      "{{ x",
+      "{{ 'x }}",
+      "{% endif %}",
+      "{{ }}",
+      "{{ x | }}",
+      "{% for in y %}{% endfor %}",
+      "{% include 'x' %}",
+      "{{ (1 }}",
+      "{# x",
+      "{{ 1 }",
+      "{% set = 1 %}",
+      "{{ x.y.z }}",
+      "{{ x() }}",
+      "{{ 'a' + 1 }}",
+      "{{ 1 / 0 }}",
+      "{{ none.x.y }}",
+      "{{ x|nofilter }}",
+      "{{ x is notest }}",
+      "{{ raise_exception('no') }}",
+      "{{ 'a'.nomethod() }}",
+      "{% for i in range(1000000) %}{% endfor %}",
+      "{{ range(10 ** 30) }}",
+      "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",
+      "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}",
+      "{{ 'aaaa' * 1000000000 }}",
+      "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
+      "{% set x.y = 1 %}",
+      "{{ [1] < {} }}",
+      "{{ 'x'[0:1:0] }}",
   };
   struct wt_error err = {0};
   WT_AUTO(wt_json_freep) struct wt_json *context = wt_json_object();
@@ -278,7 +317,9 @@ static void refused(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(renders_like_jinja2), cmocka_unit_test(learns_every_turn), cmocka_unit_test(learns_rewritten_turns), cmocka_unit_test(everything_or_prompt),
-                                     cmocka_unit_test(opens_by_name), cmocka_unit_test(refused), cmocka_unit_test(learns_sentencepiece)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(renders_like_jinja2),    cmocka_unit_test(learns_every_turn),
+                                     cmocka_unit_test(learns_rewritten_turns), cmocka_unit_test(everything_or_prompt),
+                                     cmocka_unit_test(opens_by_name),          cmocka_unit_test(refused),
+                                     cmocka_unit_test(learns_sentencepiece)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,7 +74,9 @@ static struct wt_tokenizer *parse(const char *json)
 
 #define MARK "\xE2\x96\x81"
 #define LETTERS "\"<unk>\":0,\"" MARK "\":1,\"a\":2,\"b\":3,\"c\":4,\"1\":5,\"2\":6,\".\":7,\"ab\":8,\"" MARK "a\":9,\"A\":10,\" \":11"
-#define MODEL(more) "\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"fuse_unk\":true" more ",\"vocab\":{" LETTERS "},\"merges\":[\"a b\",[\"" MARK "\",\"a\"]]}}"
+#define MODEL(more)                                                                                                                        \
+  "\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"fuse_unk\":true" more ",\"vocab\":{" LETTERS "},\"merges\":[\"a b\",[\"" MARK     \
+  "\",\"a\"]]}}"
 
 static void steps(void **state)
 {
@@ -87,13 +89,21 @@ static void steps(void **state)
       {"{\"normalizer\":{\"type\":\"Lowercase\"}," MODEL(""), "AB", "ab"},
       {"{\"normalizer\":{\"type\":\"Strip\"}," MODEL(""), "  ab \n", "ab"},
       {"{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"[x-z]+\"},\"content\":\"b\"}," MODEL(""), "axyzc", "ab|c"},
-      {"{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"" MARK "\",\"prepend_scheme\":\"always\",\"split\":true}," MODEL(""), "a b", MARK "a|" MARK "|b"},
-      {"{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"" MARK "\",\"prepend_scheme\":\"never\",\"split\":false}," MODEL(""), "a ab", "a|" MARK "|ab"},
-      {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Isolated\",\"invert\":false}," MODEL(""), "abab", "a|b|a|b"},
-      {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"c\"},\"behavior\":\"Removed\",\"invert\":false}," MODEL(""), "acab", "a|ab"},
-      {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"MergedWithPrevious\",\"invert\":false}," MODEL(""), "ab", "a|b"},
-      {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"MergedWithNext\",\"invert\":false}," MODEL(""), "cab", "c|ab"},
-      {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[ab]\"},\"behavior\":\"Contiguous\",\"invert\":false}," MODEL(""), "abc", "ab|c"},
+      {"{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"" MARK "\",\"prepend_scheme\":\"always\",\"split\":true}," MODEL(""),
+       "a b", MARK "a|" MARK "|b"},
+      {"{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"" MARK "\",\"prepend_scheme\":\"never\",\"split\":false}," MODEL(""),
+       "a ab", "a|" MARK "|ab"},
+      {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Isolated\",\"invert\":false}," MODEL(""),
+       "abab", "a|b|a|b"},
+      {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"c\"},\"behavior\":\"Removed\",\"invert\":false}," MODEL(""),
+       "acab", "a|ab"},
+      {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"MergedWithPrevious\",\"invert\":false}," MODEL(
+           ""),
+       "ab", "a|b"},
+      {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"MergedWithNext\",\"invert\":false}," MODEL(""),
+       "cab", "c|ab"},
+      {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[ab]\"},\"behavior\":\"Contiguous\",\"invert\":false}," MODEL(""),
+       "abc", "ab|c"},
       {"{\"pre_tokenizer\":{\"type\":\"Digits\",\"individual_digits\":true}," MODEL(""), "a12", "a|1|2"},
       {"{\"pre_tokenizer\":{\"type\":\"Punctuation\"}," MODEL(""), "a.b", "a|.|b"},
       {"{\"pre_tokenizer\":{\"type\":\"Whitespace\"}," MODEL(""), "a b.", "a|b|."},
@@ -109,17 +119,22 @@ static void refused(void **state)
 {
   (void)state;
   static const char *const bad[] = {
-      "", "[]", "{}", "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{},\"merges\":[]}}", "{\"model\":{\"vocab\":{\"a\":0}}}",
-      "{\"model\":{\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}}",          /* an id twice */
-      "{\"model\":{\"vocab\":{\"a\":0,\"a\":1},\"merges\":[]}}",          /* a token twice */
-      "{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}",                 /* a negative id */
-      "{\"model\":{\"vocab\":{\"a\":99999999},\"merges\":[]}}",           /* far too high */
-      "{\"model\":{\"vocab\":{\"a\":0,\"b\":1},\"merges\":[\"a b\"]}}",   /* makes a token that does not exist */
-      "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}",             /* not two tokens */
-      "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}} x",                /* something behind */
+      "",
+      "[]",
+      "{}",
+      "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{},\"merges\":[]}}",
+      "{\"model\":{\"vocab\":{\"a\":0}}}",
+      "{\"model\":{\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}}",        /* an id twice */
+      "{\"model\":{\"vocab\":{\"a\":0,\"a\":1},\"merges\":[]}}",        /* a token twice */
+      "{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}",               /* a negative id */
+      "{\"model\":{\"vocab\":{\"a\":99999999},\"merges\":[]}}",         /* far too high */
+      "{\"model\":{\"vocab\":{\"a\":0,\"b\":1},\"merges\":[\"a b\"]}}", /* makes a token that does not exist */
+      "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}",           /* not two tokens */
+      "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}} x",              /* something behind */
       "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"unk_token\":\"u\"}}",
       "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"normalizer\":{\"type\":\"Precompiled\"}}",
-      "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"}}",
+      "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":"
+      "\"Isolated\"}}",
       "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"decoder\":{\"type\":\"CTC\"}}",
       "{\"model\":{\"vocab\":{\"\xFF\":0},\"merges\":[]}}", /* not UTF-8 */
   };
@@ -166,7 +181,8 @@ static void legacy_files(void **state)
   assert_pieces(old, "hello hell", false, false, "hello|\xC4\xA0he|ll");
   assert_pieces(old, "12", false, false, "1|2");
   assert_pieces(old, "e\xCC\x81", false, false, "e|\xC3\x8C|\xC4\xA3");
-  static const char qwen[] = "{\"tokenizer_class\":\"Qwen2Tokenizer\",\"eos_token\":\"hell\"}"; /* NFC, and a special token of the vocabulary */
+  static const char qwen[] =
+      "{\"tokenizer_class\":\"Qwen2Tokenizer\",\"eos_token\":\"hell\"}"; /* NFC, and a special token of the vocabulary */
   snprintf(path, sizeof path, "%s/tokenizer_config.json", dir);
   WT_ASSERT_OK(wt_fs_write_atomic(path, qwen, sizeof qwen - 1, &err), &err);
   WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *new = open_ok(dir);
@@ -223,8 +239,8 @@ static void *encode_much(void *arg)
     WT_AUTO(wt_buf_release) struct wt_buf back;
     wt_buf_init(&back, 1000);
     snprintf(text, sizeof text, "hello %zu whole<|im_end|> %zu", i, i * 7919);
-    if (wt_tokenizer_encode(t, text, strlen(text), false, false, &ids, &err) != WT_OK || wt_tokenizer_decode(t, ids.id, ids.n, false, &back, &err) != WT_OK ||
-        strcmp(back.data, text) != 0)
+    if (wt_tokenizer_encode(t, text, strlen(text), false, false, &ids, &err) != WT_OK ||
+        wt_tokenizer_decode(t, ids.id, ids.n, false, &back, &err) != WT_OK || strcmp(back.data, text) != 0)
       return (void *)"differs";
   }
   return NULL;

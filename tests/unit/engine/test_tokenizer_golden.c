@@ -105,7 +105,8 @@ static void same_text(const char *name, const char *what, size_t line, const str
     print_error("%s %s line %zu: got '%.80s', expected '%.80s'\n", name, what, line, got->data, want->data);
 }
 
-static void check_encode(const struct wt_tokenizer *t, const char *name, size_t line, const struct wt_buf *text, bool special, const struct wt_ids *want)
+static void check_encode(const struct wt_tokenizer *t, const char *name, size_t line, const struct wt_buf *text, bool special,
+                         const struct wt_ids *want)
 {
   struct wt_error err = {0};
   WT_AUTO(wt_ids_release) struct wt_ids got = {0};
@@ -113,7 +114,8 @@ static void check_encode(const struct wt_tokenizer *t, const char *name, size_t 
   same_ids(name, special ? "with special" : "ids", line, &got, want);
 }
 
-static void check_decode(const struct wt_tokenizer *t, const char *name, size_t line, const struct wt_ids *ids, bool skip, const struct wt_buf *want)
+static void check_decode(const struct wt_tokenizer *t, const char *name, size_t line, const struct wt_ids *ids, bool skip,
+                         const struct wt_buf *want)
 {
   struct wt_error err = {0};
   WT_AUTO(wt_buf_release) struct wt_buf got, streamed;
@@ -262,7 +264,8 @@ int main(void)
   for (size_t i = 0; i < WT_COUNT(names); i++)
     tests[i] = (struct CMUnitTest){.name = names[i], .test_func = golden, .initial_state = names[i]};
   tests[WT_COUNT(names)] = (struct CMUnitTest){.name = "llama2 tokenizer.model", .test_func = golden_model, .initial_state = names[3]};
-  tests[WT_COUNT(names) + 1] = (struct CMUnitTest){.name = "chatglm3 tokenizer.model", .test_func = golden_model, .initial_state = names[0]};
+  tests[WT_COUNT(names) + 1] =
+      (struct CMUnitTest){.name = "chatglm3 tokenizer.model", .test_func = golden_model, .initial_state = names[0]};
   tests[WT_COUNT(names) + 2] = (struct CMUnitTest){.name = "tiktoken ranks", .test_func = golden_ranks};
   if (!mkdtemp(scratch_dir))
     return 1;

@@ -12,122 +12,138 @@
 #define VERSION 1
 #define MAX_BYTES (4u << 20)
 
+/* A value that found no memory must not be missed silently: the whole document fails. */
+struct writer {
+  bool failed;
+};
+
 static struct wt_json *push_object(struct wt_json *array)
 {
   return wt_json_push(array, wt_json_object());
 }
 
-static void write_cpu(const struct wt_profile *p, struct wt_json *root)
+static void write_cpu(struct writer *w, const struct wt_profile *p, struct wt_json *root)
 {
   struct wt_json *c = wt_json_add_object(root, "cpu");
-  wt_json_add_str(c, "model", p->cpu.model);
-  wt_json_add_str(c, "vendor", p->cpu.vendor);
-  wt_json_add_u64(c, "sockets", (uint64_t)p->cpu.sockets);
-  wt_json_add_u64(c, "cores", (uint64_t)p->cpu.cores);
-  wt_json_add_u64(c, "threads", (uint64_t)p->cpu.threads);
-  wt_json_add_u64(c, "performance_cores", (uint64_t)p->cpu.performance_cores);
-  wt_json_add_num(c, "max_mhz", p->cpu.max_mhz);
+  w->failed |= !wt_json_add_str(c, "model", p->cpu.model);
+  w->failed |= !wt_json_add_str(c, "vendor", p->cpu.vendor);
+  w->failed |= !wt_json_add_u64(c, "sockets", (uint64_t)p->cpu.sockets);
+  w->failed |= !wt_json_add_u64(c, "cores", (uint64_t)p->cpu.cores);
+  w->failed |= !wt_json_add_u64(c, "threads", (uint64_t)p->cpu.threads);
+  w->failed |= !wt_json_add_u64(c, "performance_cores", (uint64_t)p->cpu.performance_cores);
+  w->failed |= !wt_json_add_num(c, "max_mhz", p->cpu.max_mhz);
   struct wt_json *simd = wt_json_add_array(c, "simd"), *caches = wt_json_add_array(c, "caches");
+  w->failed |= !simd || !caches;
   for (size_t i = 0; i < p->cpu.simd_n; i++)
-    wt_json_push_str(simd, p->cpu.simd[i]);
+    w->failed |= !wt_json_push_str(simd, p->cpu.simd[i]);
   for (size_t i = 0; i < p->cpu.caches_n; i++) {
     struct wt_json *o = push_object(caches);
-    wt_json_add_u64(o, "level", p->cpu.caches[i].level);
-    wt_json_add_str(o, "type", p->cpu.caches[i].type);
-    wt_json_add_u64(o, "size_bytes", p->cpu.caches[i].size_bytes);
-    wt_json_add_u64(o, "shared_by", p->cpu.caches[i].shared_by);
+    w->failed |= !wt_json_add_u64(o, "level", p->cpu.caches[i].level);
+    w->failed |= !wt_json_add_str(o, "type", p->cpu.caches[i].type);
+    w->failed |= !wt_json_add_u64(o, "size_bytes", p->cpu.caches[i].size_bytes);
+    w->failed |= !wt_json_add_u64(o, "shared_by", p->cpu.caches[i].shared_by);
   }
-  wt_json_add_bool(c, "virtualized", p->cpu.virtualized);
+  w->failed |= !wt_json_add_bool(c, "virtualized", p->cpu.virtualized);
 }
 
-static void write_compute(const struct wt_profile *p, struct wt_json *root)
+static void write_compute(struct writer *w, const struct wt_profile *p, struct wt_json *root)
 {
   struct wt_json *c = wt_json_add_object(root, "compute"), *threads = wt_json_add_array(c, "threads");
+  w->failed |= !threads;
   for (size_t i = 0; i < p->rates_n; i++) {
     const struct wt_rate_point *r = &p->rates[i];
     struct wt_json *o = push_object(threads);
-    wt_json_add_u64(o, "threads", (uint64_t)r->threads);
-    wt_json_add_num(o, "fma_gflops", r->fma_gflops);
-    wt_json_add_num(o, "gemm_gflops", r->gemm_gflops);
-    wt_json_add_num(o, "mem_gbps", r->mem_gbps);
-    wt_json_add_num(o, "copy_gbps", r->copy_gbps);
-    wt_json_add_num(o, "elementwise_gbps", r->elementwise_gbps);
-    wt_json_add_num(o, "attention_gflops", r->attention_gflops);
-    wt_json_add_num(o, "optimizer_gbps", r->optimizer_gbps);
+    w->failed |= !wt_json_add_u64(o, "threads", (uint64_t)r->threads);
+    w->failed |= !wt_json_add_num(o, "fma_gflops", r->fma_gflops);
+    w->failed |= !wt_json_add_num(o, "gemm_gflops", r->gemm_gflops);
+    w->failed |= !wt_json_add_num(o, "mem_gbps", r->mem_gbps);
+    w->failed |= !wt_json_add_num(o, "copy_gbps", r->copy_gbps);
+    w->failed |= !wt_json_add_num(o, "elementwise_gbps", r->elementwise_gbps);
+    w->failed |= !wt_json_add_num(o, "attention_gflops", r->attention_gflops);
+    w->failed |= !wt_json_add_num(o, "optimizer_gbps", r->optimizer_gbps);
   }
   struct wt_json *gemm = wt_json_add_array(c, "gemm");
+  w->failed |= !gemm;
   for (size_t i = 0; i < p->gemm_n; i++) {
     const struct wt_gemm_point *g = &p->gemm[i];
     struct wt_json *o = push_object(gemm);
-    wt_json_add_u64(o, "m", g->m);
-    wt_json_add_u64(o, "n", g->n);
-    wt_json_add_u64(o, "k", g->k);
-    wt_json_add_u64(o, "form", (uint64_t)g->form);
-    wt_json_add_u64(o, "threads", (uint64_t)g->threads);
-    wt_json_add_num(o, "gflops", g->gflops);
-    wt_json_add_u64(o, "weights", (uint64_t)g->weights);
-    wt_json_add_u64(o, "compute", (uint64_t)g->compute);
+    w->failed |= !wt_json_add_u64(o, "m", g->m);
+    w->failed |= !wt_json_add_u64(o, "n", g->n);
+    w->failed |= !wt_json_add_u64(o, "k", g->k);
+    w->failed |= !wt_json_add_u64(o, "form", (uint64_t)g->form);
+    w->failed |= !wt_json_add_u64(o, "threads", (uint64_t)g->threads);
+    w->failed |= !wt_json_add_num(o, "gflops", g->gflops);
+    w->failed |= !wt_json_add_u64(o, "weights", (uint64_t)g->weights);
+    w->failed |= !wt_json_add_u64(o, "compute", (uint64_t)g->compute);
   }
-  wt_json_add_num(c, "first_touch_gbps", p->first_touch_gbps);
+  w->failed |= !wt_json_add_num(c, "first_touch_gbps", p->first_touch_gbps);
 }
 
-static void write_power(const struct wt_profile *p, struct wt_json *root)
+static void write_power(struct writer *w, const struct wt_profile *p, struct wt_json *root)
 {
-  struct wt_json *w = wt_json_add_object(root, "power");
-  wt_json_add_str(w, "source", p->power.source);
-  wt_json_add_bool(w, "measured", p->power.measured);
-  wt_json_add_str(w, "boundary", p->power.boundary);
-  wt_json_add_num(w, "idle_w", p->power.idle_w);
-  struct wt_json *threads = wt_json_add_array(w, "threads");
+  struct wt_json *power = wt_json_add_object(root, "power");
+  w->failed |= !wt_json_add_str(power, "source", p->power.source);
+  w->failed |= !wt_json_add_bool(power, "measured", p->power.measured);
+  w->failed |= !wt_json_add_str(power, "boundary", p->power.boundary);
+  w->failed |= !wt_json_add_num(power, "idle_w", p->power.idle_w);
+  struct wt_json *threads = wt_json_add_array(power, "threads");
+  w->failed |= !threads;
   for (size_t i = 0; i < p->rates_n; i++) {
     struct wt_json *o = push_object(threads);
-    wt_json_add_u64(o, "threads", (uint64_t)p->rates[i].threads);
-    wt_json_add_num(o, "busy_w", p->rates[i].busy_w);
+    w->failed |= !wt_json_add_u64(o, "threads", (uint64_t)p->rates[i].threads);
+    w->failed |= !wt_json_add_num(o, "busy_w", p->rates[i].busy_w);
   }
-  wt_json_add_num(w, "uncertainty_pct", p->power.uncertainty_pct);
-  wt_json_add_num(w, "tdp_w", p->power.tdp_w);
-  struct wt_json *sensors = wt_json_add_array(w, "sensors"), *caps = wt_json_add_array(w, "caps");
+  w->failed |= !wt_json_add_num(power, "uncertainty_pct", p->power.uncertainty_pct);
+  w->failed |= !wt_json_add_num(power, "tdp_w", p->power.tdp_w);
+  struct wt_json *sensors = wt_json_add_array(power, "sensors"), *caps = wt_json_add_array(power, "caps");
+  w->failed |= !sensors || !caps;
   for (size_t i = 0; i < p->power.sensors_n; i++) {
     const struct wt_sensor_info *s = &p->power.sensors[i];
     struct wt_json *o = push_object(sensors);
-    wt_json_add_str(o, "kind", s->kind);
-    wt_json_add_str(o, "name", s->name);
-    wt_json_add_str(o, "path", s->path);
-    wt_json_add_bool(o, "readable", s->readable);
-    wt_json_add_str(o, "why", s->why);
-    wt_json_add_str(o, "boundary", s->boundary);
+    w->failed |= !wt_json_add_str(o, "kind", s->kind);
+    w->failed |= !wt_json_add_str(o, "name", s->name);
+    w->failed |= !wt_json_add_str(o, "path", s->path);
+    w->failed |= !wt_json_add_bool(o, "readable", s->readable);
+    w->failed |= !wt_json_add_str(o, "why", s->why);
+    w->failed |= !wt_json_add_str(o, "boundary", s->boundary);
   }
   for (size_t i = 0; i < p->power.caps_n; i++) {
     struct wt_json *o = push_object(caps);
-    wt_json_add_str(o, "kind", p->power.caps[i].kind);
-    wt_json_add_bool(o, "usable", p->power.caps[i].usable);
-    wt_json_add_str(o, "why", p->power.caps[i].why);
+    w->failed |= !wt_json_add_str(o, "kind", p->power.caps[i].kind);
+    w->failed |= !wt_json_add_bool(o, "usable", p->power.caps[i].usable);
+    w->failed |= !wt_json_add_str(o, "why", p->power.caps[i].why);
   }
 }
 
 struct wt_json *wt_profile_to_json(const struct wt_profile *p)
 {
+  struct writer writer = {false}, *w = &writer;
   struct wt_json *root = wt_json_object();
   char schema[48];
   snprintf(schema, sizeof schema, SCHEMA "%d", VERSION);
-  wt_json_add_str(root, "schema", schema);
-  wt_json_add_str(root, "created", p->created);
-  wt_json_add_str(root, "hostname", p->hostname);
-  wt_json_add_str(root, "fingerprint", p->fingerprint);
-  write_cpu(p, root);
+  w->failed |= !wt_json_add_str(root, "schema", schema);
+  w->failed |= !wt_json_add_str(root, "created", p->created);
+  w->failed |= !wt_json_add_str(root, "hostname", p->hostname);
+  w->failed |= !wt_json_add_str(root, "fingerprint", p->fingerprint);
+  write_cpu(w, p, root);
   struct wt_json *m = wt_json_add_object(root, "memory");
-  wt_json_add_u64(m, "total_bytes", p->memory.total_bytes);
-  wt_json_add_u64(m, "available_bytes", p->memory.available_bytes);
-  wt_json_add_u64(m, "limit_bytes", p->memory.limit_bytes);
+  w->failed |= !wt_json_add_u64(m, "total_bytes", p->memory.total_bytes);
+  w->failed |= !wt_json_add_u64(m, "available_bytes", p->memory.available_bytes);
+  w->failed |= !wt_json_add_u64(m, "limit_bytes", p->memory.limit_bytes);
   struct wt_json *nodes = wt_json_add_array(m, "numa_nodes");
+  w->failed |= !nodes;
   for (size_t i = 0; i < p->memory.numa_nodes; i++)
-    wt_json_add_u64(push_object(nodes), "total_bytes", p->memory.numa_node_bytes[i]);
+    w->failed |= !wt_json_add_u64(push_object(nodes), "total_bytes", p->memory.numa_node_bytes[i]);
   struct wt_json *s = wt_json_add_object(root, "storage");
-  wt_json_add_str(s, "path", p->storage.path);
-  wt_json_add_u64(s, "free_bytes", p->storage.free_bytes);
-  wt_json_add_num(s, "read_gbps", p->storage.read_gbps);
-  write_compute(p, root);
-  write_power(p, root);
+  w->failed |= !wt_json_add_str(s, "path", p->storage.path);
+  w->failed |= !wt_json_add_u64(s, "free_bytes", p->storage.free_bytes);
+  w->failed |= !wt_json_add_num(s, "read_gbps", p->storage.read_gbps);
+  write_compute(w, p, root);
+  write_power(w, p, root);
+  if (writer.failed) {
+    wt_json_free(root);
+    return NULL;
+  }
   return root;
 }
 

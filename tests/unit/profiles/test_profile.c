@@ -68,7 +68,7 @@ static void test_live_round_trip(void **state)
   double t = wt_mono_s(&wt_clock_system);
   WT_ASSERT_OK(wt_profile_measure(&o, &p, &err), &err);
   printf("quick profile: %.2f s\n", wt_mono_s(&wt_clock_system) - t);
-  assert_true(p.rates_n >= 1 && p.gemm_n > 3);
+  assert_true(p.rates_n >= 1 && p.gemm_n >= 1);
   for (size_t i = 0; i < p.rates_n; i++) {
     assert_true(p.rates[i].fma_gflops > 0.5 && p.rates[i].gemm_gflops > 0.1 && p.rates[i].mem_gbps > 0.1);
     assert_true(p.rates[i].optimizer_gbps > 0.1 && p.rates[i].elementwise_gbps > 0.1 && p.rates[i].attention_gflops > 0);

@@ -1,5 +1,6 @@
 /* AdamW with both moments in 8 bits, block by block of 256 (Dettmers et al. 2022): a value is stored as a code of a dynamic map, small relative values getting finer
- * steps, times its block's largest magnitude. The first moment's map is signed. */
+ * steps, times its block's largest magnitude. The first moment's map is signed. Of the second moment the square root is stored: half the decades, and what is not
+ * zero never becomes zero, so that no step is divided by eps alone. */
 #include "engine/optim/optim.h"
 
 #include <math.h>
@@ -73,19 +74,21 @@ static void update_block(const struct wt_optim_tensor *p, const struct wt_optim_
   bool fresh = h->t == 1;
   for (size_t i = 0; i < n; i++) {
     float g = p->grad[first + i] * scale;
-    float old_m = fresh ? 0.0f : signed_map[s->m[first + i]] * s->m_max[b], old_v = fresh ? 0.0f : unsigned_map[s->v[first + i]] * s->v_max[b];
+    float old_m = fresh ? 0.0f : signed_map[s->m[first + i]] * s->m_max[b], old_root = fresh ? 0.0f : unsigned_map[s->v[first + i]] * s->v_max[b];
     m[i] = b1 * old_m + c1 * g;
-    v[i] = b2 * old_v + c2 * g * g;
+    v[i] = b2 * old_root * old_root + c2 * g * g;
     m_max = fmaxf(m_max, fabsf(m[i]));
+    v[i] = sqrtf(v[i]);
     v_max = fmaxf(v_max, v[i]);
     float *x = p->value + first + i;
-    *x = *x * keep - step * m[i] / (sqrtf(v[i]) * root + eps);
+    *x = *x * keep - step * m[i] / (v[i] * root + eps);
   }
   s->m_max[b] = m_max;
   s->v_max[b] = v_max;
   for (size_t i = 0; i < n; i++) {
     s->m[first + i] = nearest(signed_map, m_max > 0 ? m[i] / m_max : 0.0f);
-    s->v[first + i] = nearest(unsigned_map, v_max > 0 ? v[i] / v_max : 0.0f);
+    uint8_t code = nearest(unsigned_map, v_max > 0 ? v[i] / v_max : 0.0f);
+    s->v[first + i] = code == 0 && v[i] > 0 ? 1 : code;
   }
 }
 

@@ -1,0 +1,185 @@
+/* Methods: the table, which layers are adapted, adapter files of PEFT and mlx-lm, what is refused. */
+#include "tests/unit/engine/tiny.h"
+
+#include "base/cleanup.h"
+
+static void test_table(void **state)
+{
+  (void)state;
+  for (unsigned m = WT_METHOD_PROMPT; m <= WT_METHOD_NONE; m++) {
+    const struct wt_method_ops *ops = wt_method_find((enum wt_method)m);
+    assert_non_null(ops);
+    assert_int_equal(ops->id, m);
+    assert_non_null(ops->trains);
+    assert_non_null(ops->limits);
+    assert_non_null(ops->declare);
+    assert_true(ops->saved != WT_SAVED_ADAPTER || ops->peft_type);
+    assert_true(ops->saved == WT_SAVED_NOTHING || ops->lr > 0);
+  }
+  assert_string_equal(wt_method_name(WT_METHOD_PROMPT_TUNING), "prompt-tuning");
+  assert_string_equal(wt_method_name(WT_METHOD_AUTO), "auto");
+}
+
+static size_t adapted(const struct tiny *t, const char *targets, size_t layers, struct wt_error *err)
+{
+  struct wt_engine *e = NULL;
+  struct wt_train_config c = tiny_config(WT_METHOD_LORA);
+  c.targets = targets;
+  c.train_layers = layers;
+  if (wt_engine_open(t->model, &c, NULL, &e, err) != WT_OK)
+    return 0;
+  size_t n = e->params / 2;
+  wt_engine_free(e);
+  return n;
+}
+
+static void test_targets(void **state)
+{
+  (void)state;
+  struct tiny t;
+  struct wt_error err = {0};
+  tiny_open(&t, tiny_families[0].config);
+  assert_int_equal(adapted(&t, NULL, 0, &err), 21);
+  assert_int_equal(adapted(&t, "all-linear", 1, &err), 7);
+  assert_int_equal(adapted(&t, "attention", 0, &err), 12);
+  assert_int_equal(adapted(&t, "q_proj,v_proj", 2, &err), 4);
+  assert_int_equal(adapted(&t, "mlp.down_proj", 0, &err), 3);
+  assert_int_equal(adapted(&t, "q_proj,c_attn", 0, &err), 0);
+  assert_non_null(strstr(err.message, "c_attn"));
+  assert_int_equal(adapted(&t, "proj", 0, &err), 0);
+  tiny_close(&t);
+  tiny_open(&t, tiny_families[7].config);
+  assert_int_equal(adapted(&t, "c_proj", 0, &err), 6);
+  assert_int_equal(adapted(&t, "mlp.c_proj", 0, &err), 3);
+  tiny_close(&t);
+}
+
+static void test_refused(void **state)
+{
+  (void)state;
+  struct tiny t;
+  struct wt_error err = {0};
+  struct wt_engine *e = NULL;
+  tiny_open(&t, tiny_families[0].config);
+  struct wt_train_config c = tiny_config(WT_METHOD_BITFIT);
+  WT_ASSERT_FAILS(wt_engine_open(t.model, &c, NULL, &e, &err), WT_EUSAGE, &err);
+  c = tiny_config(WT_METHOD_FULL);
+  c.weights = WT_WEIGHTS_INT8;
+  WT_ASSERT_FAILS(wt_engine_open(t.model, &c, NULL, &e, &err), WT_EUSAGE, &err);
+  c = tiny_config(WT_METHOD_LORA);
+  c.rank = 0;
+  WT_ASSERT_FAILS(wt_engine_open(t.model, &c, NULL, &e, &err), WT_EUSAGE, &err);
+  c = tiny_config(WT_METHOD_LORA);
+  c.beta2 = 1;
+  WT_ASSERT_FAILS(wt_engine_open(t.model, &c, NULL, &e, &err), WT_EUSAGE, &err);
+  c = tiny_config(WT_METHOD_PREFIX);
+  c.virtual_tokens = 64;
+  WT_ASSERT_FAILS(wt_engine_open(t.model, &c, NULL, &e, &err), WT_EUSAGE, &err);
+  c = tiny_config(WT_METHOD_LORA);
+  WT_ASSERT_FAILS(wt_engine_open(t.model, &c, t.dir, &e, &err), WT_EFORMAT, &err);
+  tiny_close(&t);
+}
+
+static double loss_with(const struct tiny *t, const char *adapter)
+{
+  struct wt_error err = {0};
+  struct wt_engine *e = NULL;
+  struct wt_eval_out out;
+  struct wt_train_config c = tiny_config(WT_METHOD_NONE);
+  WT_ASSERT_OK(wt_engine_open(t->model, &c, adapter, &e, &err), &err);
+  WT_ASSERT_OK(wt_engine_eval(e, t->example, 4, NULL, NULL, &out, &err), &err);
+  wt_engine_free(e);
+  return out.loss;
+}
+
+/* A trained LoRA written as mlx-lm writes it (A and B transposed, scale instead of alpha): the same loss; and to PEFT again. */
+static void test_mlx_adapter(void **state)
+{
+  (void)state;
+  struct tiny t;
+  struct wt_error err = {0};
+  struct wt_engine *e = NULL;
+  struct wt_step_out out;
+  char run[96], mlx[96], path[160], back[96];
+  tiny_open(&t, tiny_families[0].config);
+  snprintf(run, sizeof run, "%s/run", t.dir);
+  snprintf(mlx, sizeof mlx, "%s/mlx", t.dir);
+  snprintf(back, sizeof back, "%s/back", t.dir);
+  struct wt_train_config c = tiny_config(WT_METHOD_LORA);
+  WT_ASSERT_OK(wt_engine_open(t.model, &c, NULL, &e, &err), &err);
+  for (int i = 0; i < 3; i++)
+    WT_ASSERT_OK(wt_engine_step(e, t.example, 4, 1e-2, NULL, &out, &err), &err);
+  WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err);
+  struct wt_tensor_source *source = calloc(e->params, sizeof *source);
+  for (size_t i = 0; i < e->params; i++) {
+    const struct wt_param *p = &e->param[i];
+    size_t rows = p->shape[0], cols = p->shape[1], n = strlen(p->name);
+    float *x = malloc(p->n * sizeof *x);
+    for (size_t r = 0; r < rows; r++)
+      for (size_t k = 0; k < cols; k++)
+        x[k * rows + r] = p->value[r * cols + k];
+    bool is_a = strstr(p->name, "lora_A") != NULL;
+    char *name = wt_asprintf("%.*s.lora_%c", (int)(n - strlen("base_model.model.") - strlen(".lora_A.weight")), p->name + strlen("base_model.model."), is_a ? 'a' : 'b');
+    source[i] = (struct wt_tensor_source){.name = name, .rank = 2, .shape = {cols, rows}, .dtype = WT_F32, .f32 = x};
+  }
+  WT_ASSERT_OK(wt_fs_mkdirs(mlx, &err), &err);
+  snprintf(path, sizeof path, "%s/adapters.safetensors", mlx);
+  WT_ASSERT_OK(wt_safetensors_write(path, source, e->params, NULL, &err), &err);
+  for (size_t i = 0; i < e->params; i++) {
+    free((void *)(uintptr_t)source[i].name);
+    free((void *)(uintptr_t)source[i].f32);
+  }
+  free(source);
+  wt_engine_free(e);
+  snprintf(path, sizeof path, "%s/adapter_config.json", mlx);
+  const char *config = "{\"fine_tune_type\":\"lora\",\"num_layers\":3,\"lora_parameters\":{\"rank\":4,\"dropout\":0.0,\"scale\":2.0}}";
+  WT_ASSERT_OK(wt_fs_write_atomic(path, config, strlen(config), &err), &err);
+  double want = loss_with(&t, run);
+  WT_ASSERT_CLOSE(loss_with(&t, mlx), want, 0, 0);
+  WT_ASSERT_OK(wt_export(t.dir, mlx, WT_EXPORT_PEFT, NULL, back, &err), &err);
+  WT_ASSERT_CLOSE(loss_with(&t, back), want, 0, 0);
+  tiny_close(&t);
+}
+
+/* Adapter files that do not fit are refused by name. */
+static void test_bad_adapters(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *config, *word;
+  } bad[] = {{"{\"r\":4}", "peft_type"},
+             {"{\"peft_type\":\"VERA\"}", "VERA"},
+             {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":8,\"bias\":\"all\"}", "bias"},
+             {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":8,\"modules_to_save\":[\"lm_head\"]}", "modules_to_save"},
+             {"{\"peft_type\":\"LORA\",\"r\":0,\"lora_alpha\":8}", "r 0"},
+             {"{\"peft_type\":\"IA3\"}", "none of its tensors"},
+             {"{\"peft_type\":\"PREFIX_TUNING\"}", "prompt_embeddings"}};
+  struct tiny t;
+  struct wt_error err = {0};
+  struct wt_engine *e = NULL;
+  struct wt_step_out out;
+  char run[96], path[160];
+  tiny_open(&t, tiny_families[0].config);
+  snprintf(run, sizeof run, "%s/run", t.dir);
+  struct wt_train_config c = tiny_config(WT_METHOD_LORA), none = tiny_config(WT_METHOD_NONE);
+  WT_ASSERT_OK(wt_engine_open(t.model, &c, NULL, &e, &err), &err);
+  WT_ASSERT_OK(wt_engine_step(e, t.example, 4, 1e-2, NULL, &out, &err), &err);
+  WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err);
+  wt_engine_free(e);
+  e = NULL;
+  snprintf(path, sizeof path, "%s/adapter/adapter_config.json", run);
+  for (size_t i = 0; i < WT_COUNT(bad); i++) {
+    WT_ASSERT_OK(wt_fs_write_atomic(path, bad[i].config, strlen(bad[i].config), &err), &err);
+    WT_ASSERT_FAILS(wt_engine_open(t.model, &none, run, &e, &err), WT_EFORMAT, &err);
+    if (!strstr(err.message, bad[i].word))
+      fail_msg("'%s' does not say '%s'", err.message, bad[i].word);
+  }
+  tiny_close(&t);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_targets), cmocka_unit_test(test_refused), cmocka_unit_test(test_mlx_adapter),
+                                     cmocka_unit_test(test_bad_adapters)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

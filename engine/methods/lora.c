@@ -1,4 +1,5 @@
 /* LoRA (Hu et al. 2021), with rank-stabilised scaling, LoRA+ learning rates and PiSSA's start; DoRA (Liu et al. 2024) on top of it. */
+#include "engine/methods/pissa.h"
 #include "engine/train/state.h"
 
 #include "base/cleanup.h"
@@ -32,6 +33,7 @@ static enum wt_status declare_one(struct wt_engine *e, struct wt_linear *l, cons
     return wt_fail(err, WT_EFORMAT, "adapter: rank %zu of '%s' is out of range", ad->r, prefix);
   ad->kind = e->method->id == WT_METHOD_DORA ? WT_ADAPTER_DORA : WT_ADAPTER_LORA;
   ad->scale = (float)scale_of(e, ad->r);
+  e->slot[l->w - e->slot].rewritten = e->c.pissa;
   ad->stream = (uint64_t)(l->layer * WT_LIN_COUNT + l->id + 1) << 40;
   snprintf(name, sizeof name, "%s.lora_A.weight", prefix);
   WT_TRY(wt_declare_tensor(e, name, 2, ad->r, l->in, &ad->a, &ad->da, NULL, err));
@@ -90,6 +92,8 @@ static enum wt_status init(struct wt_engine *e, struct wt_error *err)
     init_random(e, l);
     if (l->ad.kind == WT_ADAPTER_DORA)
       WT_TRY(prepare_dora(e, l, err));
+    if (e->c.pissa)
+      WT_TRY(wt_pissa_start(l, e->slot[l->w - e->slot].memory, e->c.seed, err));
   }
   return WT_OK;
 }
@@ -111,8 +115,8 @@ static enum wt_status check(const struct wt_train_config *c, const struct wt_mod
     return wt_fail(err, WT_EUSAGE, "--dropout: %g is not in [0, 1)", c->dropout);
   if (c->train_layers > m->layers)
     return wt_fail(err, WT_EUSAGE, "--train-layers: %zu, the model has %zu blocks", c->train_layers, m->layers);
-  if (c->pissa)
-    return wt_fail(err, WT_EUSAGE, "--method %s: the PiSSA start is not available in this version", wt_method_name(c->method));
+  if (c->pissa && (c->method != WT_METHOD_LORA || c->weights != WT_WEIGHTS_F32))
+    return wt_fail(err, WT_EUSAGE, "--pissa changes the base: it needs --method lora and --weights f32");
   return WT_OK;
 }
 

@@ -226,6 +226,11 @@ void wt_prefix_transpose(const struct wt_engine *e, float *to, const float *from
 
 /* ---- writing ---- */
 
+struct pissa_source {
+  const struct wt_linear *linear;
+  bool is_a;
+};
+
 static bool target_seen(const struct wt_json *list, const char *name)
 {
   for (const struct wt_json *v = wt_json_first(list); v; v = wt_json_next(v))
@@ -281,8 +286,9 @@ static void put_targets(const struct wt_engine *e, struct wt_json *config)
 
 static void put_lora(const struct wt_engine *e, struct wt_json *config)
 {
-  wt_json_add_u64(config, "r", e->c.rank);
-  wt_json_add_num(config, "lora_alpha", e->c.alpha);
+  double doubled = e->c.pissa ? e->c.rslora ? sqrt(2) : 2 : 1; /* PiSSA is saved with its start subtracted: twice the rank, the same scale */
+  wt_json_add_u64(config, "r", e->c.pissa ? 2 * e->c.rank : e->c.rank);
+  wt_json_add_num(config, "lora_alpha", e->c.alpha * doubled);
   wt_json_add_num(config, "lora_dropout", e->c.dropout);
   wt_json_add_bool(config, "use_rslora", e->c.rslora);
   wt_json_add_bool(config, "use_dora", e->method->id == WT_METHOD_DORA);
@@ -329,12 +335,44 @@ static struct wt_json *make_config(const struct wt_engine *e, const char *base_n
   return config;
 }
 
+/* s (B A - B0 A0) as one adapter of twice the rank over the unchanged base: A' = [A; -A0], B' = [B, B0]. */
+static enum wt_status read_pissa(void *ctx, size_t begin, size_t n, float *out, struct wt_error *err)
+{
+  const struct pissa_source *p = ctx;
+  const struct wt_linear *l = p->linear;
+  size_t r = l->ad.r, half = r * l->in;
+  (void)err;
+  for (size_t i = begin; i < begin + n; i++)
+    if (p->is_a)
+      out[i - begin] = i < half ? l->ad.a[i] : -l->ad.a0[i - half];
+    else
+      out[i - begin] = i % (2 * r) < r ? l->ad.b[i / (2 * r) * r + i % (2 * r)] : l->ad.b0[i / (2 * r) * r + i % (2 * r) - r];
+  return WT_OK;
+}
+
+static void double_pissa(const struct wt_engine *e, struct wt_tensor_source *source, struct pissa_source *pissa)
+{
+  for (size_t i = 0; i < e->params; i++)
+    for (size_t l = 0; l < e->model->spec.layers * WT_LIN_COUNT; l++) {
+      const struct wt_linear *lin = &e->block[l / WT_LIN_COUNT].lin[l % WT_LIN_COUNT];
+      bool is_a = lin->ad.a && e->param[i].value == lin->ad.a;
+      if (!is_a && !(lin->ad.b && e->param[i].value == lin->ad.b))
+        continue;
+      pissa[i] = (struct pissa_source){.linear = lin, .is_a = is_a};
+      source[i].f32 = NULL;
+      source[i].read = read_pissa;
+      source[i].ctx = &pissa[i];
+      source[i].shape[is_a ? 0 : 1] *= 2;
+    }
+}
+
 enum wt_status wt_peft_save(struct wt_engine *e, const char *dir, const char *base_name, struct wt_error *err)
 {
   WT_AUTO(wt_freep) struct wt_tensor_source *source = wt_calloc(e->params, sizeof *source);
   WT_AUTO(wt_freep) float *prefix = e->prefix ? wt_malloc(e->param[0].n * sizeof *prefix) : NULL;
   WT_AUTO(wt_freep) char *weights = wt_path_join(dir, "adapter_model.safetensors"), *config_path = wt_path_join(dir, "adapter_config.json");
-  if (!source || !weights || !config_path || (e->prefix && !prefix))
+  WT_AUTO(wt_freep) struct pissa_source *pissa = wt_calloc(e->params, sizeof *pissa);
+  if (!source || !pissa || !weights || !config_path || (e->prefix && !prefix))
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
   if (prefix)
     wt_prefix_transpose(e, prefix, e->prefix, false);
@@ -342,6 +380,8 @@ enum wt_status wt_peft_save(struct wt_engine *e, const char *dir, const char *ba
     const struct wt_param *p = &e->param[i];
     source[i] = (struct wt_tensor_source){.name = p->name, .rank = p->rank, .shape = {p->shape[0], p->shape[1]}, .dtype = WT_F32, .f32 = prefix ? prefix : p->value};
   }
+  if (e->c.pissa && e->training)
+    double_pissa(e, source, pissa);
   WT_TRY(wt_fs_mkdirs(dir, err));
   WT_TRY(wt_safetensors_write(weights, source, e->params, NULL, err));
   WT_AUTO(wt_json_freep) struct wt_json *config = make_config(e, base_name);

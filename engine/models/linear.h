@@ -19,6 +19,7 @@ struct wt_slot {
   void *memory;       /* converted or trained values of our own; NULL: the file's mapping */
   size_t memory_bytes;
   bool trained;
+  bool rewritten; /* frozen, but its start differs from the file's: held in memory of our own */
   float *grad; /* NULL when frozen, or trained but resting (block-wise methods) */
 };
 
@@ -33,6 +34,7 @@ struct wt_adapter {
   uint64_t stream;         /* of dropout, different for each adapter */
   float *a, *b, *m;        /* A [r, in], B [out, r]; m: DoRA's magnitudes [out], or IA3's vector */
   float *da, *db, *dm;     /* NULL when not trained */
+  float *a0, *b0;          /* PiSSA: A and B at the start */
   float *norm2, *norm, *g; /* DoRA: |W_j|^2, |W_j + s (BA)_j|, m_j / norm_j; [out] each */
 };
 

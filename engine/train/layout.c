@@ -24,11 +24,12 @@ static void layout_slots(struct wt_engine *e)
   e->sizes.trainable_params = e->sizes.frozen_params = 0;
   for (size_t i = 0; i < e->slots; i++) {
     struct wt_slot *s = &e->slot[i];
-    bool mapped;
+    bool mapped = false;
     enum wt_dtype held = s->trained ? WT_F32 : wt_engine_hold(e, s->def, &mapped);
     s->m = (struct wt_matrix){.dtype = held, .out = s->def->out, .in = s->def->in, .transposed = s->def->transposed};
     if (s->trained)
       continue;
+    mapped = mapped && !s->rewritten;
     e->sizes.frozen_params += wt_weight_elements(s->def);
     s->memory_bytes = hold_bytes(held, s->def);
     if (mapped) {
@@ -86,6 +87,10 @@ static void layout_run(struct wt_engine *e)
   for (size_t l = 0; l < e->model->spec.layers; l++)
     for (unsigned i = 0; i < WT_LIN_COUNT; i++) {
       struct wt_linear *lin = &e->block[l].lin[i];
+      if (lin->ad.kind == WT_ADAPTER_LORA && e->c.pissa) {
+        lin->ad.a0 = wt_arena_floats(&e->run, lin->ad.r * lin->in);
+        lin->ad.b0 = wt_arena_floats(&e->run, lin->out * lin->ad.r);
+      }
       if (lin->ad.kind == WT_ADAPTER_DORA) {
         lin->ad.norm2 = wt_arena_floats(&e->run, lin->out);
         lin->ad.norm = wt_arena_floats(&e->run, lin->out);

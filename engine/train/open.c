@@ -180,6 +180,7 @@ static void adopt_peft(struct wt_engine *e, const struct wt_peft *p)
   if (p->alpha > 0)
     e->c.alpha = p->alpha;
   e->c.rslora = p->rslora;
+  e->c.pissa = false; /* the files belong to the unchanged base */
   if (p->virtual_tokens)
     e->c.virtual_tokens = p->virtual_tokens;
 }

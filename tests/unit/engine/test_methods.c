@@ -141,6 +141,50 @@ static void test_mlx_adapter(void **state)
   tiny_close(&t);
 }
 
+/* The start changes no number of the model; the best r directions are in A and B; saved over the unchanged base it is the same model. */
+static void test_pissa(void **state)
+{
+  (void)state;
+  for (size_t f = 0; f < TINY_FAMILIES; f += 7) {
+    struct tiny t;
+    struct wt_error err = {0};
+    struct wt_engine *e = NULL;
+    struct wt_eval_out start, end;
+    struct wt_step_out out;
+    char run[96];
+    tiny_open(&t, tiny_families[f].config);
+    snprintf(run, sizeof run, "%s/run", t.dir);
+    struct wt_train_config c = tiny_config(WT_METHOD_LORA);
+    c.pissa = true;
+    c.rslora = f > 0;
+    double plain = loss_with(&t, NULL);
+    WT_ASSERT_OK(wt_engine_open(t.model, &c, NULL, &e, &err), &err);
+    WT_ASSERT_OK(wt_engine_eval(e, t.example, 4, NULL, NULL, &start, &err), &err);
+    WT_ASSERT_CLOSE(start.loss, plain, 1e-5, 0);
+    const struct wt_linear *l = &e->block[1].lin[WT_LIN_DOWN];
+    double residual = 0, whole = 0;
+    for (size_t o = 0; o < l->out; o++)
+      for (size_t i = 0; i < l->in; i++) {
+        double x = (double)((const float *)l->w->m.data)[l->w->m.transposed ? i * l->out + o : o * l->in + i], delta = 0;
+        for (size_t r = 0; r < l->ad.r; r++)
+          delta += (double)l->ad.scale * (double)l->ad.b[o * l->ad.r + r] * (double)l->ad.a[r * l->in + i];
+        residual += x * x;
+        whole += (x + delta) * (x + delta);
+      }
+    assert_true(residual < 0.8 * whole); /* 4 of 32 directions of a random matrix hold more than a fifth */
+    for (int i = 0; i < 3; i++)
+      WT_ASSERT_OK(wt_engine_step(e, t.example, 4, 1e-3, NULL, &out, &err), &err);
+    WT_ASSERT_OK(wt_engine_eval(e, t.example, 4, NULL, NULL, &end, &err), &err);
+    assert_true(end.loss < start.loss);
+    WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err);
+    WT_ASSERT_CLOSE(loss_with(&t, run), end.loss, 1e-5, 0);
+    wt_engine_free(e);
+    c.weights = WT_WEIGHTS_BF16;
+    WT_ASSERT_FAILS(wt_engine_open(t.model, &c, NULL, &e, &err), WT_EUSAGE, &err);
+    tiny_close(&t);
+  }
+}
+
 /* Adapter files that do not fit are refused by name. */
 static void test_bad_adapters(void **state)
 {
@@ -179,7 +223,7 @@ static void test_bad_adapters(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_targets), cmocka_unit_test(test_refused), cmocka_unit_test(test_mlx_adapter),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_targets), cmocka_unit_test(test_refused), cmocka_unit_test(test_mlx_adapter), cmocka_unit_test(test_pissa),
                                      cmocka_unit_test(test_bad_adapters)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,7 @@
 #define REPORT_S 0.15    /* plan, report and ledger files */
 #define SYNC_S 0.03      /* fsync of a checkpoint's files */
 #define WRITE_GBPS 0.3   /* of a plain disk, for files that are synced */
+#define USED_SHARE 0.98   /* of a budget that binds, at the end */
 #define SHARE_MIN 0.01   /* a plan that carries out less of the asked steps is none */
 #define SPREAD_LOAD 0.08 /* of watts, when the meter is the same model that predicts: only the load differs; the error that both share is told apart, as uncertainty_pct */
 #define MEMORY_SHARE 0.92 /* of the memory that is available now */
@@ -204,6 +205,39 @@ static bool in_budgets_that_grow(const struct wt_plan_input *in, const struct wt
   return (wt_cost_violates(in, p, NULL) & grow) == 0;
 }
 
+static void clip(struct wt_interval *x, double scale, double limit)
+{
+  if (isnan(x->mean))
+    return;
+  x->mean *= scale;
+  x->low *= scale;
+  x->high = fmax(x->mean, x->high);
+  if (!isnan(limit)) {
+    x->high = fmin(x->high, limit);
+    x->mean = fmin(x->mean, x->high);
+    x->low = fmin(x->low, x->mean);
+  }
+}
+
+/* A run that a budget cuts goes on until that budget is used up: at the mean pace it carries out more than the steps that are sure. The budget that binds is
+ * the one whose share is highest; the figures grow until its mean stands just under the limit. */
+static void fill_up(const struct wt_plan_input *in, struct wt_plan *p)
+{
+  double scale = INFINITY;
+  const double means[] = {p->time_s.mean, p->energy_wh.mean, p->cost.mean, p->co2_g.mean};
+  for (enum wt_budget_kind k = WT_BUDGET_TIME; k <= WT_BUDGET_CO2; k++) {
+    double limit = wt_cost_limit(in, k);
+    if (limit > 0 && means[k] > 0)
+      scale = fmin(scale, USED_SHARE * limit / means[k]);
+  }
+  if (!isfinite(scale) || scale < 1)
+    return;
+  clip(&p->time_s, scale, wt_cost_limit(in, WT_BUDGET_TIME));
+  clip(&p->energy_wh, scale, wt_cost_limit(in, WT_BUDGET_ENERGY));
+  clip(&p->cost, scale, wt_cost_limit(in, WT_BUDGET_COST));
+  clip(&p->co2_g, scale, wt_cost_limit(in, WT_BUDGET_CO2));
+}
+
 /* The most steps whose high end stays inside the budgets that grow with steps. When not even the least share fits, the plan stays at that share, as what is
  * nearest to fitting. */
 static void fit_steps(struct wt_costing *c, struct wt_plan *p, const struct parts *t)
@@ -228,6 +262,7 @@ static void fit_steps(struct wt_costing *c, struct wt_plan *p, const struct part
   }
   p->steps = low;
   fill_totals(c, p, t);
+  fill_up(c->in, p);
 }
 
 enum wt_status wt_cost_fill(struct wt_costing *c, struct wt_plan *p, struct wt_error *err)

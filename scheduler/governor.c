@@ -18,7 +18,7 @@
 #define LEARN_BLOCK_S 1.5 /* busy watts are learned from blocks of at least this */
 #define CREDIT_S 0.25     /* how long an unused allowance is kept */
 #define SLEEP_MAX_S 1.0   /* one pause; then it looks again */
-#define REPLAN_SHARE 0.02 /* of the steps that remain: smaller changes are left alone */
+#define REPLAN_SHARE 0.05 /* of the steps that remain: smaller changes are left alone */
 #define REPLAN_STEPS 3    /* measured steps before the first replan */
 #define STOP_MARGIN 1.1   /* a micro-step may take this much longer than the last */
 

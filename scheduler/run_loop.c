@@ -251,7 +251,7 @@ static void update_pace(struct wt_run *r, double step_s, const struct wt_step_ou
 {
   double pace = fmax(step_s - r->step_pause_s, 1e-9);
   uint64_t measured = r->st.step - r->base.step;
-  double weight = measured < 8 ? 1 / (double)(measured ? measured : 1) : 0.12;
+  double weight = measured < 40 ? 1 / (double)(measured ? measured : 1) : 0.025; /* a plain mean first: one slow step is no news */
   r->step_mean_s = r->step_mean_s > 0 && measured > 1 ? r->step_mean_s + weight * (pace - r->step_mean_s) : pace;
   double trained_s = wt_mono_s(r->s.clock) - r->train_began_s, trained_wh = r->st.energy_wh - r->train_began_wh;
   if (trained_s > 0.3 && trained_wh > 0)

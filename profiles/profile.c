@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Wall time that calibration may take; the rest of the promise (2 s, 10 s) is for detection and slack. */
-#define QUICK_BUDGET_S 1.55
+#define QUICK_BUDGET_S 1.45
 #define FULL_BUDGET_S 8.0
 
 enum wt_status wt_profile_measure(const struct wt_profile_options *o, struct wt_profile *ret, struct wt_error *err)

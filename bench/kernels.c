@@ -152,7 +152,9 @@ struct layer {
 static void layer_ours(void *ctx)
 {
   struct layer *l = (struct layer *)ctx;
-  if (l->compute == WT_GEMM_INT16)
+  if (!l->backward && l->own.m <= WT_OWN_FEW)
+    wt_own_few(&l->own);
+  else if (l->compute == WT_GEMM_INT16)
     (l->backward ? wt_own_i16_cols : wt_own_i16_rows)(&l->own);
   else
     (l->backward ? wt_own_cols : wt_own_rows)(&l->own);
@@ -432,12 +434,12 @@ int main(int argc, char **argv)
   const char *only = argc > 2 ? argv[2] : "";
   bool quick = argc > 3;
   static const size_t shapes[][2] = {{896, 896}, {4864, 896}, {896, 4864}, {128, 896}, {2304, 768}};
-  static const size_t tokens[] = {1, 8, 32, 64, 128, 256, 512, 1024};
+  static const size_t tokens[] = {1, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
   peak = fma_peak() * threads;
   printf("%s, %d threads; FMA peak %.1f GFLOP/s, tile %.1f on one thread\n", wt_gemm_name(), threads, peak, tile_peak());
   if (!*only || strcmp(only, "lora") == 0)
     for (size_t s = 0; s < 2; s++)
-      for (size_t t = quick ? 5 : 3; t < WT_COUNT(tokens); t += 2)
+      for (size_t t = quick ? 7 : 5; t < WT_COUNT(tokens); t += 2)
         for (size_t r = 4; r <= 64; r *= 2)
           bench_lora(tokens[t], shapes[s][0], shapes[s][1], r);
   if (!*only || strcmp(only, "passes") == 0) {
@@ -456,7 +458,7 @@ int main(int argc, char **argv)
       if (*only && strcmp(only, group) != 0)
         continue;
       for (size_t s = 0; s < (quick ? 3 : WT_COUNT(shapes)); s++)
-        for (size_t t = quick ? 3 : 0; t < WT_COUNT(tokens); t += quick ? 2 : 1)
+        for (size_t t = quick ? 5 : 0; t < WT_COUNT(tokens); t += quick ? 2 : 1)
           bench_layer(dtypes[d], c ? WT_GEMM_INT16 : WT_GEMM_F32, tokens[t], shapes[s][0], shapes[s][1]);
     }
   return 0;

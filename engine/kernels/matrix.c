@@ -115,7 +115,8 @@ static void by_blas(const struct wt_own *o, bool by_rows)
  *   cols, fp32 weights: 1.0-1.1 x up to 128 tokens, then 0.95 x
  *   other weights: as fast as fp32 OpenBLAS within 2 %, with 256-bit vectors and cols up to 128 tokens
  *   128-bit vectors: not measured, the BLAS takes all
- *   fixed point: 1.4-2.1 x from 16 tokens on (int8), from 32 tokens on (weights that must be rounded first) */
+ *   fixed point: 1.4-2.6 x from 8 tokens on (int8; cols from 4), 1.2-1.9 x from 32 tokens on (weights that must be rounded first)
+ *   up to 4 tokens, rows: 1.4-3.4 x when the weight is larger than the second cache */
 enum way { BY_BLAS, BY_ROWS, BY_COLS, BY_FEW, BY_I16_ROWS, BY_I16_COLS };
 
 static enum way choose(const struct wt_matrix *w, size_t m, float beta, bool by_rows, enum wt_gemm_compute compute)
@@ -123,7 +124,8 @@ static enum way choose(const struct wt_matrix *w, size_t m, float beta, bool by_
   size_t vector = wt_simd_get()->panel_n / 2;
   if (by_rows && m <= WT_OWN_FEW)
     return BY_FEW;
-  if (compute == WT_GEMM_INT16 && wt_own_i16_available() && m >= (w->dtype == WT_INT8 ? 16 : 32) && (beta == 0.0f || beta == 1.0f))
+  size_t least = w->dtype != WT_INT8 ? 32 : by_rows ? 8 : 4;
+  if (compute == WT_GEMM_INT16 && wt_own_i16_available() && m >= least && (beta == 0.0f || beta == 1.0f))
     return by_rows ? BY_I16_ROWS : BY_I16_COLS;
   if (vector < 8)
     return BY_BLAS;

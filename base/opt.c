@@ -272,14 +272,20 @@ static bool getopt_tables_make(const struct wt_opt *table, size_t n, struct geto
   return true;
 }
 
+/* The row of a code that getopt_long gave: a long option's number, or a letter. */
+static const struct wt_opt *find_code(const struct wt_opt *table, size_t n, int code)
+{
+  if (code >= CODE_BASE)
+    return (size_t)(code - CODE_BASE) < n ? &table[code - CODE_BASE] : NULL;
+  for (size_t i = 0; code && i < n; i++)
+    if (table[i].letter == code)
+      return &table[i];
+  return NULL;
+}
+
 static enum wt_status getopt_failed(const struct wt_opt *table, size_t n, int code, char **argv, struct wt_error *err)
 {
-  const struct wt_opt *o = NULL;
-  if (optopt >= CODE_BASE && (size_t)(optopt - CODE_BASE) < n)
-    o = &table[optopt - CODE_BASE];
-  for (size_t i = 0; !o && optopt && i < n; i++)
-    if (table[i].letter == optopt)
-      o = &table[i];
+  const struct wt_opt *o = find_code(table, n, optopt);
   if (code == ':')
     return wt_fail(err, WT_EUSAGE, "--%s: needs a value%s%s", o ? o->name : "?", o && o->arg ? ": " : "", o && o->arg ? o->arg : "");
   if (o)
@@ -299,10 +305,7 @@ enum wt_status wt_opt_parse(const struct wt_opt *table, size_t n, void *target, 
   for (int code; (code = getopt_long(*argc, argv, t.shorts, t.longs, NULL)) != -1;) {
     if (code == '?' || code == ':')
       return getopt_failed(table, n, code, argv, err);
-    const struct wt_opt *o = code >= CODE_BASE ? &table[code - CODE_BASE] : NULL;
-    for (size_t i = 0; !o && i < n; i++)
-      if (table[i].letter == code)
-        o = &table[i];
+    const struct wt_opt *o = find_code(table, n, code);
     if (!o)
       return getopt_failed(table, n, code, argv, err);
     char what[NAME_MAX_BYTES];

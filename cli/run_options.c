@@ -85,13 +85,10 @@ const struct wt_opt wt_cli_run_table[] = {
     {"meter", 0, WT_OPT_STRING, AT(meter), NO, 0, 0, NULL, "M", "Metering and pacing", "auto|rapl|hwmon|battery|model|http:URL#json.path|cmd:PROGRAM"},
     {"pause-on-battery", 0, WT_OPT_FLAG, AT(pause_on_battery), NO, 0, 0, NULL, NULL, "Metering and pacing", "wait while the machine runs on battery"},
     {"max-temp", 0, WT_OPT_NUMBER, AT(max_temp_c), AT(max_temp_set), 1, 150, NULL, "C", "Metering and pacing", "slow down at this temperature"},
-    {"prometheus", 0, WT_OPT_STRING, AT(prometheus), NO, 0, 0, NULL, "F", "Metering and pacing", "keep a Prometheus text file up to date"},
 
     {"probe", 0, WT_OPT_FLAG, AT(probe), NO, 0, 0, NULL, NULL, "Planning", "measure the likely plans with the engine first"},
     {"top", 0, WT_OPT_INT, AT(top), NO, 0, 1e6, NULL, "N", "Planning", "plans of the front to show"},
-    {"pilot", 0, WT_OPT_TIME, AT(pilot_s), NO, 0, 0, NULL, "T", "Planning", "let the best plans compete for this long"},
     {"profile", 0, WT_OPT_STRING, AT(profile), NO, 0, 0, NULL, "F", "Planning", "profile.json instead of this machine's"},
-    {"emit-slurm", 0, WT_OPT_STRING, AT(emit_slurm), NO, 0, 0, NULL, "F", "Planning", "write a Slurm batch script instead of running"},
     WT_CLI_COMMON_ROWS(struct wt_cli_run, common.),
 };
 const size_t wt_cli_run_table_n = WT_COUNT(wt_cli_run_table);

@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Training speed and memory against eager PyTorch on the same CPU: the same weights, rows, steps and starting adapter, in turn.
+
+  train.py --wattune BIN [--case NAME ...] [--pairs 7] [--threads 2] [--steps 4] [--out FILE.md] [--work DIR]
+
+Each pair runs both programs one after the other (the order alternates). A pair in which other processes took more than 4 % of the cores (by /proc/stat) is
+thrown away and repeated, at most three times over. The first step of each run is not counted. Under 4 % difference is a tie. PyTorch gets its best set-up:
+OpenMP OpenBLAS and, when installed, tcmalloc.
+"""
+import argparse
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SHAPES = {
+    "gpt2-124m": {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 50257, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024,
+                  "n_inner": None, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "tie_word_embeddings": True, "torch_dtype": "float32",
+                  "bos_token_id": 0, "eos_token_id": 0},
+    "smollm2-135m": {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536,
+                     "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "rms_norm_eps": 1e-5, "rope_theta": 100000.0,
+                     "max_position_embeddings": 8192, "hidden_act": "silu", "tie_word_embeddings": True, "torch_dtype": "float32", "bos_token_id": 0, "eos_token_id": 0},
+    "qwen2.5-0.5b": {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "vocab_size": 151936, "hidden_size": 896, "intermediate_size": 4864,
+                     "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0,
+                     "max_position_embeddings": 32768, "hidden_act": "silu", "tie_word_embeddings": True, "torch_dtype": "float32", "bos_token_id": 0, "eos_token_id": 0},
+}
+# name: shape, method, batch, length (0 = chat-like lengths, 30 % of the tokens supervised), extra options of wattune
+CASES = {
+    "smol-lora": ("smollm2-135m", "lora", 4, 256, []),
+    "gpt2-lora": ("gpt2-124m", "lora", 4, 256, []),
+    "qwen-lora": ("qwen2.5-0.5b", "lora", 4, 256, []),
+    "smol-lora-int16": ("smollm2-135m", "lora", 4, 256, ["--compute", "int16"]),
+    "gpt2-lora-int16": ("gpt2-124m", "lora", 4, 256, ["--compute", "int16"]),
+    "qwen-lora-int16": ("qwen2.5-0.5b", "lora", 4, 256, ["--compute", "int16"]),
+    "smol-full": ("smollm2-135m", "full", 4, 256, []),
+    "gpt2-full": ("gpt2-124m", "full", 4, 256, []),
+    "smol-chat": ("smollm2-135m", "lora", 8, 0, []),
+    "smol-chat-int16": ("smollm2-135m", "lora", 8, 0, ["--compute", "int16"]),
+    "smol-64": ("smollm2-135m", "lora", 1, 64, []),
+}
+ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+ap.add_argument("--wattune", required=True)
+ap.add_argument("--case", action="append", choices=sorted(CASES))
+ap.add_argument("--pairs", type=int, default=7)
+ap.add_argument("--threads", type=int, default=2)
+ap.add_argument("--steps", type=int, default=4)
+ap.add_argument("--out")
+ap.add_argument("--work")
+opt = ap.parse_args()
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def busy():
+    f = [int(x) for x in open("/proc/stat").readline().split()[1:9]]
+    return (sum(f) - f[3] - f[4]) / TICK, sum(f) / TICK
+
+
+def quiet_run(command, env):
+    """Runs command; returns its stdout and the share of the cores that others took meanwhile."""
+    before, own = busy(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    r = subprocess.run(command, capture_output=True, text=True, env=env)
+    after, end = busy(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    if r.returncode not in (0, 4):
+        sys.exit(f"{' '.join(command)}: exit {r.returncode}\n{r.stderr[-2000:]}")
+    used = end.ru_utime + end.ru_stime - own.ru_utime - own.ru_stime
+    return r.stdout, max(0.0, (after[0] - before[0] - used) / max(1e-9, after[1] - before[1]))
+
+
+def make_rows(path, vocab, batch, length, steps):
+    rng = random.Random(1)
+    with open(path, "w") as f:
+        for _ in range(batch * steps):
+            n = length or min(512, max(16, int(rng.lognormvariate(4.6, 0.7))))
+            ids = [min(int(vocab ** rng.random()), vocab - 1) for _ in range(n)]
+            labels = ids if length else [-100] * int(0.7 * n) + ids[int(0.7 * n):]
+            f.write(json.dumps({"input_ids": ids, "labels": labels}) + "\n")
+
+
+def peer_env():
+    env = dict(os.environ, OMP_NUM_THREADS=str(opt.threads))
+    for d in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"):
+        if os.path.isdir(d + "/openblas-openmp"):
+            env["LD_LIBRARY_PATH"] = d + "/openblas-openmp"
+        if os.path.exists(d + "/libtcmalloc_minimal.so.4"):
+            env["LD_PRELOAD"] = d + "/libtcmalloc_minimal.so.4"
+    return env
+
+
+def run_case(name, work):
+    shape, method, batch, length, extra = CASES[name]
+    model = os.path.join(work, shape)
+    if not os.path.exists(os.path.join(model, "model.safetensors")):
+        config = os.path.join(work, shape + ".json")
+        json.dump(SHAPES[shape], open(config, "w"))
+        subprocess.run([opt.wattune, "init", "--config", config, "--out", model, "--seed", "1", "--dtype", "f32"], check=True)
+    rows = os.path.join(work, f"{shape}-{batch}-{length}.jsonl")
+    make_rows(rows, SHAPES[shape]["vocab_size"], batch, length, opt.steps)
+    adapter = os.path.join(work, "init-" + shape)
+    ours = [opt.wattune, "run", "--model", model, "--data", rows, "--out", os.path.join(work, "run"), "--force", "--method", method, "--steps", str(opt.steps), "--batch", str(batch),
+            "--no-shuffle", "--schedule", "constant", "--warmup", "0", "--lr", "1e-4", "--max-grad-norm", "0", "--eval-fraction", "0", "--threads", str(opt.threads),
+            "--weight-decay", "0.01", "--weight-decay-on", "all", "--weights", "f32", "-q", *extra]
+    peer = [sys.executable, os.path.join(HERE, "torch_peer.py"), "--model", model, "--data", rows, "--method", method, "--steps", str(opt.steps), "--batch", str(batch),
+            "--threads", str(opt.threads), "--lr", "1e-4"]
+    if method == "lora":
+        ours += ["--rank", "8", "--alpha", "16", "--targets", "all-linear"]
+        if not os.path.exists(adapter): # both begin from the same adapter: ours, written untrained (learning rate 0)
+            first = [a if a != "1e-4" else "0" for a in ours]
+            first[first.index("--steps") + 1] = "1"
+            subprocess.run(first, check=True, capture_output=True)
+            shutil.copytree(os.path.join(work, "run", "adapter"), adapter)
+        ours += ["--init-adapter", adapter]
+        peer += ["--adapter-init", adapter]
+    ratios, our_s, peer_s, memory, losses, thrown = [], [], [], [], [], 0
+    while len(ratios) < opt.pairs and thrown <= 3 * opt.pairs:
+        result = {}
+        for who in ("ours", "peer") if len(ratios) % 2 == 0 else ("peer", "ours"):
+            out, other = quiet_run(ours if who == "ours" else peer, os.environ if who == "ours" else peer_env())
+            if who == "ours":
+                m = [json.loads(line) for line in open(os.path.join(work, "run", "metrics.jsonl"))]
+                report = json.load(open(os.path.join(work, "run", "report.json")))
+                result[who] = ([x["step_s"] for x in m], report["actual"]["peak_rss_bytes"], [x["loss"] for x in m], other, report["actual"])
+            else:
+                p = json.loads(out)
+                result[who] = (p["step_s"], p["peak_rss_bytes"], p["losses"], other, p)
+        if max(result["ours"][3], result["peer"][3]) > 0.04:
+            thrown += 1
+            continue
+        a, b = statistics.median(result["ours"][0][1:]), statistics.median(result["peer"][0][1:])
+        ratios.append(b / a)
+        our_s.append(a)
+        peer_s.append(b)
+        memory.append((result["ours"][1], result["peer"][1]))
+        losses.append(max(abs(x - y) / y for x, y in zip(result["ours"][2], result["peer"][2])))
+    if not ratios:
+        return f"| {name} | not measurable now: other processes took the cores | | | | | |"
+    tokens = sum(len(json.loads(line)["input_ids"]) for line in open(rows)) / opt.steps
+    actual = result["ours"][4]
+    r = statistics.median(ratios)
+    return (f"| {name} | {tokens / statistics.median(our_s):.1f} | {tokens / statistics.median(peer_s):.1f} | {r:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            f"{' tie' if abs(r - 1) < 0.04 else ''} | {memory[-1][0] / 1e9:.2f} / {memory[-1][1] / 1e9:.2f} | {actual.get('gflops') or float('nan'):.0f} ({actual.get('peak_pct') or float('nan'):.0f} %)"
+            f" | {max(losses):.1e} |")
+
+
+work = opt.work or tempfile.mkdtemp(prefix="wattune-bench-")
+os.makedirs(work, exist_ok=True)
+cpu = re.search(r"model name\s*:\s*(.*)", open("/proc/cpuinfo").read())
+lines = [f"Machine: {cpu.group(1) if cpu else 'unknown'}, {opt.threads} threads; {opt.steps} steps a run (first not counted), {opt.pairs} pairs.", "",
+         "| case | tokens/s | PyTorch tokens/s | ratio (median, range) | GB ours / PyTorch | GFLOP/s (of FMA peak) | worst loss difference |", "| --- | --- | --- | --- | --- | --- | --- |"]
+print("\n".join(lines), flush=True)
+for case in opt.case or list(CASES):
+    lines.append(run_case(case, work))
+    print(lines[-1], flush=True)
+if opt.out:
+    with open(opt.out, "w") as f:
+        f.write("\n".join(lines) + "\n")
+if not opt.work:
+    shutil.rmtree(work, ignore_errors=True)

@@ -21,12 +21,13 @@
 #define WT_SPLIT_MIN_BYTES ((uint64_t)16 << 20) /* a part with less left is not split */
 #define WT_FAST_BYTES_PER_S 150e6                /* a connection this fast gains nothing from more than two */
 #define WT_TRIES 8
+#define WT_LOCK_RETRY_S 0.1
 
 struct file {
   struct wt_download *d;
   struct wt_partial partial;
   struct wt_finisher *finisher;
-  bool open, ended, no_ranges;
+  bool open, ended, no_ranges, told; /* told: on_progress has seen its end */
   unsigned tries, corrupt_times, active;
   uint64_t have_then; /* bytes at the last try */
   double not_before_s, begun_s;
@@ -40,9 +41,8 @@ struct connection {
   size_t part;
   uint64_t from; /* first byte asked for */
   bool judged, reached_end, refused_range, wrong_range;
-  double retry_after_s;
   char range[64];
-  uint64_t answered_from; /* of Content-Range; UINT64_MAX = none */
+  struct wt_http_reply reply;
   enum wt_status status;
   struct wt_error err;
 };
@@ -60,18 +60,8 @@ struct loop {
 static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 {
   struct connection *c = ctx;
-  size_t bytes = size * n;
-  char text[512];
-  snprintf(text, sizeof text, "%.*s", (int)(bytes < sizeof text - 1 ? bytes : sizeof text - 1), line);
-  if (!strncmp(text, "HTTP/", 5)) {
-    c->answered_from = UINT64_MAX;
-    c->retry_after_s = -1;
-  } else if (!strncasecmp(text, "content-range:", 14)) {
-    const char *digits = text + 14 + strcspn(text + 14, "0123456789");
-    c->answered_from = strtoull(digits, NULL, 10);
-  } else if (!strncasecmp(text, "retry-after:", 12))
-    c->retry_after_s = strtod(text + 12, NULL);
-  return bytes;
+  wt_http_header(line, size * n, &c->reply);
+  return size * n;
 }
 
 /* Looks at the status line once the body begins. Returns false when the body is not ours to keep. */
@@ -82,7 +72,7 @@ static bool judge(struct connection *c)
   if (!c->judged) {
     c->judged = true;
     c->refused_range = status == 200 && c->from > 0;
-    c->wrong_range = status == 206 && c->answered_from != c->from;
+    c->wrong_range = status == 206 && (c->reply.range_from != c->from || (c->reply.range_total != UINT64_MAX && c->file->d->size != UINT64_MAX && c->reply.range_total != c->file->d->size));
   }
   return (status == 206 || status == 200) && !c->refused_range && !c->wrong_range;
 }
@@ -146,8 +136,7 @@ static enum wt_status connect_part(struct loop *l, size_t slot, struct file *f, 
   c->file = f;
   c->part = part;
   c->from = p->at;
-  c->answered_from = UINT64_MAX;
-  c->retry_after_s = -1;
+  wt_http_reply_clear(&c->reply);
   c->headers = curl_slist_append(NULL, "Accept-Encoding: identity");
   if (f->d->with_token && l->http->token) {
     WT_AUTO(wt_freep) char *line = wt_asprintf("Authorization: Bearer %s", l->http->token);
@@ -214,9 +203,15 @@ static bool split(struct file *f)
   return true;
 }
 
-static enum wt_status open_file(struct loop *l, struct file *f, struct wt_error *err)
+static enum wt_status open_file(struct file *f, struct wt_error *err)
 {
-  WT_TRY(wt_partial_open(&f->partial, l->http, f->d, err));
+  bool busy;
+  enum wt_status status = wt_partial_open(&f->partial, f->d, &busy, err);
+  if (status != WT_OK || busy) {
+    wt_partial_release(&f->partial);
+    f->not_before_s = wt_mono_s(&wt_clock_system) + WT_LOCK_RETRY_S;
+    return status;
+  }
   f->open = true;
   if (!f->partial.parts) {
     f->d->done = f->d->cached = f->ended = true;
@@ -224,8 +219,8 @@ static enum wt_status open_file(struct loop *l, struct file *f, struct wt_error 
     f->open = false;
     return WT_OK;
   }
-  if (wt_partial_have(&f->partial) == 0 && f->partial.parts->n == 1)
-    (void)split(f); /* before the first request, so that no connection is asked for what another one gets */
+  while (wt_partial_have(&f->partial) == 0 && f->partial.parts->n < WT_PARTS_AT_ONCE && split(f))
+    ; /* before the first request, so that no connection is asked for what another one gets */
   f->begun_s = wt_mono_s(&wt_clock_system);
   f->begun_bytes = f->have_then = wt_partial_have(&f->partial);
   return wt_finisher_start(&f->partial, f->d, &f->finisher, err);
@@ -241,11 +236,11 @@ static enum wt_status feed(struct loop *l, struct wt_error *err)
     struct file *f = &l->files[i];
     if (f->ended || (!f->open && open >= WT_FILES_AT_ONCE))
       continue;
-    if (!f->open) {
-      WT_TRY(open_file(l, f, err));
+    if (!f->open && now >= f->not_before_s) {
+      WT_TRY(open_file(f, err));
       open += f->open;
     }
-    for (size_t slot = 0; slot < WT_CONNECTIONS && !f->ended && now >= f->not_before_s; slot++) {
+    for (size_t slot = 0; slot < WT_CONNECTIONS && f->open && !f->ended && now >= f->not_before_s; slot++) {
       struct wt_parts *p = f->partial.parts;
       if (l->connections[slot] || f->active >= wanted(f, now))
         continue;
@@ -268,6 +263,11 @@ static enum wt_status plan_retry(struct loop *l, struct file *f, struct connecti
   if (have > f->have_then)
     f->tries = 0;
   f->have_then = have;
+  if (c->wrong_range && c->reply.range_total != UINT64_MAX && c->reply.range_total != f->d->size)
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server announced %llu bytes and now has %llu: the file has changed", f->d->name, (unsigned long long)f->d->size,
+                   (unsigned long long)c->reply.range_total);
+  if (wt_mono_s(&wt_clock_system) < f->not_before_s)
+    return WT_OK; /* another connection of this file has failed just before: that was one try */
   if (++f->tries > WT_TRIES) {
     if (code != CURLE_OK)
       return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s; no byte more in %d tries, at %llu bytes", f->d->name, curl_easy_strerror(code), WT_TRIES, (unsigned long long)have);
@@ -282,7 +282,7 @@ static enum wt_status plan_retry(struct loop *l, struct file *f, struct connecti
   if (status >= 400 && status != 408 && status != 425 && status != 429 && status < 500)
     return wt_http_refusal(&(struct wt_http_reply){.status = status}, f->d->name, err);
   if (f->tries > 1 || status >= 400) { /* the first cut connection is taken up at once */
-    double wait = c->retry_after_s >= 0 ? fmin(c->retry_after_s, 120) : wt_backoff_s(f->tries - 1);
+    double backoff = wt_backoff_s(f->tries - 1), wait = c->reply.retry_after_s >= 0 ? fmin(c->reply.retry_after_s, 120) + 0.1 * backoff : backoff;
     f->not_before_s = wt_mono_s(&wt_clock_system) + wait;
   }
   (void)l;
@@ -390,9 +390,13 @@ static void show(struct loop *l)
       f->d->have = wt_partial_have(&f->partial);
     all += f->d->cached ? f->d->size : f->d->have;
   }
-  for (size_t i = 0; i < l->n; i++)
-    if (l->files[i].open || l->files[i].d->done)
-      o->on_progress(o->ctx, l->files[i].d->name, l->files[i].d->cached ? l->files[i].d->size : l->files[i].d->have, l->files[i].d->size, all, l->total_bytes);
+  for (size_t i = 0; i < l->n; i++) {
+    struct file *f = &l->files[i];
+    if (!f->open && (!f->d->done || f->told))
+      continue;
+    f->told = f->d->done;
+    o->on_progress(o->ctx, f->d->name, f->d->cached ? f->d->size : f->d->have, f->d->size, all, l->total_bytes);
+  }
 }
 
 static enum wt_status run(struct loop *l, struct wt_error *err)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 bool wt_env_true(const char *name)
 {
@@ -153,13 +154,12 @@ enum wt_status wt_fetch_choose(struct wt_fetcher *f, const struct wt_json *index
   return WT_OK;
 }
 
+/* Bytes of the disk that a partial file holds already (its room is reserved when it is begun). */
 static uint64_t partial_have(const char *final_path)
 {
   WT_AUTO(wt_freep) char *path = wt_asprintf("%s.wattune.incomplete", final_path);
-  uint64_t size = 0;
-  if (path && wt_fs_exists(path))
-    (void)!wt_fs_size(path, &size, NULL);
-  return size;
+  struct stat s;
+  return path && stat(path, &s) == 0 ? (uint64_t)s.st_blocks * 512 : 0;
 }
 
 static enum wt_status check_disk(struct wt_fetcher *f, struct wt_error *err)
@@ -220,7 +220,7 @@ static struct wt_json *listing_of(const struct wt_fetcher *f)
   return doc;
 }
 
-static void fetcher_release(struct wt_fetcher *f)
+void wt_fetcher_release(struct wt_fetcher *f)
 {
   for (size_t i = 0; i < f->files_n; i++) {
     free(f->files[i].name);
@@ -238,6 +238,7 @@ static void fetcher_release(struct wt_fetcher *f)
   free(f->endpoint);
   free(f->commit);
   free(f->folder);
+  wt_http_easy_free(f->http.easy);
   if (f->http.token)
     explicit_bzero(f->http.token, strlen(f->http.token));
   free(f->http.token);
@@ -248,6 +249,7 @@ enum wt_status wt_fetch(const char *source, const struct wt_fetch_options *o, ch
 {
   struct wt_fetcher f = {.options = o, .text = source};
   f.http = (struct wt_http){.allow_http = o->allow_http, .cancelled = o->cancelled, .ctx = o->ctx};
+  f.http.easy = wt_http_easy_new(&f.http, source);
   enum wt_status status = wt_source_parse(source, &f.source, err);
   if (status == WT_OK)
     switch (f.source.kind) {
@@ -264,6 +266,6 @@ enum wt_status wt_fetch(const char *source, const struct wt_fetch_options *o, ch
     status = wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   if (status == WT_OK && ret_path)
     *ret_path = WT_TAKE(f.folder);
-  fetcher_release(&f);
+  wt_fetcher_release(&f);
   return status;
 }

@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,10 @@
 #include <unistd.h>
 
 #define WT_LISTING_MAX_BYTES ((size_t)64 << 20)
+#define WT_LISTING_PAGES_MAX 2000
+#define WT_LISTING_CUT_FILES 50000
+#define WT_HEADS_AT_ONCE 6
+#define WT_TRIES_WITH_CACHE 2 /* no connection, and the cache could serve: not worth waiting for long */
 
 static bool is_dataset(const struct wt_fetcher *f) { return f->source.kind == WT_SOURCE_HF_DATASET; }
 
@@ -89,6 +94,37 @@ static char *cached_snapshot(const struct wt_fetcher *f)
   return NULL;
 }
 
+/* Whether a snapshot has what a model needs: its config and weights, and all files that an index names. ret_torn: an index names files that are absent. */
+static bool snapshot_is_whole(const char *folder, bool *ret_torn)
+{
+  WT_AUTO(wt_freep) char *index_path = wt_path_join(folder, "model.safetensors.index.json");
+  WT_AUTO(wt_freep) char *config = wt_path_join(folder, "config.json");
+  WT_AUTO(wt_json_freep) struct wt_json *index = NULL;
+  char **names = NULL;
+  bool weights = false, gguf = false;
+  if (!index_path || !config || wt_fs_list(folder, &names, NULL) != WT_OK)
+    return false;
+  for (char **n = names; *n; n++) {
+    size_t k = strlen(*n);
+    weights |= k > 12 && !strcmp(*n + k - 12, ".safetensors");
+    gguf |= k > 5 && !strcmp(*n + k - 5, ".gguf");
+  }
+  wt_strings_free(names);
+  if (wt_fs_exists(index_path)) {
+    if (wt_json_read_file(index_path, WT_LISTING_MAX_BYTES, &index, NULL) != WT_OK)
+      return false;
+    for (const struct wt_json *v = wt_json_first(wt_json_get(index, "weight_map")); v; v = wt_json_next(v)) {
+      const char *name = wt_json_str(v);
+      WT_AUTO(wt_freep) char *path = name && wt_name_is_safe(name) ? wt_path_join(folder, name) : NULL;
+      if (!path || !wt_fs_exists(path)) {
+        *ret_torn = true;
+        return false;
+      }
+    }
+  }
+  return gguf || (weights && wt_fs_exists(config));
+}
+
 static enum wt_status use_cache(struct wt_fetcher *f, const char *why, struct wt_error *err)
 {
   f->folder = cached_snapshot(f);
@@ -96,6 +132,9 @@ static enum wt_status use_cache(struct wt_fetcher *f, const char *why, struct wt
     wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s, and the cache does not hold revision %s", f->text, why, revision_of(f));
     return wt_error_hint(err, "fetch it once while connected, or set HF_HUB_CACHE to the cache that has it");
   }
+  bool torn = false;
+  if (!is_dataset(f) && !f->options->include && !snapshot_is_whole(f->folder, &torn) && torn)
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s, and the cache holds only a part of the weights that its index names", f->text, why);
   if (f->source.path) { /* one file of a dataset */
     char *file = wt_path_join(f->folder, f->source.path);
     if (!file || !wt_fs_exists(file)) {
@@ -108,35 +147,61 @@ static enum wt_status use_cache(struct wt_fetcher *f, const char *why, struct wt
   return WT_OK;
 }
 
-/* GET api: commit and the names of all files. */
-static enum wt_status list_repo(struct wt_fetcher *f, struct wt_error *err)
+/* Reads one page of a listing from url; ret_next (heap or NULL): the page after it, always on the hub itself. */
+static enum wt_status list_page(struct wt_fetcher *f, const char *url, char ret_sha[64], char **ret_next, bool *ret_refused, struct wt_error *err)
 {
   struct wt_buf body;
   struct wt_http_reply reply;
-  WT_AUTO(wt_freep) char *rev = wt_url_escape(revision_of(f), false);
-  WT_AUTO(wt_freep) char *url = rev ? wt_asprintf("%s/api/%s/%s/revision/%s?blobs=true", f->endpoint, is_dataset(f) ? "datasets" : "models", f->source.repo, rev) : NULL;
-  if (!url)
-    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   wt_buf_init(&body, WT_LISTING_MAX_BYTES);
-  WT_AUTO(wt_json_freep) struct wt_json *doc = NULL;
   enum wt_status status = wt_http_retry(&f->http, false, url, true, NULL, &body, &reply, err);
-  if (status == WT_OK && reply.status != 200)
+  if (status == WT_OK && reply.status != 200) {
+    *ret_refused = reply.status >= 400 && reply.status < 500;
     status = wt_http_refusal(&reply, f->text, err);
-  if (status == WT_OK && wt_json_parse(body.data, body.len, "the hub's listing", &doc, err) != WT_OK)
-    status = WT_EDOWNLOAD;
+  }
+  if (status == WT_OK)
+    status = wt_listing_read_hf(f, body.data, body.len, ret_sha, err);
   wt_buf_release(&body);
   WT_TRY(status);
-  const char *sha = wt_json_str_or(doc, "sha", "");
+  *ret_next = NULL;
+  if (reply.next[0] && (reply.next[0] == '/' || wt_same_host(f->endpoint, reply.next))) {
+    *ret_next = reply.next[0] == '/' ? wt_asprintf("%s%s", f->endpoint, reply.next) : wt_strdup(reply.next);
+    if (!*ret_next)
+      return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  }
+  return WT_OK;
+}
+
+static enum wt_status list_pages(struct wt_fetcher *f, char *url, char ret_sha[64], bool *ret_refused, struct wt_error *err)
+{
+  enum wt_status status = url ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  for (int pages = 0; status == WT_OK && url; pages++) {
+    char *next = NULL;
+    status = pages < WT_LISTING_PAGES_MAX ? list_page(f, url, ret_sha, &next, ret_refused, err)
+                                          : wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the hub's listing has no end (%d pages)", f->text, pages);
+    free(url);
+    url = next;
+  }
+  free(url);
+  return status;
+}
+
+/* The commit of the revision and the names of all its files. A repository of more files than the first answer holds is listed page by page. *ret_refused: the hub
+ * has answered that it will not or cannot give it, so that the cache is no substitute. */
+static enum wt_status list_repo(struct wt_fetcher *f, bool *ret_refused, struct wt_error *err)
+{
+  char sha[64] = "";
+  const char *kind = is_dataset(f) ? "datasets" : "models";
+  WT_AUTO(wt_freep) char *rev = wt_url_escape(revision_of(f), false);
+  WT_TRY(list_pages(f, rev ? wt_asprintf("%s/api/%s/%s/revision/%s?blobs=true", f->endpoint, kind, f->source.repo, rev) : NULL, sha, ret_refused, err));
   if (!is_commit(sha))
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the hub's listing names no commit", f->text);
-  f->commit = wt_strdup(sha);
-  for (const struct wt_json *s = wt_json_first(wt_json_get(doc, "siblings")); s; s = wt_json_next(s)) {
-    const char *name = wt_json_str(wt_json_get(s, "rfilename"));
-    uint64_t size = UINT64_MAX;
-    wt_json_u64(wt_json_get(s, "size"), &size);
-    if (name)
-      WT_TRY(wt_fetch_add_file(f, name, size, wt_json_str_or(wt_json_get(s, "lfs"), "sha256", ""), err));
+  if (f->files_n >= WT_LISTING_CUT_FILES) { /* the hub cuts its first answer here */
+    for (size_t i = 0; i < f->files_n; i++)
+      free(f->files[i].name);
+    f->files_n = 0;
+    WT_TRY(list_pages(f, wt_asprintf("%s/api/%s/%s/tree/%s?recursive=true&expand=false", f->endpoint, kind, f->source.repo, sha), NULL, ret_refused, err));
   }
+  f->commit = wt_strdup(sha);
   return f->commit ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
 }
 
@@ -220,21 +285,81 @@ static enum wt_status place_file(struct wt_fetcher *f, size_t i, struct wt_error
   return WT_OK;
 }
 
-static enum wt_status prepare(struct wt_fetcher *f, struct wt_error *err)
+/* HEADs of all files, several at once: each worker has a connection of its own and takes the next file. */
+struct heads {
+  struct wt_fetcher *f;
+  size_t next; /* atomic */
+  int failed;  /* atomic */
+  pthread_mutex_t lock; /* of status and err: the first failure */
+  enum wt_status status;
+  struct wt_error err;
+};
+
+static enum wt_status head_one(struct wt_fetcher *f, struct wt_http *http, size_t i, struct wt_error *err)
+{
+  struct wt_fetcher mine = *f; /* the same fetch over this worker's connection */
+  mine.http = *http;
+  return head_file(&mine, f->contexts[i], &f->downloads[i], err);
+}
+
+static void *head_work(void *ctx)
+{
+  struct heads *h = ctx;
+  struct wt_http http = h->f->http;
+  http.easy = wt_http_easy_new(&http, h->f->endpoint);
+  for (size_t i; !__atomic_load_n(&h->failed, __ATOMIC_ACQUIRE) && (i = __atomic_fetch_add(&h->next, 1, __ATOMIC_RELAXED)) < h->f->files_n;) {
+    struct wt_error err = {0};
+    enum wt_status status = head_one(h->f, &http, i, &err);
+    if (status == WT_OK)
+      continue;
+    pthread_mutex_lock(&h->lock);
+    if (h->status == WT_OK) {
+      h->status = status;
+      h->err = err;
+    }
+    pthread_mutex_unlock(&h->lock);
+    __atomic_store_n(&h->failed, 1, __ATOMIC_RELEASE);
+  }
+  wt_http_easy_free(http.easy);
+  return NULL;
+}
+
+static enum wt_status head_all(struct wt_fetcher *f, struct wt_error *err)
+{
+  struct heads h = {.f = f, .lock = PTHREAD_MUTEX_INITIALIZER};
+  pthread_t threads[WT_HEADS_AT_ONCE];
+  size_t n = 0;
+  while (n < WT_HEADS_AT_ONCE && n + 1 < f->files_n && pthread_create(&threads[n], NULL, head_work, &h) == 0)
+    n++;
+  head_work(&h); /* this thread works too, and alone when there can be no other */
+  while (n)
+    pthread_join(threads[--n], NULL);
+  pthread_mutex_destroy(&h.lock);
+  if (h.status != WT_OK && err)
+    *err = h.err;
+  return h.status;
+}
+
+static enum wt_status ask_for_all(struct wt_fetcher *f, struct wt_error *err)
 {
   f->downloads = wt_calloc(f->files_n ? f->files_n : 1, sizeof *f->downloads);
   f->contexts = wt_calloc(f->files_n ? f->files_n : 1, sizeof *f->contexts);
   if (!f->downloads || !f->contexts)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   for (size_t i = 0; i < f->files_n; i++) {
-    struct wt_download *d = &f->downloads[i];
-    *d = (struct wt_download){.name = f->files[i].name, .size = UINT64_MAX, .renew = renew, .ctx = f};
+    f->downloads[i] = (struct wt_download){.name = f->files[i].name, .size = UINT64_MAX, .renew = renew, .ctx = f};
     f->contexts[i] = resolve_url(f, f->files[i].name);
     if (!f->contexts[i])
       return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
-    WT_TRY(head_file(f, f->contexts[i], d, err));
-    WT_TRY(place_file(f, i, err));
   }
+  return head_all(f, err);
+}
+
+static enum wt_status prepare(struct wt_fetcher *f, struct wt_error *err)
+{
+  WT_TRY(ask_for_all(f, err));
+  for (size_t i = 0; i < f->files_n; i++)
+    WT_TRY(place_file(f, i, err));
   return WT_OK;
 }
 
@@ -363,16 +488,24 @@ static enum wt_status finish(struct wt_fetcher *f, struct wt_error *err)
 {
   for (size_t i = 0; i < f->files_n && !f->options->dry_run; i++)
     WT_TRY(f->options->out_dir ? write_metadata(f, i, err) : link_snapshot(f, i, err));
-  if (!f->options->dry_run && !f->options->out_dir)
-    WT_TRY(write_side_files(f, err));
-  if (f->source.path) {
-    char *file = wt_path_join(f->folder, f->source.path);
-    if (!file)
-      return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
-    free(f->folder);
-    f->folder = file;
-  }
-  return WT_OK;
+  return f->options->dry_run || f->options->out_dir ? WT_OK : write_side_files(f, err);
+}
+
+static enum wt_status use_snapshot(struct wt_fetcher *f, struct wt_error *err)
+{
+  WT_TRY(mark_cached(f, err));
+  return f->options->dry_run ? WT_OK : write_side_files(f, err);
+}
+
+/* The folder that is returned is that of the snapshot, or the one file of a dataset that was asked for. */
+static enum wt_status narrow_to_file(struct wt_fetcher *f, struct wt_error *err)
+{
+  char *file = f->source.path ? wt_path_join(f->folder, f->source.path) : NULL;
+  if (!f->source.path)
+    return WT_OK;
+  free(f->folder);
+  f->folder = file;
+  return file ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
 }
 
 enum wt_status wt_fetch_hf(struct wt_fetcher *f, struct wt_error *err)
@@ -381,13 +514,16 @@ enum wt_status wt_fetch_hf(struct wt_fetcher *f, struct wt_error *err)
   if (wt_env_true("HF_HUB_OFFLINE") || wt_env_true("TRANSFORMERS_OFFLINE"))
     return use_cache(f, "HF_HUB_OFFLINE is set", err);
   struct wt_error why = {0};
-  enum wt_status status = list_repo(f, &why);
+  bool refused = false;
+  WT_AUTO(wt_freep) char *cached = f->options->out_dir ? NULL : cached_snapshot(f);
+  f->http.tries = cached ? WT_TRIES_WITH_CACHE : 0;
+  enum wt_status status = list_repo(f, &refused, &why);
+  f->http.tries = 0;
+  if (status == WT_EDOWNLOAD && cached && !refused) {
+    wt_warn("%s; using what the cache holds", why.message);
+    return use_cache(f, "no connection", err);
+  }
   if (status != WT_OK) {
-    WT_AUTO(wt_freep) char *cached = status == WT_EDOWNLOAD && !strstr(why.message, "server answers 4") && !f->options->out_dir ? cached_snapshot(f) : NULL;
-    if (cached && !strstr(why.message, "not found") && !strstr(why.message, "not allowed") && !strstr(why.message, "gated")) {
-      wt_warn("%s; using what the cache holds", why.message);
-      return use_cache(f, "no connection", err);
-    }
     if (err)
       *err = why;
     return status;
@@ -398,58 +534,58 @@ enum wt_status wt_fetch_hf(struct wt_fetcher *f, struct wt_error *err)
   f->folder = f->options->out_dir ? wt_strdup(f->options->out_dir) : cache_path(f, rest);
   if (!f->folder)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
-  if (!f->options->out_dir && whole_snapshot_is_cached(f)) {
-    WT_TRY(mark_cached(f, err));
-    if (!f->options->dry_run)
-      WT_TRY(write_side_files(f, err));
-    if (f->source.path) {
-      char *file = wt_path_join(f->folder, f->source.path);
-      free(f->folder);
-      f->folder = file;
-    }
-    return f->folder ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  if (!f->options->out_dir && whole_snapshot_is_cached(f))
+    WT_TRY(use_snapshot(f, err));
+  else {
+    WT_TRY(prepare(f, err));
+    WT_TRY(wt_fetch_transfer(f, err));
+    WT_TRY(finish(f, err));
   }
-  WT_TRY(prepare(f, err));
-  WT_TRY(wt_fetch_transfer(f, err));
-  return finish(f, err);
+  return narrow_to_file(f, err);
 }
 
 /* ---- planning before the weights: config, tokenizer, and only the headers of the weights ---- */
 
-static bool is_weights(const char *name)
+#define WT_SAFETENSORS_FIRST_BYTES ((uint64_t)100000) /* nearly all headers fit */
+#define WT_GGUF_HEAD_BYTES ((uint64_t)32 << 20)       /* metadata with a large vocabulary; its length is told nowhere */
+
+static bool ends_in(const char *name, const char *suffix)
 {
-  size_t n = strlen(name);
-  return n > 12 && !strcmp(name + n - 12, ".safetensors");
+  size_t n = strlen(name), k = strlen(suffix);
+  return n > k && !strcmp(name + n - k, suffix);
 }
 
-/* Header of a safetensors file by Range, into a sparse file of the whole length. */
-static enum wt_status fetch_header(struct wt_fetcher *f, struct wt_download *d, const char *path, struct wt_error *err)
+/* The first `want` bytes (or all, when there are less) into body. */
+static enum wt_status get_head(struct wt_fetcher *f, const struct wt_download *d, uint64_t want, struct wt_buf *body, struct wt_error *err)
 {
-  struct wt_buf body;
+  char range[64];
   struct wt_http_reply reply;
-  wt_buf_init(&body, (size_t)101 << 20);
-  uint64_t want = 100000;
-  enum wt_status status = WT_OK;
-  for (int round = 0; round < 2; round++) {
-    char range[64];
-    if (d->size != UINT64_MAX && want > d->size)
-      want = d->size;
-    snprintf(range, sizeof range, "0-%llu", (unsigned long long)want - 1);
-    status = wt_http_retry(&f->http, false, d->url, d->with_token, range, &body, &reply, err);
-    if (status == WT_OK && reply.status != 206 && reply.status != 200)
-      status = wt_http_refusal(&reply, d->name, err);
-    if (status != WT_OK)
-      break;
-    uint64_t header = 0;
-    for (size_t i = 0; i < 8 && body.len >= 8; i++)
-      header |= (uint64_t)(unsigned char)body.data[i] << (8 * i);
-    if (body.len < 8 || header > 100000000)
-      status = wt_fail(err, WT_EDOWNLOAD, "fetch '%s': not a safetensors file", d->name);
-    if (status != WT_OK || body.len >= header + 8)
-      break;
-    want = header + 8;
-  }
+  if (want > d->size)
+    want = d->size;
+  wt_buf_release(body);
+  wt_buf_init(body, (size_t)want);
+  snprintf(range, sizeof range, "0-%llu", (unsigned long long)want - 1);
+  WT_TRY(wt_http_retry(&f->http, false, d->url, d->with_token, want ? range : NULL, body, &reply, err));
+  return reply.status == 206 || reply.status == 200 ? WT_OK : wt_http_refusal(&reply, d->name, err);
+}
+
+static enum wt_status get_safetensors_head(struct wt_fetcher *f, const struct wt_download *d, struct wt_buf *body, struct wt_error *err)
+{
+  uint64_t header = 0;
+  WT_TRY(get_head(f, d, WT_SAFETENSORS_FIRST_BYTES, body, err));
+  for (size_t i = 0; i < 8 && body->len >= 8; i++)
+    header |= (uint64_t)(unsigned char)body->data[i] << (8 * i);
+  if (body->len < 8 || header > 100000000 || header + 8 > d->size)
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': not a safetensors file", d->name);
+  return body->len >= header + 8 ? WT_OK : get_head(f, d, header + 8, body, err);
+}
+
+/* Head of a file of weights by Range, into a sparse file of the whole length. */
+static enum wt_status fetch_head(struct wt_fetcher *f, const struct wt_download *d, const char *path, struct wt_error *err)
+{
+  struct wt_buf body = {0};
   struct wt_atomic_file out = {0};
+  enum wt_status status = ends_in(d->name, ".gguf") ? get_head(f, d, WT_GGUF_HEAD_BYTES, &body, err) : get_safetensors_head(f, d, &body, err);
   if (status == WT_OK)
     status = wt_atomic_open(&out, path, err);
   if (status == WT_OK && (fwrite(body.data, 1, body.len, out.file) != body.len || fflush(out.file) || (d->size != UINT64_MAX && ftruncate(fileno(out.file), (off_t)d->size))))
@@ -461,7 +597,25 @@ static enum wt_status fetch_header(struct wt_fetcher *f, struct wt_download *d, 
   return status;
 }
 
-static enum wt_status fetch_small(struct wt_fetcher *f, struct wt_download *d, const char *path, struct wt_error *err)
+/* Compares bytes with the digest that the hub promised (sha256, or git's sha1 of a blob). */
+static enum wt_status check_digest(const struct wt_download *d, const struct wt_buf *body, struct wt_error *err)
+{
+  char hex[WT_SHA256_HEX_BYTES] = "", head[64];
+  bool git = strlen(d->digest) == 40;
+  if (!d->digest[0])
+    return WT_OK;
+  WT_AUTO(wt_digest_freep) struct wt_digest *g = wt_digest_new(git ? WT_DIGEST_SHA1 : WT_DIGEST_SHA256);
+  if (!g)
+    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  int n = snprintf(head, sizeof head, "blob %zu", body->len);
+  if (git)
+    wt_digest_add(g, head, (size_t)n + 1);
+  wt_digest_add(g, body->data, body->len);
+  wt_digest_hex(g, hex);
+  return strcmp(hex, d->digest) ? wt_fail(err, WT_EDOWNLOAD, "fetch '%s': what came is damaged: its digest is %s, expected %s", d->name, hex, d->digest) : WT_OK;
+}
+
+static enum wt_status fetch_small(struct wt_fetcher *f, const struct wt_download *d, const char *path, struct wt_error *err)
 {
   struct wt_buf body;
   struct wt_http_reply reply;
@@ -469,6 +623,8 @@ static enum wt_status fetch_small(struct wt_fetcher *f, struct wt_download *d, c
   enum wt_status status = wt_http_retry(&f->http, false, d->url, d->with_token, NULL, &body, &reply, err);
   if (status == WT_OK && reply.status != 200)
     status = wt_http_refusal(&reply, d->name, err);
+  if (status == WT_OK)
+    status = check_digest(d, &body, err);
   if (status == WT_OK)
     status = wt_fs_write_atomic(path, body.data, body.len, err);
   wt_buf_release(&body);
@@ -478,12 +634,11 @@ static enum wt_status fetch_small(struct wt_fetcher *f, struct wt_download *d, c
 enum wt_status wt_fetch_hf_headers(struct wt_fetcher *f, struct wt_error *err)
 {
   WT_TRY(begin(f, err));
-  char *cached = cached_snapshot(f);
-  if (cached || wt_env_true("HF_HUB_OFFLINE")) { /* the whole checkpoint is here: better than its headers */
-    free(cached);
+  bool offline = wt_env_true("HF_HUB_OFFLINE") || wt_env_true("TRANSFORMERS_OFFLINE"), torn, refused;
+  WT_AUTO(wt_freep) char *cached = cached_snapshot(f);
+  if (offline || (cached && snapshot_is_whole(cached, &torn))) /* the whole checkpoint is here: better than its headers */
     return use_cache(f, "HF_HUB_OFFLINE is set", err);
-  }
-  WT_TRY(list_repo(f, err));
+  WT_TRY(list_repo(f, &refused, err));
   WT_TRY(choose_files(f, err));
   WT_AUTO(wt_freep) char *cache = wt_cache_dir();
   WT_AUTO(wt_freep) char *folder = repo_folder(f);
@@ -491,21 +646,19 @@ enum wt_status wt_fetch_hf_headers(struct wt_fetcher *f, struct wt_error *err)
   if (!f->folder)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   WT_TRY(wt_fs_mkdirs(f->folder, err));
+  if (whole_snapshot_is_cached(f)) /* the headers are here since the last time */
+    return mark_cached(f, err);
+  WT_TRY(ask_for_all(f, err));
   for (size_t i = 0; i < f->files_n; i++) {
-    struct wt_download d = {.name = f->files[i].name, .size = UINT64_MAX};
-    WT_AUTO(wt_freep) char *path = wt_path_join(f->folder, d.name);
-    WT_AUTO(wt_freep) char *resolve = resolve_url(f, d.name);
+    const struct wt_download *d = &f->downloads[i];
+    WT_AUTO(wt_freep) char *path = wt_path_join(f->folder, d->name);
     WT_AUTO(wt_freep) char *dir = path ? wt_path_dir(path) : NULL;
-    if (!dir || !resolve)
+    if (!dir)
       return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
     if (wt_fs_exists(path))
       continue;
     WT_TRY(wt_fs_mkdirs(dir, err));
-    enum wt_status status = head_file(f, resolve, &d, err);
-    if (status == WT_OK)
-      status = is_weights(d.name) ? fetch_header(f, &d, path, err) : fetch_small(f, &d, path, err);
-    free(d.url);
-    WT_TRY(status);
+    WT_TRY(ends_in(d->name, ".safetensors") || ends_in(d->name, ".gguf") ? fetch_head(f, d, path, err) : fetch_small(f, d, path, err));
   }
   return WT_OK;
 }

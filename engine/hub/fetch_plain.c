@@ -165,23 +165,14 @@ static enum wt_status list_modelscope(struct wt_fetcher *f, const char *revision
   struct wt_http_reply reply;
   WT_AUTO(wt_freep) char *rev = wt_url_escape(revision, false);
   WT_AUTO(wt_freep) char *url = rev ? wt_asprintf("%s/api/v1/models/%s/repo/files?Revision=%s&Recursive=True", f->endpoint, f->source.repo, rev) : NULL;
-  WT_AUTO(wt_json_freep) struct wt_json *doc = NULL;
   wt_buf_init(&body, (size_t)64 << 20);
   enum wt_status status = url ? wt_http_retry(&f->http, false, url, false, NULL, &body, &reply, err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   if (status == WT_OK && reply.status != 200)
     status = wt_http_refusal(&reply, f->text, err);
-  if (status == WT_OK && wt_json_parse(body.data, body.len, "ModelScope's listing", &doc, err) != WT_OK)
-    status = WT_EDOWNLOAD;
+  if (status == WT_OK)
+    status = wt_listing_read_modelscope(f, body.data, body.len, err);
   wt_buf_release(&body);
-  WT_TRY(status);
-  for (const struct wt_json *s = wt_json_first(wt_json_get(wt_json_get(doc, "Data"), "Files")); s; s = wt_json_next(s)) {
-    uint64_t size = UINT64_MAX;
-    const char *path = wt_json_str(wt_json_get(s, "Path"));
-    wt_json_u64(wt_json_get(s, "Size"), &size);
-    if (path && strcmp(wt_json_str_or(s, "Type", "blob"), "tree"))
-      WT_TRY(wt_fetch_add_file(f, path, size, wt_json_str_or(s, "Sha256", ""), err));
-  }
-  return WT_OK;
+  return status;
 }
 
 enum wt_status wt_fetch_modelscope(struct wt_fetcher *f, struct wt_error *err)

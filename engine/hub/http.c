@@ -13,17 +13,21 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WT_HTTP_TRIES 8
+#define WT_STALL_S 30L
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static void curl_start(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
 
-void *wt_http_easy_new(const struct wt_http *h, const char *url)
+/* Seconds without a byte after which a connection is dropped: HF_HUB_DOWNLOAD_TIMEOUT as in huggingface_hub, else 30. */
+static long stall_s(void)
 {
-  pthread_once(&curl_once, curl_start);
-  CURL *c = curl_easy_init();
-  if (!c)
-    return NULL;
+  const char *text = getenv("HF_HUB_DOWNLOAD_TIMEOUT");
+  long s = text ? strtol(text, NULL, 10) : 0;
+  return s > 0 && s < 86400 ? s : WT_STALL_S;
+}
+
+static void set_common(CURL *c, const struct wt_http *h, const char *url)
+{
   bool plain = h->allow_http || !strncmp(url, "http://", 7);
   curl_easy_setopt(c, CURLOPT_URL, url);
   curl_easy_setopt(c, CURLOPT_USERAGENT, "wattune/" WT_VERSION);
@@ -31,69 +35,41 @@ void *wt_http_easy_new(const struct wt_http *h, const char *url)
   curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, plain ? "http,https" : "https");
   curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, 15L);
-  curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L); /* a connection without a byte for 30 s is dropped */
-  curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, 30L);
+  curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L); /* a connection without a byte for so long is dropped */
+  curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, stall_s());
   curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, NULL); /* bytes as they are: their digest is checked */
   curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+}
+
+void *wt_http_easy_new(const struct wt_http *h, const char *url)
+{
+  pthread_once(&curl_once, curl_start);
+  CURL *c = curl_easy_init();
+  if (c)
+    set_common(c, h, url);
   return c;
 }
 
+void wt_http_easy_free(void *easy) { curl_easy_cleanup(easy); }
+
 static size_t put_header(char *line, size_t size, size_t n, void *ctx)
 {
-  struct wt_http_reply *r = ctx;
-  size_t bytes = size * n;
-  char value[4096], name[64];
-  const char *colon = memchr(line, ':', bytes);
-  if (bytes >= 5 && !strncmp(line, "HTTP/", 5)) { /* a new answer (after 100 or a redirect) begins */
-    memset(r, 0, sizeof *r);
-    r->size = r->linked_size = -1;
-    r->retry_after_s = -1;
-    return bytes;
-  }
-  if (!colon || (size_t)(colon - line) >= sizeof name)
-    return bytes;
-  snprintf(name, sizeof name, "%.*s", (int)(colon - line), line);
-  const char *v = colon + 1, *end = line + bytes;
-  while (v < end && (*v == ' ' || *v == '\t'))
-    v++;
-  while (end > v && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' '))
-    end--;
-  snprintf(value, sizeof value, "%.*s", (int)(end - v < (long)sizeof value - 1 ? end - v : (long)sizeof value - 1), v);
-  const char *tag = !strncmp(value, "W/", 2) ? value + 2 : value;
-  size_t tag_n = strlen(tag);
-  if (tag_n >= 2 && tag[0] == '"' && tag[tag_n - 1] == '"')
-    tag++, tag_n -= 2;
-  if (!strcasecmp(name, "etag"))
-    snprintf(r->etag, sizeof r->etag, "%.*s", (int)tag_n, tag);
-  else if (!strcasecmp(name, "x-linked-etag"))
-    snprintf(r->linked_etag, sizeof r->linked_etag, "%.*s", (int)tag_n, tag);
-  else if (!strcasecmp(name, "x-linked-size"))
-    r->linked_size = strtoll(value, NULL, 10);
-  else if (!strcasecmp(name, "content-length"))
-    r->size = strtoll(value, NULL, 10);
-  else if (!strcasecmp(name, "x-repo-commit"))
-    snprintf(r->commit, sizeof r->commit, "%.63s", value);
-  else if (!strcasecmp(name, "x-error-code"))
-    snprintf(r->error_code, sizeof r->error_code, "%.63s", value);
-  else if (!strcasecmp(name, "x-error-message"))
-    snprintf(r->error_message, sizeof r->error_message, "%.511s", value);
-  else if (!strcasecmp(name, "location"))
-    snprintf(r->location, sizeof r->location, "%s", value);
-  else if (!strcasecmp(name, "accept-ranges"))
-    r->accept_ranges = !strcasecmp(value, "bytes");
-  else if (!strcasecmp(name, "retry-after")) {
-    char *rest;
-    double s = strtod(value, &rest);
-    r->retry_after_s = rest != value ? s : fmax(0, (double)(curl_getdate(value, NULL) - time(NULL)));
-  }
-  return bytes;
+  wt_http_header(line, size * n, ctx);
+  return size * n;
 }
+
+struct body {
+  struct wt_buf *buf;
+  bool cut; /* the ceiling is reached: the rest is not wanted */
+};
 
 static size_t put_body(char *data, size_t size, size_t n, void *ctx)
 {
-  struct wt_buf *b = ctx;
-  wt_buf_add(b, data, size * n);
-  return b->failed ? 0 : size * n;
+  struct body *b = ctx;
+  size_t room = b->buf->ceiling - b->buf->len, take = size * n <= room ? size * n : room;
+  wt_buf_add(b->buf, data, take);
+  b->cut = !b->buf->failed && take < size * n;
+  return b->buf->failed || b->cut ? 0 : size * n;
 }
 
 static int watch(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
@@ -105,11 +81,17 @@ static int watch(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t
 
 enum wt_status wt_http_request(const struct wt_http *h, bool head, const char *url, bool with_token, const char *range, struct wt_buf *body, struct wt_http_reply *ret, struct wt_error *err)
 {
-  CURL *c = wt_http_easy_new(h, url);
+  CURL *c = h->easy ? h->easy : wt_http_easy_new(h, url);
   struct curl_slist *headers = NULL;
-  struct wt_http_reply reply = {.size = -1, .linked_size = -1, .retry_after_s = -1};
+  struct wt_http_reply reply;
+  struct body into = {.buf = body};
   if (!c)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  wt_http_reply_clear(&reply);
+  if (h->easy) { /* forgets the options of the last request, not its connection */
+    curl_easy_reset(c);
+    set_common(c, h, url);
+  }
   if (with_token && h->token) {
     WT_AUTO(wt_freep) char *line = wt_asprintf("Authorization: Bearer %s", h->token);
     headers = line ? curl_slist_append(headers, line) : NULL;
@@ -125,20 +107,27 @@ enum wt_status wt_http_request(const struct wt_http *h, bool head, const char *u
     curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
   else {
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, put_body);
-    curl_easy_setopt(c, CURLOPT_WRITEDATA, body);
+    curl_easy_setopt(c, CURLOPT_WRITEDATA, &into);
   }
   if (range)
     curl_easy_setopt(c, CURLOPT_RANGE, range);
   CURLcode code = curl_easy_perform(c);
   curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &reply.status);
+  if (h->easy)
+    curl_easy_setopt(c, CURLOPT_HTTPHEADER, NULL);
+  else
+    curl_easy_cleanup(c);
   curl_slist_free_all(headers);
-  curl_easy_cleanup(c);
+  if (into.cut && range) /* a server that ignores Range: what was asked for is here */
+    code = CURLE_OK;
   if (code == CURLE_ABORTED_BY_CALLBACK)
     return wt_fail(err, WT_EINTERRUPTED, "fetch: interrupted");
   if (code == CURLE_WRITE_ERROR)
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the answer is over %zu bytes", url, body ? body->ceiling : 0);
   if (code != CURLE_OK)
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s", url, curl_easy_strerror(code));
+  if (reply.location_cut)
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected to an address of more than %zu bytes", url, sizeof reply.location);
   *ret = reply;
   return WT_OK;
 }
@@ -150,12 +139,19 @@ double wt_backoff_s(unsigned tries)
   return most * (0.5 + 0.5 * wt_rng_uniform(&r));
 }
 
+void wt_http_wait(const struct wt_http *h, double s)
+{
+  for (double slept = 0; slept < s && !(h->cancelled && h->cancelled(h->ctx)); slept += 0.1)
+    wt_sleep_s(&wt_clock_system, fmin(0.1, s - slept));
+}
+
 static bool try_again(long status) { return status == 408 || status == 425 || status == 429 || status >= 500; }
 
 enum wt_status wt_http_retry(const struct wt_http *h, bool head, const char *url, bool with_token, const char *range, struct wt_buf *body, struct wt_http_reply *ret, struct wt_error *err)
 {
   enum wt_status status = WT_EDOWNLOAD;
-  for (unsigned tries = 0; tries < WT_HTTP_TRIES; tries++) {
+  const unsigned most = h->tries ? h->tries : WT_HTTP_TRIES;
+  for (unsigned tries = 0; tries < most; tries++) {
     struct wt_http_reply reply;
     if (body)
       wt_buf_clear(body);
@@ -170,13 +166,12 @@ enum wt_status wt_http_retry(const struct wt_http *h, bool head, const char *url
     if (status == WT_OK) {
       status = wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server answers %ld, after %u tries", url, reply.status, tries + 1);
       if (reply.retry_after_s >= 0)
-        wait = fmin(reply.retry_after_s, 120) + (reply.retry_after_s > 0 ? 0.1 * wait : 0);
+        wait = fmin(reply.retry_after_s, 120) + 0.1 * wait;
     }
-    for (double slept = 0; slept < wait && tries + 1 < WT_HTTP_TRIES; slept += 0.1) {
-      if (h->cancelled && h->cancelled(h->ctx))
-        return wt_fail(err, WT_EINTERRUPTED, "fetch: interrupted");
-      wt_sleep_s(&wt_clock_system, fmin(0.1, wait - slept));
-    }
+    if (tries + 1 < most)
+      wt_http_wait(h, wait);
+    if (h->cancelled && h->cancelled(h->ctx))
+      return wt_fail(err, WT_EINTERRUPTED, "fetch: interrupted");
   }
   return status;
 }

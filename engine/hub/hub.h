@@ -34,17 +34,26 @@ bool wt_etag_is_safe(const char *etag);
 struct wt_http_reply {
   long status;
   char etag[256], linked_etag[256], commit[64], error_code[64], error_message[512], location[4096];
+  bool location_cut;   /* longer than that: not to be used */
+  char next[2048];     /* rel="next" of Link, "" none */
   int64_t size;        /* Content-Length, -1 unknown */
   int64_t linked_size; /* X-Linked-Size, -1 */
+  uint64_t range_from, range_total; /* of Content-Range; UINT64_MAX unknown */
   bool accept_ranges;
-  double retry_after_s; /* -1 */
+  double retry_after_s; /* -1 unknown; from seconds or a date */
 };
+void wt_http_reply_clear(struct wt_http_reply *r);
+/* One line of an answer's head (any bytes; need not end in a line break). A status line begins the reply anew. */
+void wt_http_header(const char *line, size_t bytes, struct wt_http_reply *r);
 struct wt_http {
   char *token;        /* NULL = none; sent only to the host it was meant for */
   bool allow_http;
   bool (*cancelled)(void *ctx);
   void *ctx;
+  void *easy;         /* CURL handle that keeps its connection from request to request; NULL = a new one each time. Of one thread. */
+  unsigned tries;     /* of wt_http_retry; 0 = WT_HTTP_TRIES */
 };
+#define WT_HTTP_TRIES 8u
 /* One request without following redirects. body may be NULL (HEAD). WT_EDOWNLOAD on a transport failure; any HTTP status is WT_OK. */
 enum wt_status wt_http_request(const struct wt_http *h, bool head, const char *url, bool with_token, const char *range, struct wt_buf *body, struct wt_http_reply *ret, struct wt_error *err) WT_MUST_CHECK;
 /* The same with retries: transport failures, 408, 429, 5xx are tried again with jittered back-off, Retry-After honoured. */
@@ -56,6 +65,8 @@ char *wt_url_escape(const char *text, bool keep_slash);  /* heap */
 double wt_backoff_s(unsigned tries);                     /* jittered, 0.5 s doubling to 30 s */
 struct curl_slist;
 void *wt_http_easy_new(const struct wt_http *h, const char *url); /* CURL handle with the common options; NULL: out of memory */
+void wt_http_easy_free(void *easy);
+void wt_http_wait(const struct wt_http *h, double s); /* sleeps, unless cancelled */
 
 /* ---- downloads ---- */
 struct wt_download {
@@ -116,6 +127,10 @@ enum wt_status wt_fetch_local(struct wt_fetcher *f, struct wt_error *err) WT_MUS
 /* Of all names in a repository, those that training needs (or that match options->include); all checked to be safe names. index: text of
  * model.safetensors.index.json, or NULL. dataset: every file. Replaces f->files. */
 enum wt_status wt_fetch_choose(struct wt_fetcher *f, const struct wt_json *index, bool dataset, struct wt_error *err) WT_MUST_CHECK;
+/* Appends the files that a listing names: a repository's object (sha into ret_sha, which may be NULL), or a page of its tree. Names are not judged here. */
+enum wt_status wt_listing_read_hf(struct wt_fetcher *f, const char *text, size_t n, char ret_sha[64], struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_listing_read_modelscope(struct wt_fetcher *f, const char *text, size_t n, struct wt_error *err) WT_MUST_CHECK;
+void wt_fetcher_release(struct wt_fetcher *f);
 enum wt_status wt_fetch_add_file(struct wt_fetcher *f, const char *name, uint64_t size, const char *digest, struct wt_error *err) WT_MUST_CHECK;
 /* Checks the disk, downloads what is not cached; nothing with dry_run. */
 enum wt_status wt_fetch_transfer(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;

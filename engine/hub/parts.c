@@ -15,18 +15,31 @@
 
 static const char magic[8] = "WTPART1";
 
-static bool record_is_sound(const struct wt_parts *p, uint64_t size, const char *etag)
+bool wt_parts_are_sound(const struct wt_parts *p, uint64_t size, const char *etag)
 {
   if (memcmp(p->magic, magic, sizeof magic) || p->size != size || strncmp(p->etag, etag, sizeof p->etag) || p->n == 0 || p->n > WT_PARTS_MAX)
     return false;
-  uint64_t covered = 0;
-  for (size_t i = 0; i < p->n; i++) {
-    const struct wt_part *t = &p->part[i];
-    if (t->begin > t->at || t->at > t->end || (size != UINT64_MAX && t->end > size))
+  for (size_t i = 0; i < p->n; i++)
+    if (p->part[i].begin > p->part[i].at || p->part[i].at > p->part[i].end)
       return false;
-    covered += t->end - t->begin;
+  if (size == UINT64_MAX)
+    return p->n == 1 && p->part[0].begin == 0;
+  for (uint64_t at = 0; at < size;) { /* the parts tile the file: each byte in exactly one */
+    size_t i = 0, begins = 0;
+    for (size_t k = 0; k < p->n; k++)
+      if (p->part[k].begin == at && p->part[k].end > at) {
+        i = k;
+        begins++;
+      }
+    if (begins != 1 || p->part[i].end > size)
+      return false;
+    at = p->part[i].end;
   }
-  return size == UINT64_MAX ? p->n == 1 : covered == size;
+  uint64_t covered = 0;
+  for (size_t i = 0; i < p->n; i++)
+    if (p->part[i].end > size || __builtin_add_overflow(covered, p->part[i].end - p->part[i].begin, &covered))
+      return false;
+  return covered == size;
 }
 
 void wt_partial_restart(struct wt_partial *f, uint64_t size, const char *etag)
@@ -40,8 +53,8 @@ void wt_partial_restart(struct wt_partial *f, uint64_t size, const char *etag)
   memcpy(p->magic, magic, sizeof magic);
 }
 
-/* Takes the lock without blocking the rest: another process that writes the same blob is waited for, and can be interrupted. */
-static enum wt_status take_lock(struct wt_partial *f, const char *lock_path, const struct wt_http *h, struct wt_error *err)
+/* Tries to take the lock; never waits. */
+static enum wt_status take_lock(struct wt_partial *f, const char *lock_path, bool *ret_busy, struct wt_error *err)
 {
   if (!lock_path)
     return WT_OK;
@@ -52,13 +65,11 @@ static enum wt_status take_lock(struct wt_partial *f, const char *lock_path, con
   f->lock_fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (f->lock_fd < 0)
     return wt_fail_errno(err, WT_EDOWNLOAD, "fetch: cannot open the lock '%s'", lock_path);
-  while (flock(f->lock_fd, LOCK_EX | LOCK_NB)) {
-    if (errno != EWOULDBLOCK && errno != EINTR)
-      return wt_fail_errno(err, WT_EDOWNLOAD, "fetch: cannot lock '%s'", lock_path);
-    if (h->cancelled && h->cancelled(h->ctx))
-      return wt_fail(err, WT_EINTERRUPTED, "fetch: interrupted while another process downloads the same file");
-    usleep(100000);
-  }
+  if (flock(f->lock_fd, LOCK_EX | LOCK_NB) == 0)
+    return WT_OK;
+  if (errno != EWOULDBLOCK && errno != EINTR)
+    return wt_fail_errno(err, WT_EDOWNLOAD, "fetch: cannot lock '%s'", lock_path);
+  *ret_busy = true;
   return WT_OK;
 }
 
@@ -76,7 +87,7 @@ static enum wt_status open_files(struct wt_partial *f, const struct wt_download 
   if (mapped == MAP_FAILED)
     return wt_fail_errno(err, WT_EDOWNLOAD, "fetch: cannot map '%s'", f->record_path);
   f->parts = mapped;
-  if (!record_is_sound(f->parts, d->size, d->etag))
+  if (!wt_parts_are_sound(f->parts, d->size, d->etag))
     wt_partial_restart(f, d->size, d->etag);
   if (d->size != UINT64_MAX && d->size > 0) {
     int code = fallocate(f->data_fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)d->size) ? errno : 0;
@@ -86,8 +97,9 @@ static enum wt_status open_files(struct wt_partial *f, const struct wt_download 
   return WT_OK;
 }
 
-enum wt_status wt_partial_open(struct wt_partial *f, const struct wt_http *h, const struct wt_download *d, struct wt_error *err)
+enum wt_status wt_partial_open(struct wt_partial *f, const struct wt_download *d, bool *ret_busy, struct wt_error *err)
 {
+  *ret_busy = false;
   *f = (struct wt_partial){.data_fd = -1, .record_fd = -1, .lock_fd = -1};
   WT_AUTO(wt_freep) char *dir = wt_path_dir(d->final_path);
   f->data_path = wt_asprintf("%s.wattune.incomplete", d->final_path);
@@ -95,7 +107,9 @@ enum wt_status wt_partial_open(struct wt_partial *f, const struct wt_http *h, co
   if (!dir || !f->data_path || !f->record_path)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   WT_TRY(wt_fs_mkdirs(dir, err));
-  WT_TRY(take_lock(f, d->lock_path, h, err));
+  WT_TRY(take_lock(f, d->lock_path, ret_busy, err));
+  if (*ret_busy)
+    return WT_OK;
   return wt_fs_exists(d->final_path) && !d->replace ? WT_OK : open_files(f, d, err);
 }
 

@@ -10,9 +10,11 @@ struct wt_partial {
   struct wt_parts *parts; /* mapped; NULL when the final file is there already */
 };
 
-/* Makes the folders, takes the blob's lock (waiting for another process), and opens the data and its record; a record that does not belong to this size and etag
- * is begun anew. parts stays NULL when the final file exists (also: another process has just made it). */
-enum wt_status wt_partial_open(struct wt_partial *f, const struct wt_http *h, const struct wt_download *d, struct wt_error *err) WT_MUST_CHECK;
+/* Makes the folders, takes the blob's lock, and opens the data and its record; a record that does not belong to this size and etag is begun anew. parts stays NULL
+ * when the final file exists (also: another process has just made it), and when another process or download holds the lock (*ret_busy: release, try again later). */
+enum wt_status wt_partial_open(struct wt_partial *f, const struct wt_download *d, bool *ret_busy, struct wt_error *err) WT_MUST_CHECK;
+/* A record as found on disk (any bytes) that may be gone on from: made for this size and etag, its parts tile the file. */
+bool wt_parts_are_sound(const struct wt_parts *p, uint64_t size, const char *etag);
 void wt_partial_release(struct wt_partial *f);
 /* Forgets all bytes: one part from 0 to size. */
 void wt_partial_restart(struct wt_partial *f, uint64_t size, const char *etag);

@@ -75,10 +75,16 @@ find "$work/cache/hub" -path '*snapshots*' -name config.json | grep -q .; ok "$?
 
 start --slow 0.004
 for i in $(seq 10); do
-  timeout -s KILL "0.$((RANDOM % 5 + 2))" "$wattune" fetch hf://org/big >/dev/null 2>&1
+  "$wattune" fetch hf://org/big >/dev/null 2>&1 & victim=$!
+  sleep "0.$((RANDOM % 4 + 3))"
+  { kill -KILL "$victim" && wait "$victim"; } 2>/dev/null
 done
 fetch hf://org/big; ok "$code" 0 "killed ten times: exit"
 cmp -s "$folder/model.safetensors" "$work/root/org/big/model.safetensors"; ok "$?" 0 "killed ten times: same bytes"
+connections=$(grep -c '"GET".*big/model' "$work/log")
+twice=$(($(sum_sent org/big/model) - 40000000))
+echo "     killed ten times: $twice bytes came twice over $connections connections"
+[ "$connections" -gt 10 ] && [ "$twice" -le $((connections * 131072)) ]; ok "$?" 0 "killed ten times: no more than a block and what its socket held twice a connection"
 start --slow 0.001
 fetch hf://org/big & a=$!
 "$wattune" fetch hf://org/big >"$work/out2" 2>/dev/null; ok "$?" 0 "two at once: exit"
@@ -88,6 +94,36 @@ if mkdir "$work/small" && mount -t tmpfs -o size=8m tmpfs "$work/small" 2>/dev/n
   start; HF_HUB_CACHE="$work/small/hub" fetch hf://org/big; ok "$code" 6 "disk full: exit"; grep -q 'disk' "$work/err"; ok "$?" 0 "disk full: says so"
   umount "$work/small"
 fi
+
+HF_ENDPOINT=http://127.0.0.1:9 fetch hf://org/nothing; ok "$code" 6 "no connection: exit"
+start
+fetch hf://org/tiny; stop
+fetch hf://org/tiny; ok "$code" 0 "no connection, but a cache: it serves"
+start --pages 2; fetch hf://org/tiny; ok "$code" 0 "listing of several pages: exit"
+cmp -s "$folder/tokenizer.json" "$work/root/org/tiny/tokenizer.json"; ok "$?" 0 "listing of several pages: the last name has come"
+start --header 90000; fetch hf://org/tiny; ok "$code" 0 "a header of 90 kB: passed over"
+start --header 400000; HF_HUB_CACHE="$work/none" timeout 100 "$wattune" fetch hf://org/tiny >/dev/null 2>&1; ok "$?" 6 "a header of 400 kB: refused"
+start --busy 2 --date; begun=$(date +%s%N); fetch hf://org/tiny; ok "$code" 0 "Retry-After as a date: exit"
+[ $((($(date +%s%N) - begun) / 1000000)) -lt 15000 ]; ok "$?" 0 "Retry-After as a date: waited for no longer than it says"
+start --stall 1; begun=$(date +%s); HF_HUB_DOWNLOAD_TIMEOUT=1 fetch hf://org/tiny; ok "$code" 0 "stalled connection: exit"
+[ $(($(date +%s) - begun)) -lt 7 ]; ok "$?" 0 "stalled connection: dropped before the server ended it"
+start --big 5000000000; fetch hf://org/big --dry-run; ok "$code" 0 "5 GB: exit"
+grep -q '4.66 GiB' "$work/out"; ok "$?" 0 "5 GB: the size is told"
+start; http_proxy=$HF_ENDPOINT HF_ENDPOINT=http://models.example fetch hf://org/tiny --include config.json; ok "$code" 0 "through a proxy"
+no_proxy=127.0.0.1 http_proxy=http://127.0.0.1:9 fetch hf://org/tiny --include tokenizer.json; ok "$code" 0 "no_proxy is honoured"
+start; cp "$work/root/org/tiny/config.json" "$work/root/org/big/generation_config.json"; cp "$work/root/org/tiny/config.json" "$work/root/org/big/tokenizer.json"
+fetch hf://org/big; ok "$code" 0 "files of the same content: one blob, no wait for itself"
+rm "$work/root/org/big/generation_config.json" "$work/root/org/big/tokenizer.json"
+# a cache that another program has written: same layout, no connection
+other="$work/other/models--org--made"; sha=0123456789abcdef0123456789abcdef01234567
+mkdir -p "$other/refs" "$other/blobs" "$other/snapshots/$sha/sub"
+printf %s "$sha" >"$other/refs/main"; cp "$work/root/org/tiny/config.json" "$other/blobs/aaaa"; cp "$work/root/org/tiny/model.safetensors" "$other/blobs/bbbb"
+ln -s ../../blobs/aaaa "$other/snapshots/$sha/config.json"; ln -s ../../blobs/bbbb "$other/snapshots/$sha/model.safetensors"; ln -s ../../../blobs/aaaa "$other/snapshots/$sha/sub/x.json"
+stop
+HF_ENDPOINT=http://127.0.0.1:9 HF_HUB_OFFLINE=1 HF_HUB_CACHE="$work/other" fetch hf://org/made; ok "$folder" "$other/snapshots/$sha" "offline: a cache written elsewhere is used"
+HF_ENDPOINT=http://127.0.0.1:9 HF_HUB_OFFLINE=1 HF_HUB_CACHE="$work/other" fetch "hf://org/made@$sha"; ok "$folder" "$other/snapshots/$sha" "offline: by commit"
+echo '{"weight_map":{"w":"model-2.safetensors"}}' >"$other/snapshots/$sha/model.safetensors.index.json"
+HF_ENDPOINT=http://127.0.0.1:9 HF_HUB_OFFLINE=1 HF_HUB_CACHE="$work/other" fetch hf://org/made; ok "$code" 6 "offline: a torn snapshot is refused"
 start
 fetch "$store/org/tiny/model.safetensors" --out "$work/plain"; ok "$code" 0 "plain address"
 fetch "$store/org/tiny/model.safetensors" --out "$work/plain2" --sha256 "$(printf '0%.0s' $(seq 64))"; ok "$code" 6 "wrong --sha256"

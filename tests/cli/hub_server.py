@@ -10,12 +10,20 @@ LOG gets a JSON line a request: where, method, path, range, status, authorized, 
   --expire N   a signed address works N times        --hostile F list a file of this name too
   --loop       files redirect to themselves          --lie N     say N bytes more than there are in Content-Length
   --slow S     wait S seconds between blocks of 64 KiB
+  --pages N    N names a page of the listing, the rest behind Link: rel="next"
+  --header N   an extra header of N bytes in every answer of the hub
+  --stall N    the first N bodies of the store stop half way and hang
+  --date       a busy answer's Retry-After is a date one second from now
+  --big N      the store has org/big/model.safetensors with N bytes, of which only the header is more than zeros
+Asked through as a proxy (a whole address in the request line), it answers as itself.
 """
 import argparse
+import email.utils
 import hashlib
 import http.server
 import json
 import os
+import socket
 import threading
 import time
 
@@ -32,11 +40,28 @@ ap.add_argument("--hostile")
 ap.add_argument("--loop", action="store_true")
 ap.add_argument("--lie", type=int, default=0)
 ap.add_argument("--slow", type=float, default=0)
+ap.add_argument("--pages", type=int, default=0)
+ap.add_argument("--header", type=int, default=0)
+ap.add_argument("--stall", type=int, default=0)
+ap.add_argument("--date", action="store_true")
+ap.add_argument("--big", type=int, default=0)
 opt = ap.parse_args()
 lock = threading.Lock()
-count = {"busy": opt.busy, "signed": 0}
+count = {"busy": opt.busy, "signed": 0, "stall": opt.stall}
 uses = {}
+known = {}
 log = open(opt.log, "a", buffering=1)
+
+
+def digests(path):
+    """sha256, git's sha1 and size of a file, computed once while the file stays the same."""
+    stat = os.stat(path)
+    key = (path, stat.st_mtime_ns, stat.st_size)
+    if key not in known:
+        with open(path, "rb") as f:
+            data = f.read()
+        known[key] = (hashlib.sha256(data).hexdigest(), hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest(), len(data))
+    return known[key]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -53,6 +78,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def say(self, status, body=b"", **headers):
         self.send_response(status)
+        if opt.header and self.where == "hub":
+            self.send_header("X-Long", "x" * opt.header)
         for k, v in headers.items():
             self.send_header(k.replace("_", "-"), v)
         self.send_header("Content-Length", str(len(body)))
@@ -66,40 +93,67 @@ class Handler(http.server.BaseHTTPRequestHandler):
             count["busy"] -= 1
             return count["busy"] >= 0
 
+    def send_big(self):
+        """A body that exists only as its size: a safetensors header, then zeros."""
+        head = json.dumps({"w": {"dtype": "F32", "shape": [(opt.big - 1000) // 4], "data_offsets": [0, (opt.big - 1000) // 4 * 4]}}).encode().ljust(992)
+        head = len(head).to_bytes(8, "little") + head
+        first, last = (int(x) for x in self.headers.get("Range").split("=")[1].split("-"))
+        body = head[first:last + 1].ljust(last + 1 - first, b"\0")
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{opt.big}")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.note(206, len(body))
+
+    def busy_headers(self):
+        return {"Retry_After": email.utils.formatdate(time.time() + 1, usegmt=True) if opt.date else "0"}
+
     def send_file(self, path, **headers):
-        with open(path, "rb") as f:
-            data = bytearray(f.read())
-        if opt.corrupt and os.path.basename(path) == opt.corrupt:
-            data[len(data) // 2] ^= 0xFF
-        first, last, status = 0, len(data) - 1, 200
+        size = os.path.getsize(path)
+        first, last, status = 0, size - 1, 200
         wanted = self.headers.get("Range")
         if wanted and not opt.no_range:
             a, b = wanted.split("=")[1].split("-")
             first, last, status = int(a), int(b) if b else last, 206
-            if first > len(data) - 1:
-                return self.say(416, Content_Range=f"bytes */{len(data)}")
-            last = min(last, len(data) - 1)
-        part = data[first:last + 1]
+            if first > size - 1:
+                return self.say(416, Content_Range=f"bytes */{size}")
+            last = min(last, size - 1)
+        with open(path, "rb") as f:
+            f.seek(first)
+            part = f.read(last + 1 - first)
+        if opt.corrupt and os.path.basename(path) == opt.corrupt and first <= size // 2 <= last:
+            part = bytearray(part)
+            part[size // 2 - first] ^= 0xFF
+        part = memoryview(part)
         self.send_response(status)
         for k, v in headers.items():
             self.send_header(k.replace("_", "-"), v)
         if status == 206:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
         self.send_header("Content-Length", str(len(part) + opt.lie))
         self.end_headers()
         if self.command == "HEAD":
             return self.note(status, 0)
         cut = len(part) if not opt.drop else min(opt.drop, len(part))
         sent = 0
+        with lock:
+            count["stall"] -= self.where == "store"
+            stalls = self.where == "store" and count["stall"] >= 0
+        if stalls:
+            cut = len(part) // 2
         try:
             while sent < cut:
-                n = min(cut - sent, 65536)
+                n = min(cut - sent, 65536 if opt.slow else 1 << 20)
                 self.wfile.write(part[sent:sent + n])
                 sent += n
                 if opt.slow:
                     time.sleep(opt.slow)
         finally:
             self.note(status, sent)
+        if stalls:
+            self.wfile.flush()
+            time.sleep(8)
         if cut < len(part) or opt.lie:
             self.close_connection = True
 
@@ -109,6 +163,8 @@ class Store(Handler):
 
     def do_GET(self):
         path, _, signature = self.path.partition("?")
+        if opt.big and path.endswith("/big/model.safetensors"):
+            return self.send_big()
         if opt.expire:
             with lock:
                 uses[signature] = uses.get(signature, 0) + 1
@@ -116,7 +172,7 @@ class Store(Handler):
             if expired:
                 return self.say(403, b"expired")
         if self.is_busy():
-            return self.say(503, Retry_After="0")
+            return self.say(503, **self.busy_headers())
         file = os.path.join(opt.root, path.lstrip("/"))
         return self.send_file(file) if os.path.isfile(file) else self.say(404)
 
@@ -129,36 +185,54 @@ class Hub(Handler):
     def do_GET(self):
         if opt.token and self.headers.get("Authorization") != f"Bearer {opt.token}":
             return self.say(401, b"{}", X_Error_Code="GatedRepo", X_Error_Message="Access is restricted")
-        parts = self.path.partition("?")[0].strip("/").split("/")
+        if self.path.startswith("http://"):  # asked as a proxy
+            self.path = "/" + self.path.split("/", 3)[3]
+        path, _, query = self.path.partition("?")
+        parts = path.strip("/").split("/")
         if parts[:2] == ["api", "models"]:
             top = os.path.join(opt.root, *parts[2:4])
             if not os.path.isdir(top):
                 return self.say(404, b"{}", X_Error_Code="RepoNotFound")
             names = sorted(os.listdir(top)) + ([opt.hostile] if opt.hostile else [])
             sha = hashlib.sha1(" ".join(names).encode()).hexdigest()
-            return self.say(200, json.dumps({"sha": sha, "siblings": [{"rfilename": n} for n in names]}).encode())
+            more = {}
+            if opt.pages:
+                at = int(query.rpartition("from=")[2]) if "from=" in query else 0
+                if at + opt.pages < len(names):
+                    more["Link"] = f'<http://127.0.0.1:{hub.server_port}{path}?from={at + opt.pages}>; rel="next"'
+                if at:  # later pages are rows of a tree
+                    rows = [{"type": "file", "path": n, "size": 1} for n in names[at:at + opt.pages]] + [{"type": "directory", "path": "folder"}]
+                    return self.say(200, json.dumps(rows).encode(), **more)
+                names = names[:opt.pages]
+            return self.say(200, json.dumps({"sha": sha, "siblings": [{"rfilename": n} for n in names]}).encode(), **more)
         if opt.loop:
             return self.say(302, Location=self.path)
         file = os.path.join(opt.root, parts[0], parts[1], *parts[4:])
         if not os.path.isfile(file):
             return self.say(404, b"", X_Error_Code="EntryNotFound")
-        with open(file, "rb") as f:
-            data = f.read()
-        if len(data) > 32768:
+        if opt.big and path.endswith("/big/resolve/" + parts[3] + "/model.safetensors"):
+            return self.say(302, X_Linked_Etag='"%s"' % ("b" * 64), X_Linked_Size=str(opt.big), Location=f"http://127.0.0.1:{store.server_port}/org/big/model.safetensors")
+        sha256, sha1, size = digests(file)
+        if size > 32768:
             with lock:
                 count["signed"] += 1
                 signature = count["signed"]
-            return self.say(302, X_Linked_Etag='"%s"' % hashlib.sha256(data).hexdigest(), X_Linked_Size=str(len(data)),
+            return self.say(302, X_Linked_Etag='"%s"' % sha256, X_Linked_Size=str(size),
                             Location=f"http://127.0.0.1:{store.server_port}/{parts[0]}/{parts[1]}/{'/'.join(parts[4:])}?sig={signature}")
         if self.is_busy():
-            return self.say(503, Retry_After="0")
-        return self.send_file(file, ETag='"%s"' % hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest())
+            return self.say(503, **self.busy_headers())
+        return self.send_file(file, ETag='"%s"' % sha1)
 
     do_HEAD = do_GET
 
 
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
+
+    def server_bind(self):
+        # small buffers, so that what a killed client had not read is not counted as sent
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        super().server_bind()
 
     def handle_error(self, *args):
         pass

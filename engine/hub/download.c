@@ -19,7 +19,8 @@
 #define WT_FILES_AT_ONCE 4
 #define WT_PARTS_AT_ONCE 4
 #define WT_SPLIT_MIN_BYTES ((uint64_t)16 << 20) /* a part with less left is not split */
-#define WT_FAST_BYTES_PER_S 150e6                /* a connection this fast gains nothing from more than two */
+#define WT_FAST_BYTES_PER_S 100e6                /* one connection this fast gains nothing from company */
+#define WT_JUDGE_S 0.4                           /* after so long its rate is known */
 #define WT_TRIES 8
 #define WT_LOCK_RETRY_S 0.1
 
@@ -30,7 +31,7 @@ struct file {
   bool open, ended, no_ranges, told; /* told: on_progress has seen its end */
   unsigned tries, corrupt_times, active;
   uint64_t have_then; /* bytes at the last try */
-  double not_before_s, begun_s;
+  double not_before_s, begun_s; /* begun_s: first byte of this run, 0 = none yet */
   uint64_t begun_bytes;
 };
 
@@ -54,7 +55,6 @@ struct loop {
   struct file *files;
   size_t n;
   struct connection *connections[WT_CONNECTIONS];
-  uint64_t total_bytes;
 };
 
 static size_t on_header(char *line, size_t size, size_t n, void *ctx)
@@ -64,6 +64,15 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
   return size * n;
 }
 
+/* A file of unknown size, asked for without a HEAD: its first answer tells size and etag. */
+static enum wt_status adopt(struct file *f, const struct wt_http_reply *r, struct wt_error *err)
+{
+  WT_TRY(wt_partial_adopt(&f->partial, f->d->name, (uint64_t)r->size, r->etag, err));
+  f->d->size = (uint64_t)r->size;
+  memcpy(f->d->etag, r->etag, sizeof f->d->etag);
+  return WT_OK;
+}
+
 /* Looks at the status line once the body begins. Returns false when the body is not ours to keep. */
 static bool judge(struct connection *c)
 {
@@ -71,9 +80,13 @@ static bool judge(struct connection *c)
   curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
   if (!c->judged) {
     c->judged = true;
+    if (c->file->begun_s <= 0)
+      c->file->begun_s = wt_mono_s(&wt_clock_system);
     c->refused_range = status == 200 && c->from > 0;
     c->wrong_range = status == 206 && (c->reply.range_from != c->from || (c->reply.range_total != UINT64_MAX && c->file->d->size != UINT64_MAX && c->reply.range_total != c->file->d->size));
   }
+  if (status == 200 && c->from == 0 && c->file->d->size == UINT64_MAX && c->reply.size >= 0)
+    c->status = adopt(c->file, &c->reply, &c->err);
   return (status == 206 || status == 200) && !c->refused_range && !c->wrong_range;
 }
 
@@ -82,8 +95,8 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx)
   struct connection *c = ctx;
   struct wt_part *p = &c->file->partial.parts->part[c->part];
   size_t bytes = size * n, keep = bytes;
-  if (!judge(c))
-    return c->refused_range || c->wrong_range ? 0 : bytes; /* the text of an error: read and dropped */
+  if (!judge(c) || c->status != WT_OK)
+    return c->status != WT_OK || c->refused_range || c->wrong_range ? 0 : bytes; /* the text of an error: read and dropped */
   if (keep > p->end - p->at)
     keep = (size_t)(p->end - p->at);
   for (size_t done = 0; done < keep;) {
@@ -173,14 +186,14 @@ static bool part_is_served(const struct loop *l, const struct file *f, size_t pa
   return false;
 }
 
-/* Connections that a file is worth: two for a large one, four when the line is slower than one connection could be. */
+/* Connections that a file is worth: one, and four for a large one when the first shows that the line is no local one. */
 static unsigned wanted(const struct file *f, double now)
 {
   if (f->no_ranges || f->d->size == UINT64_MAX || f->d->size < 2 * WT_SPLIT_MIN_BYTES)
     return 1;
-  double seconds = now - f->begun_s;
+  double seconds = f->begun_s > 0 ? now - f->begun_s : 0;
   double rate = seconds > 0 ? (double)(wt_partial_have(&f->partial) - f->begun_bytes) / seconds : 0;
-  return seconds > 0.5 && rate < WT_FAST_BYTES_PER_S ? WT_PARTS_AT_ONCE : 2;
+  return seconds > WT_JUDGE_S && rate < WT_FAST_BYTES_PER_S ? WT_PARTS_AT_ONCE : 1;
 }
 
 /* Halves the part with the most left, so that one more connection has work. Returns whether it did. */
@@ -219,9 +232,6 @@ static enum wt_status open_file(struct file *f, struct wt_error *err)
     f->open = false;
     return WT_OK;
   }
-  while (wt_partial_have(&f->partial) == 0 && f->partial.parts->n < WT_PARTS_AT_ONCE && split(f))
-    ; /* before the first request, so that no connection is asked for what another one gets */
-  f->begun_s = wt_mono_s(&wt_clock_system);
   f->begun_bytes = f->have_then = wt_partial_have(&f->partial);
   return wt_finisher_start(&f->partial, f->d, &f->finisher, err);
 }
@@ -268,6 +278,10 @@ static enum wt_status plan_retry(struct loop *l, struct file *f, struct connecti
                    (unsigned long long)c->reply.range_total);
   if (wt_mono_s(&wt_clock_system) < f->not_before_s)
     return WT_OK; /* another connection of this file has failed just before: that was one try */
+  if (code == CURLE_TOO_MANY_REDIRECTS)
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected in a circle", f->d->name);
+  if (code == CURLE_UNSUPPORTED_PROTOCOL)
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected to an address that is not https", f->d->name);
   if (++f->tries > WT_TRIES) {
     if (code != CURLE_OK)
       return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s; no byte more in %d tries, at %llu bytes", f->d->name, curl_easy_strerror(code), WT_TRIES, (unsigned long long)have);
@@ -381,7 +395,7 @@ static enum wt_status settle(struct loop *l, struct wt_error *err)
 static void show(struct loop *l)
 {
   const struct wt_fetch_options *o = l->options;
-  uint64_t all = 0;
+  uint64_t all = 0, total = 0;
   if (!o->on_progress)
     return;
   for (size_t i = 0; i < l->n; i++) {
@@ -389,13 +403,14 @@ static void show(struct loop *l)
     if (f->open && f->partial.parts)
       f->d->have = wt_partial_have(&f->partial);
     all += f->d->cached ? f->d->size : f->d->have;
+    total += f->d->size == UINT64_MAX ? 0 : f->d->size;
   }
   for (size_t i = 0; i < l->n; i++) {
     struct file *f = &l->files[i];
     if (!f->open && (!f->d->done || f->told))
       continue;
     f->told = f->d->done;
-    o->on_progress(o->ctx, f->d->name, f->d->cached ? f->d->size : f->d->have, f->d->size, all, l->total_bytes);
+    o->on_progress(o->ctx, f->d->name, f->d->cached ? f->d->size : f->d->have, f->d->size, all, total);
   }
 }
 
@@ -430,7 +445,6 @@ enum wt_status wt_download_all(const struct wt_http *h, const struct wt_fetch_op
   enum wt_status status = l.files && l.multi ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   for (size_t i = 0; status == WT_OK && i < n; i++) {
     l.files[i].d = &d[i];
-    l.total_bytes += d[i].size == UINT64_MAX ? 0 : d[i].size;
     if (d[i].done)
       l.files[i].ended = true;
   }

@@ -125,6 +125,11 @@ static bool is_current(const char *note_path, const char *note)
   return same;
 }
 
+static char *note_of(const struct wt_fetcher *f, const struct wt_download *d)
+{
+  return wt_asprintf("%s\n%s\n%llu\n", f->source.url, d->etag, (unsigned long long)d->size);
+}
+
 enum wt_status wt_fetch_url(struct wt_fetcher *f, struct wt_error *err)
 {
   WT_TRY(check_sha256(f->options->sha256, err));
@@ -134,7 +139,6 @@ enum wt_status wt_fetch_url(struct wt_fetcher *f, struct wt_error *err)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   WT_TRY(one_download(f, name, err));
   struct wt_download *d = &f->downloads[0];
-  WT_TRY(head_url(f, d, err));
   char key[WT_SHA256_HEX_BYTES];
   wt_sha256_hex(f->source.url, strlen(f->source.url), key);
   WT_AUTO(wt_freep) char *cache = wt_cache_dir();
@@ -142,8 +146,15 @@ enum wt_status wt_fetch_url(struct wt_fetcher *f, struct wt_error *err)
   d->lock_path = cache ? wt_asprintf("%s/downloads/.locks/%.16s.lock", cache, key) : NULL;
   f->folder = d->final_path ? wt_strdup(d->final_path) : NULL;
   WT_AUTO(wt_freep) char *note_path = d->final_path ? wt_asprintf("%s.wattune.source", d->final_path) : NULL;
-  WT_AUTO(wt_freep) char *note = wt_asprintf("%s\n%s\n%llu\n", f->source.url, d->etag, (unsigned long long)d->size);
-  if (!f->folder || !d->lock_path || !note_path || !note)
+  WT_AUTO(wt_freep) char *partial = d->final_path ? wt_asprintf("%s.wattune.incomplete", d->final_path) : NULL;
+  if (!f->folder || !d->lock_path || !note_path || !partial)
+    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  if (f->options->dry_run || wt_fs_exists(d->final_path) || wt_fs_exists(partial))
+    WT_TRY(head_url(f, d, err));
+  else if (!(d->url = wt_strdup(f->source.url))) /* nothing to compare with: the answer to the GET tells size and etag */
+    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  WT_AUTO(wt_freep) char *note = note_of(f, d);
+  if (!note)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   if (f->options->sha256) {
     snprintf(d->digest, sizeof d->digest, "%.64s", f->options->sha256);
@@ -154,7 +165,10 @@ enum wt_status wt_fetch_url(struct wt_fetcher *f, struct wt_error *err)
     d->replace = !d->done;
   }
   WT_TRY(wt_fetch_transfer(f, err));
-  return f->options->dry_run || d->cached || !d->etag[0] ? WT_OK : wt_fs_write_atomic(note_path, note, strlen(note), err);
+  if (f->options->dry_run || d->cached || !d->etag[0])
+    return WT_OK;
+  WT_AUTO(wt_freep) char *made = note_of(f, d);
+  return made ? wt_fs_write_atomic(note_path, made, strlen(made), err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
 }
 
 /* ---- ModelScope: listing with sha256, plain GETs ---- */

@@ -55,12 +55,14 @@ static enum wt_status digest_as_it_grows(struct wt_finisher *t, struct wt_digest
       }
     }
     size_t want = ready - at < WT_FINISHER_BLOCK ? (size_t)(ready - at) : WT_FINISHER_BLOCK;
-    ssize_t n = pread(t->partial->data_fd, block, want, (off_t)at);
-    if (n <= 0)
-      return wt_fail_errno(&t->err, WT_EDOWNLOAD, "fetch: cannot read '%s' back", t->partial->data_path);
-    if (t->download->digest[0])
+    if (t->download->digest[0]) {
+      ssize_t n = pread(t->partial->data_fd, block, want, (off_t)at);
+      if (n <= 0)
+        return wt_fail_errno(&t->err, WT_EDOWNLOAD, "fetch: cannot read '%s' back", t->partial->data_path);
       wt_digest_add(g, block, (size_t)n);
-    at += (uint64_t)n;
+      want = (size_t)n;
+    }
+    at += want;
     if (at - written >= WT_WRITEBACK_BYTES) { /* let the disk begin early, so that the final sync is short */
       (void)!sync_file_range(t->partial->data_fd, (off_t)written, (off_t)(at - written), SYNC_FILE_RANGE_WRITE);
       written = at;

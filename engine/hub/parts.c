@@ -73,6 +73,14 @@ static enum wt_status take_lock(struct wt_partial *f, const char *lock_path, boo
   return WT_OK;
 }
 
+/* Room on the disk for the whole file, before its first byte; a file system that cannot reserve is no failure. */
+static enum wt_status reserve(struct wt_partial *f, const char *name, uint64_t size, struct wt_error *err)
+{
+  if (size == UINT64_MAX || size == 0 || fallocate(f->data_fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size) == 0 || errno != ENOSPC)
+    return WT_OK;
+  return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': no room on the disk for %llu bytes", name, (unsigned long long)size);
+}
+
 static enum wt_status open_files(struct wt_partial *f, const struct wt_download *d, struct wt_error *err)
 {
   f->data_fd = open(f->data_path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -89,11 +97,15 @@ static enum wt_status open_files(struct wt_partial *f, const struct wt_download 
   f->parts = mapped;
   if (!wt_parts_are_sound(f->parts, d->size, d->etag))
     wt_partial_restart(f, d->size, d->etag);
-  if (d->size != UINT64_MAX && d->size > 0) {
-    int code = fallocate(f->data_fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)d->size) ? errno : 0;
-    if (code == ENOSPC)
-      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': no room on the disk for %llu bytes", d->name, (unsigned long long)d->size);
-  }
+  return reserve(f, d->name, d->size, err);
+}
+
+enum wt_status wt_partial_adopt(struct wt_partial *f, const char *name, uint64_t size, const char *etag, struct wt_error *err)
+{
+  WT_TRY(reserve(f, name, size, err));
+  snprintf(f->parts->etag, sizeof f->parts->etag, "%s", etag);
+  f->parts->part[0].end = size;
+  __atomic_store_n(&f->parts->size, size, __ATOMIC_RELEASE);
   return WT_OK;
 }
 

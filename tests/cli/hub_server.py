@@ -121,7 +121,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             last = min(last, size - 1)
         with open(path, "rb") as f:
             f.seek(first)
-            part = f.read(last + 1 - first)
+            part = f.read(last + 1 - first if self.command == "GET" else 0)
         if opt.corrupt and os.path.basename(path) == opt.corrupt and first <= size // 2 <= last:
             part = bytearray(part)
             part[size // 2 - first] ^= 0xFF
@@ -131,7 +131,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(k.replace("_", "-"), v)
         if status == 206:
             self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
-        self.send_header("Content-Length", str(len(part) + opt.lie))
+        self.send_header("Content-Length", str(last + 1 - first + opt.lie))
         self.end_headers()
         if self.command == "HEAD":
             return self.note(status, 0)

@@ -23,6 +23,26 @@ static const char *const migrations[] = {
     " cost REAL, currency TEXT, co2_g REAL, memory_bytes INTEGER, memory_mean_bytes INTEGER, eval_before REAL, eval_after REAL);"
     "CREATE INDEX runs_created ON runs(created);"
     "CREATE INDEX runs_machine ON runs(fingerprint, method, created);",
+    /* Sums a month, model, method, currency and machine, kept by triggers, so that totals do not read all runs. _n counts the known figures: none known is unknown. */
+    "CREATE TABLE sums("
+    " month TEXT, model TEXT, method TEXT, currency TEXT, fingerprint TEXT, depth TEXT, runs INTEGER, time_s REAL, time_n INTEGER, energy_wh REAL, energy_n INTEGER,"
+    " cost REAL, cost_n INTEGER, co2_g REAL, co2_n INTEGER, PRIMARY KEY(month, model, method, currency, fingerprint, depth)) WITHOUT ROWID;"
+    "INSERT INTO sums SELECT substr(created, 1, 7), ifnull(model, ''), ifnull(method, ''), ifnull(currency, ''), ifnull(fingerprint, ''), ifnull(depth, ''), count(*),"
+    " total(time_s), count(time_s), total(energy_wh), count(energy_wh), total(cost), count(cost), total(co2_g), count(co2_g) FROM runs GROUP BY 1, 2, 3, 4, 5, 6;"
+    "CREATE TRIGGER runs_added AFTER INSERT ON runs BEGIN"
+    " INSERT INTO sums VALUES(substr(NEW.created, 1, 7), ifnull(NEW.model, ''), ifnull(NEW.method, ''), ifnull(NEW.currency, ''), ifnull(NEW.fingerprint, ''),"
+    "  ifnull(NEW.depth, ''), 1, ifnull(NEW.time_s, 0), NEW.time_s IS NOT NULL, ifnull(NEW.energy_wh, 0), NEW.energy_wh IS NOT NULL, ifnull(NEW.cost, 0),"
+    "  NEW.cost IS NOT NULL, ifnull(NEW.co2_g, 0), NEW.co2_g IS NOT NULL)"
+    " ON CONFLICT DO UPDATE SET runs = runs + 1, time_s = time_s + excluded.time_s, time_n = time_n + excluded.time_n, energy_wh = energy_wh + excluded.energy_wh,"
+    "  energy_n = energy_n + excluded.energy_n, cost = cost + excluded.cost, cost_n = cost_n + excluded.cost_n, co2_g = co2_g + excluded.co2_g,"
+    "  co2_n = co2_n + excluded.co2_n; END;"
+    "CREATE TRIGGER runs_removed AFTER DELETE ON runs BEGIN"
+    " UPDATE sums SET runs = runs - 1, time_s = time_s - ifnull(OLD.time_s, 0), time_n = time_n - (OLD.time_s IS NOT NULL),"
+    "  energy_wh = energy_wh - ifnull(OLD.energy_wh, 0), energy_n = energy_n - (OLD.energy_wh IS NOT NULL), cost = cost - ifnull(OLD.cost, 0),"
+    "  cost_n = cost_n - (OLD.cost IS NOT NULL), co2_g = co2_g - ifnull(OLD.co2_g, 0), co2_n = co2_n - (OLD.co2_g IS NOT NULL)"
+    " WHERE month = substr(OLD.created, 1, 7) AND model = ifnull(OLD.model, '') AND method = ifnull(OLD.method, '') AND currency = ifnull(OLD.currency, '')"
+    "  AND fingerprint = ifnull(OLD.fingerprint, '') AND depth = ifnull(OLD.depth, '');"
+    " DELETE FROM sums WHERE runs <= 0; END;",
 };
 
 enum wt_status wt_ledger_sql_error(struct wt_ledger *l, const char *doing, struct wt_error *err)
@@ -45,6 +65,7 @@ static bool query_int(struct wt_ledger *l, const char *sql, int *ret)
   return ok;
 }
 
+/* Reads every page: once a run, when a row is added. */
 static bool is_sound(struct wt_ledger *l)
 {
   sqlite3_stmt *s = NULL;
@@ -80,19 +101,26 @@ static enum wt_status migrate(struct wt_ledger *l, struct wt_error *err)
   return WT_OK;
 }
 
+bool wt_ledger_is_damaged(struct wt_ledger *l)
+{
+  int code = sqlite3_errcode(l->db);
+  return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+}
+
 static enum wt_status open_database(struct wt_ledger *l, struct wt_error *err)
 {
   if (sqlite3_open_v2(l->path, &l->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, NULL) != SQLITE_OK)
     return wt_ledger_sql_error(l, "cannot open", err);
   sqlite3_busy_timeout(l->db, 5000);
-  if (!is_sound(l))
-    return wt_fail(err, WT_EFORMAT, "ledger '%s': damaged", l->path);
-  WT_TRY(exec(l, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", "cannot use a write-ahead log", err));
+  int schema;
+  if (!query_int(l, "PRAGMA schema_version", &schema)) /* the head of the file; damage further in shows when it is read */
+    return wt_ledger_is_damaged(l) ? wt_fail(err, WT_EFORMAT, "ledger '%s': damaged", l->path) : wt_ledger_sql_error(l, "cannot read", err);
+  WT_TRY(exec(l, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA recursive_triggers=ON;", "cannot use a write-ahead log", err));
   return migrate(l, err);
 }
 
 /* Puts a damaged ledger out of the way and makes it anew from the list of runs. */
-static enum wt_status rebuild(struct wt_ledger *l, struct wt_error *err)
+enum wt_status wt_ledger_rebuild(struct wt_ledger *l, struct wt_error *err)
 {
   char stamp[WT_STAMP_BYTES], aside[4096], side[4096];
   sqlite3_close(l->db);
@@ -137,7 +165,7 @@ enum wt_status wt_ledger_open(const char *path, struct wt_ledger **ret, struct w
   struct wt_error first = {0};
   enum wt_status status = open_database(l, &first);
   if (status == WT_EFORMAT && strstr(first.message, "damaged"))
-    status = rebuild(l, &first);
+    status = wt_ledger_rebuild(l, &first);
   if (status != WT_OK) {
     if (err)
       *err = first;
@@ -223,6 +251,8 @@ enum wt_status wt_ledger_add(struct wt_ledger *l, const struct wt_json *report, 
 {
   WT_AUTO(wt_freep) char *absolute = realpath(run_dir, NULL);
   const char *dir = absolute ? absolute : run_dir;
+  if (!is_sound(l))
+    WT_TRY(wt_ledger_rebuild(l, err));
   WT_TRY(wt_ledger_insert(l, report, dir, depth, fingerprint, err));
   FILE *list = fopen(l->list_path, "a");
   if (list) { /* only for making a damaged ledger again: not being able to write it is no failure */

@@ -49,14 +49,15 @@ static enum wt_status push_all(struct wt_ledger *l, struct wt_json *array, const
   return step == SQLITE_DONE ? WT_OK : wt_ledger_sql_error(l, "cannot read", err);
 }
 
-enum wt_status wt_ledger_history(struct wt_ledger *l, const struct wt_ledger_filter *f, struct wt_json **ret, struct wt_error *err)
+static enum wt_status history(struct wt_ledger *l, const struct wt_ledger_filter *f, struct wt_json **ret, struct wt_error *err)
 {
-  static const char sums[] = "count(*) AS runs, sum(time_s) AS time_s, sum(energy_wh) AS energy_wh, sum(cost) AS cost, max(currency) AS currency, sum(co2_g) AS co2_g FROM runs";
+  static const char sums[] = "ifnull(sum(runs), 0) AS runs, iif(sum(time_n) > 0, sum(time_s), NULL) AS time_s, iif(sum(energy_n) > 0, sum(energy_wh), NULL) AS energy_wh,"
+                             " iif(sum(cost_n) > 0, sum(cost), NULL) AS cost, nullif(max(currency), '') AS currency, iif(sum(co2_n) > 0, sum(co2_g), NULL) AS co2_g FROM sums";
   static const struct {
     const char *key, *by;
-  } groups[] = {{"by_month", "substr(created, 1, 7)"}, {"by_model", "model"}, {"by_method", "method"}};
+  } groups[] = {{"by_month", "month"}, {"by_model", "nullif(model, '')"}, {"by_method", "nullif(method, '')"}};
   WT_AUTO(wt_json_freep) struct wt_json *doc = wt_json_object();
-  char rest[128], select[512];
+  char rest[128], select[768];
   wt_json_add_str(doc, "schema", "wattune.history/1");
   snprintf(rest, sizeof rest, "ORDER BY created DESC, id DESC LIMIT %lld", f && f->limit ? (long long)f->limit : -1LL);
   WT_TRY(push_all(l, wt_json_add_array(doc, "runs"),
@@ -69,13 +70,22 @@ enum wt_status wt_ledger_history(struct wt_ledger *l, const struct wt_ledger_fil
   WT_TRY(push_all(l, wt_json_add_array(totals, "all"), select, "", f, err));
   for (size_t i = 0; i < WT_COUNT(groups); i++) {
     snprintf(select, sizeof select, "SELECT %s AS name, %s", groups[i].by, sums);
-    snprintf(rest, sizeof rest, "GROUP BY 1, currency ORDER BY 1");
+    snprintf(rest, sizeof rest, "GROUP BY 1, sums.currency ORDER BY 1");
     WT_TRY(push_all(l, wt_json_add_array(totals, groups[i].key), select, rest, f, err));
   }
   if (!doc)
     return wt_fail(err, WT_ENOMEM, "ledger: out of memory");
   *ret = WT_TAKE(doc);
   return WT_OK;
+}
+
+enum wt_status wt_ledger_history(struct wt_ledger *l, const struct wt_ledger_filter *f, struct wt_json **ret, struct wt_error *err)
+{
+  enum wt_status status = history(l, f, ret, err);
+  if (status == WT_OK || !wt_ledger_is_damaged(l))
+    return status;
+  WT_TRY(wt_ledger_rebuild(l, err));
+  return history(l, f, ret, err);
 }
 
 struct errors {

@@ -176,25 +176,34 @@ void wt_own_cols(const struct wt_own *o)
   wt_gemm_add_flop(2.0 * (double)o->m * (double)width * (double)k);
 }
 
-void wt_own_few(const struct wt_own *o)
+/* One stored row times one token. */
+static float row_dot(const struct wt_matrix *w, size_t row, const float *x)
 {
   const struct wt_simd *simd = wt_simd_get();
+  size_t k = wt_stored_width(w), at = row * wt_stored_ld(w);
+  if (w->dtype == WT_F32)
+    return simd->dot((const float *)w->data + at, x, k);
+  if (w->dtype == WT_BF16)
+    return simd->dot_bf16((const uint16_t *)w->data + at, x, k);
+  if (w->dtype == WT_INT8)
+    return w->scale[row] * simd->dot_i8((const int8_t *)w->data + at, x, k);
+  float piece[BLOCK_K], sum = 0;
+  for (size_t k0 = 0; k0 < k; k0 += BLOCK_K) {
+    size_t kc = smaller(BLOCK_K, k - k0);
+    wt_stored_piece(w, row, k0, kc, piece);
+    sum += simd->dot(piece, x + k0, kc);
+  }
+  return sum;
+}
+
+void wt_own_few(const struct wt_own *o)
+{
   size_t stored = wt_stored_rows(o->w), k = wt_stored_width(o->w);
   WT_PARALLEL_FOR(stored * k)
-  for (size_t r = 0; r < stored; r++) {
-    float piece[BLOCK_K], sums[WT_OWN_FEW] = {0};
-    for (size_t k0 = 0; k0 < k; k0 += BLOCK_K) {
-      size_t kc = smaller(BLOCK_K, k - k0);
-      const float *a = piece;
-      if (o->w->dtype == WT_F32)
-        a = (const float *)o->w->data + r * wt_stored_ld(o->w) + k0;
-      else
-        wt_stored_piece(o->w, r, k0, kc, piece);
-      for (size_t t = 0; t < o->m; t++)
-        sums[t] += simd->dot(a, o->x + t * o->ldx + k0, kc);
+  for (size_t r = 0; r < stored; r++)
+    for (size_t t = 0; t < o->m; t++) {
+      float *y = o->y + t * o->ldy + r;
+      *y = (o->beta != 0.0f ? o->beta * *y : 0.0f) + row_dot(o->w, r, o->x + t * o->ldx);
     }
-    for (size_t t = 0; t < o->m; t++)
-      o->y[t * o->ldy + r] = (o->beta != 0.0f ? o->beta * o->y[t * o->ldy + r] : 0.0f) + sums[t];
-  }
   wt_gemm_add_flop(2.0 * (double)o->m * (double)stored * (double)k);
 }

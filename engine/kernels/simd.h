@@ -43,6 +43,8 @@ struct wt_simd {
 
   float (*sum)(const float *x, size_t n);
   float (*dot)(const float *x, const float *y, size_t n);
+  float (*dot_bf16)(const uint16_t *w, const float *x, size_t n);
+  float (*dot_i8)(const int8_t *w, const float *x, size_t n);
   float (*sum_squares_from)(const float *x, float centre, size_t n); /* sum((x - centre)^2) */
   float (*max)(const float *x, size_t n);                            /* -inf for n = 0; NaN may be lost */
   float (*absmax)(const float *x, size_t n);

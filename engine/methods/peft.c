@@ -256,12 +256,13 @@ static const char *target_tail(const struct wt_spec *s, enum wt_linear_id lin)
   return name;
 }
 
-static void put_targets(const struct wt_engine *e, struct wt_json *config)
+static bool put_targets(const struct wt_engine *e, struct wt_json *config)
 {
   const struct wt_spec *s = &e->model->spec;
   struct wt_json *targets = wt_json_add_array(config, "target_modules"), *inputs = e->method->id == WT_METHOD_IA3 ? wt_json_add_array(config, "feedforward_modules") : NULL;
   struct wt_json *layers = NULL;
   size_t adapted_layers = 0;
+  bool ok = targets && (inputs || e->method->id != WT_METHOD_IA3);
   for (size_t l = 0; l < s->layers; l++) {
     bool any = false;
     for (unsigned i = 0; i < WT_LIN_COUNT; i++) {
@@ -271,66 +272,76 @@ static void put_targets(const struct wt_engine *e, struct wt_json *config)
       const char *name = target_tail(s, (enum wt_linear_id)i);
       any = true;
       if (!target_seen(targets, name))
-        wt_json_push_str(targets, name);
+        ok &= wt_json_push_str(targets, name) != NULL;
       if (inputs && ad->kind == WT_ADAPTER_IA3_IN && !target_seen(inputs, name))
-        wt_json_push_str(inputs, name);
+        ok &= wt_json_push_str(inputs, name) != NULL;
     }
     adapted_layers += any;
   }
   if (adapted_layers == s->layers || e->method->id == WT_METHOD_IA3)
-    return;
+    return ok;
   layers = wt_json_add_array(config, "layers_to_transform");
   for (size_t l = s->layers - adapted_layers; l < s->layers; l++)
-    wt_json_push_num(layers, (double)l);
+    ok &= wt_json_push_num(layers, (double)l) != NULL;
+  return ok;
 }
 
-static void put_lora(const struct wt_engine *e, struct wt_json *config)
+static bool put_lora(const struct wt_engine *e, struct wt_json *config)
 {
+  bool ok = true;
   double doubled = e->c.pissa ? e->c.rslora ? sqrt(2) : 2 : 1; /* PiSSA is saved with its start subtracted: twice the rank, the same scale */
-  wt_json_add_u64(config, "r", e->c.pissa ? 2 * e->c.rank : e->c.rank);
-  wt_json_add_num(config, "lora_alpha", e->c.alpha * doubled);
-  wt_json_add_num(config, "lora_dropout", e->c.dropout);
-  wt_json_add_bool(config, "use_rslora", e->c.rslora);
-  wt_json_add_bool(config, "use_dora", e->method->id == WT_METHOD_DORA);
-  wt_json_add_str(config, "bias", "none");
-  wt_json_add_bool(config, "init_lora_weights", true);
-  wt_json_add_object(config, "rank_pattern");
-  wt_json_add_object(config, "alpha_pattern");
+  ok &= wt_json_add_u64(config, "r", e->c.pissa ? 2 * e->c.rank : e->c.rank) != NULL;
+  ok &= wt_json_add_num(config, "lora_alpha", e->c.alpha * doubled) != NULL;
+  ok &= wt_json_add_num(config, "lora_dropout", e->c.dropout) != NULL;
+  ok &= wt_json_add_bool(config, "use_rslora", e->c.rslora) != NULL;
+  ok &= wt_json_add_bool(config, "use_dora", e->method->id == WT_METHOD_DORA) != NULL;
+  ok &= wt_json_add_str(config, "bias", "none") != NULL;
+  ok &= wt_json_add_bool(config, "init_lora_weights", true) != NULL;
+  ok &= wt_json_add_object(config, "rank_pattern") != NULL;
+  ok &= wt_json_add_object(config, "alpha_pattern") != NULL;
+  return ok;
 }
 
-static void put_virtual(const struct wt_engine *e, struct wt_json *config)
+static bool put_virtual(const struct wt_engine *e, struct wt_json *config)
 {
   const struct wt_spec *s = &e->model->spec;
-  bool prefix = e->method->id == WT_METHOD_PREFIX;
-  wt_json_add_u64(config, "num_virtual_tokens", e->c.virtual_tokens);
-  wt_json_add_u64(config, "num_layers", s->layers);
-  wt_json_add_u64(config, "num_transformer_submodules", 1);
-  wt_json_add_u64(config, "num_attention_heads", prefix ? s->kv_heads : s->heads);
-  wt_json_add_u64(config, "token_dim", prefix ? s->kv_heads * s->head_dim : s->hidden);
+  bool prefix = e->method->id == WT_METHOD_PREFIX, ok = true;
+  ok &= wt_json_add_u64(config, "num_virtual_tokens", e->c.virtual_tokens) != NULL;
+  ok &= wt_json_add_u64(config, "num_layers", s->layers) != NULL;
+  ok &= wt_json_add_u64(config, "num_transformer_submodules", 1) != NULL;
+  ok &= wt_json_add_u64(config, "num_attention_heads", prefix ? s->kv_heads : s->heads) != NULL;
+  ok &= wt_json_add_u64(config, "token_dim", prefix ? s->kv_heads * s->head_dim : s->hidden) != NULL;
   if (prefix) {
-    wt_json_add_u64(config, "encoder_hidden_size", s->kv_heads * s->head_dim);
-    wt_json_add_bool(config, "prefix_projection", false);
+    ok &= wt_json_add_u64(config, "encoder_hidden_size", s->kv_heads * s->head_dim) != NULL;
+    ok &= wt_json_add_bool(config, "prefix_projection", false) != NULL;
   } else {
-    wt_json_add_str(config, "prompt_tuning_init", "RANDOM");
+    ok &= wt_json_add_str(config, "prompt_tuning_init", "RANDOM") != NULL;
   }
+  return ok;
 }
 
+/* NULL when memory ran out at any point. */
 static struct wt_json *make_config(const struct wt_engine *e, const char *base_name)
 {
   struct wt_json *config = wt_json_object();
-  wt_json_add_str(config, "peft_type", e->method->peft_type);
-  wt_json_add_str(config, "task_type", "CAUSAL_LM");
-  wt_json_add_str(config, "base_model_name_or_path", base_name);
-  wt_json_add_bool(config, "inference_mode", true);
-  wt_json_add_null(config, "revision");
+  bool ok = config != NULL;
+  ok &= wt_json_add_str(config, "peft_type", e->method->peft_type) != NULL;
+  ok &= wt_json_add_str(config, "task_type", "CAUSAL_LM") != NULL;
+  ok &= wt_json_add_str(config, "base_model_name_or_path", base_name) != NULL;
+  ok &= wt_json_add_bool(config, "inference_mode", true) != NULL;
+  ok &= wt_json_add_null(config, "revision") != NULL;
   if (strcmp(e->method->peft_type, "LORA") == 0)
-    put_lora(e, config);
+    ok &= put_lora(e, config);
   if (strcmp(e->method->peft_type, "LORA") == 0 || strcmp(e->method->peft_type, "IA3") == 0) {
-    put_targets(e, config);
-    wt_json_add_bool(config, "fan_in_fan_out", e->model->spec.conv1d);
-    wt_json_add_null(config, "modules_to_save");
+    ok &= put_targets(e, config);
+    ok &= wt_json_add_bool(config, "fan_in_fan_out", e->model->spec.conv1d) != NULL;
+    ok &= wt_json_add_null(config, "modules_to_save") != NULL;
   } else {
-    put_virtual(e, config);
+    ok &= put_virtual(e, config);
+  }
+  if (!ok) {
+    wt_json_free(config);
+    config = NULL;
   }
   return config;
 }

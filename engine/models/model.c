@@ -260,11 +260,12 @@ static enum wt_status bind_weights(struct wt_model *m, struct wt_error *err)
 }
 
 /* A head in the file wins over the config when the config leaves the question open, as older checkpoints do. */
-static void settle_head(struct wt_json *config, const struct wt_tensors *t)
+static bool settle_head(struct wt_json *config, const struct wt_tensors *t)
 {
   if (!wt_json_get(config, "tie_word_embeddings") && wt_tensors_find(t, "lm_head.weight") == NULL && wt_tensors_find(t, "transformer.output_layer.weight") == NULL &&
       wt_tensors_find(t, "output.weight") == NULL)
-    wt_json_add_bool(config, "tie_word_embeddings", true);
+    return wt_json_add_bool(config, "tie_word_embeddings", true) != NULL;
+  return true;
 }
 
 static bool ends_with(const char *s, const char *end)
@@ -327,7 +328,8 @@ enum wt_status wt_model_open(const char *path, enum wt_model_open_flags flags, s
     WT_TRY(read_config(path, &config, err));
   if (!(flags & WT_MODEL_CONFIG_ONLY)) {
     WT_TRY(wt_tensors_open(gguf ? gguf : path, &tensors, err));
-    settle_head(config, tensors);
+    if (!settle_head(config, tensors))
+      return wt_fail(err, WT_ENOMEM, "model '%s': out of memory", path);
   }
   WT_AUTO(wt_model_freep) struct wt_model *m = NULL;
   WT_TRY(wt_model_from_config(gguf ? gguf : path, WT_TAKE(config), &m, err));

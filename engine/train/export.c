@@ -174,12 +174,13 @@ enum wt_status wt_config_write(const struct wt_model *m, const char *dir, const 
   if (!path)
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
   struct wt_json *out = wt_json_object();
+  bool ok = out != NULL;
   const char *name = !dtype ? wt_json_str_or(m->config, "torch_dtype", "float32") : strcmp(dtype, "bf16") == 0 ? "bfloat16" : strcmp(dtype, "f16") == 0 ? "float16" : "float32";
   for (const struct wt_json *v = wt_json_first(m->config); v; v = wt_json_next(v))
     if (strcmp(wt_json_key(v), "torch_dtype") != 0)
-      wt_json_add(out, wt_json_key(v), wt_json_copy(v));
-  wt_json_add_str(out, "torch_dtype", name);
-  enum wt_status status = wt_json_write_file(out, path, err);
+      ok &= wt_json_add(out, wt_json_key(v), wt_json_copy(v)) != NULL;
+  ok &= wt_json_add_str(out, "torch_dtype", name) != NULL;
+  enum wt_status status = wt_json_write_file(ok ? out : NULL, path, err);
   wt_json_free(out);
   return status;
 }

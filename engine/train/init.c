@@ -56,13 +56,14 @@ static enum wt_status write_config(struct wt_json *config, const char *dir, enum
 {
   WT_AUTO(wt_freep) char *path = wt_path_join(dir, "config.json");
   struct wt_json *out = wt_json_object();
+  bool ok = out != NULL;
   if (!path)
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
   for (const struct wt_json *v = wt_json_first(config); v; v = wt_json_next(v))
     if (strcmp(wt_json_key(v), "torch_dtype") != 0)
-      wt_json_add(out, wt_json_key(v), wt_json_copy(v));
-  wt_json_add_str(out, "torch_dtype", dtype == WT_WEIGHTS_BF16 ? "bfloat16" : "float32");
-  enum wt_status status = wt_json_write_file(out, path, err);
+      ok &= wt_json_add(out, wt_json_key(v), wt_json_copy(v)) != NULL;
+  ok &= wt_json_add_str(out, "torch_dtype", dtype == WT_WEIGHTS_BF16 ? "bfloat16" : "float32") != NULL;
+  enum wt_status status = wt_json_write_file(ok ? out : NULL, path, err);
   wt_json_free(out);
   return status;
 }

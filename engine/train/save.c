@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/fs.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,17 +87,23 @@ static enum wt_status save_model(struct wt_engine *e, const char *dir, struct wt
   return wt_copy_companions(from, dir, err);
 }
 
-/* A folder takes the place of an old one: written beside it, then renamed. */
+/* A folder takes the place of an old one: the two are exchanged in one step where the file system can, then the old one goes. */
 static enum wt_status replace_dir(const char *fresh, const char *dir, struct wt_error *err)
 {
+  if (!wt_fs_exists(dir))
+    return rename(fresh, dir) == 0 ? WT_OK : wt_fail_errno(err, WT_EIO, "cannot move '%s' to '%s'", fresh, dir);
+  if (renameat2(AT_FDCWD, fresh, AT_FDCWD, dir, RENAME_EXCHANGE) == 0)
+    return wt_fs_remove_tree(fresh, err);
   WT_AUTO(wt_freep) char *old = wt_asprintf("%s.old", dir);
   if (!old)
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
   WT_TRY(wt_fs_remove_tree(old, err));
-  if (wt_fs_exists(dir) && rename(dir, old) != 0)
+  if (rename(dir, old) != 0)
     return wt_fail_errno(err, WT_EIO, "cannot move '%s' aside", dir);
-  if (rename(fresh, dir) != 0)
-    return wt_fail_errno(err, WT_EIO, "cannot move '%s' to '%s'", fresh, dir);
+  if (rename(fresh, dir) != 0) {
+    wt_fail_errno(err, WT_EIO, "cannot move '%s' to '%s'", fresh, dir);
+    return rename(old, dir) == 0 ? WT_EIO : wt_error_hint(err, "the result before is in '%s'", old);
+  }
   return wt_fs_remove_tree(old, err);
 }
 

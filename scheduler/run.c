@@ -31,6 +31,7 @@ static void run_release(struct wt_run *r)
     wt_freep(&r->samples[i].before);
     wt_freep(&r->samples[i].after);
   }
+  wt_freep(&r->speeds);
   wt_session_release(&r->s);
   wt_run_folder_close(r);
 }
@@ -169,7 +170,7 @@ static enum wt_status finish_learning(struct wt_run *r, struct wt_error *err)
     WT_TRY(wt_run_samples(r, true, err));
   }
   wt_run_phase_begin(r, "save");
-  return wt_engine_save(r->engine, r->dir, r->s.o.model, err);
+  return wt_run_is_root(r) ? wt_engine_save(r->engine, r->dir, r->s.o.model, err) : WT_OK;
 }
 
 static const char *status_name(enum wt_status st)
@@ -183,7 +184,10 @@ static enum wt_status conclude(struct wt_run *r, struct wt_outcome *ret, struct 
     r->stop = WT_EBUDGET; /* the schedule was laid over what the budget affords, and that is done */
     snprintf(r->stop_why, sizeof r->stop_why, "the budgets afforded %llu of %llu steps", (unsigned long long)r->st.step, (unsigned long long)r->st.steps_asked);
   }
-  WT_TRY(wt_run_report(r, status_name(r->stop), &ret->report, err));
+  WT_AUTO(wt_json_freep) struct wt_json *machines = NULL;
+  WT_TRY(wt_run_machines(r, &machines, err));
+  if (wt_run_is_root(r))
+    WT_TRY(wt_run_report(r, status_name(r->stop), machines, &ret->report, err));
   wt_run_log(r, "%s after %llu steps", status_name(r->stop), (unsigned long long)r->st.step);
   ret->status = r->stop;
   if (r->stop == WT_EBUDGET)
@@ -196,7 +200,8 @@ static enum wt_status conclude(struct wt_run *r, struct wt_outcome *ret, struct 
 static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *o, const struct wt_json *job, const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err)
 {
   double t0 = wt_mono_s(&wt_clock_system);
-  WT_TRY(wt_run_folder_open(r, o, err));
+  WT_TRY(wt_cluster_open(&r->cluster, err));
+  WT_TRY(wt_run_agree(r, wt_run_folder_open(r, o, err), err));
   wt_caps_recover(o->sysfs);
   r->phase_mark_s = t0;
   WT_TRY(wt_session_open(&r->s, o, obs, t0, err));
@@ -206,7 +211,11 @@ static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *o, 
   wt_run_phase_begin(r, "tokenise");
   WT_TRY(wt_session_load(&r->s, true, err));
   wt_run_phase_begin(r, "plan");
-  WT_TRY(o->resume ? plan_resumed(r, job, ret, err) : plan_fresh(r, job, ret, err));
+  enum wt_status planned = WT_OK;
+  if (wt_run_is_root(r))
+    planned = o->resume ? plan_resumed(r, job, ret, err) : plan_fresh(r, job, ret, err);
+  WT_TRY(wt_run_agree(r, planned, err));
+  WT_TRY(wt_run_share_plan(r, err));
   WT_TRY(open_engine(r, err));
   wt_run_log(r, "%s: %s, %llu steps of %zu sequences", r->resumed ? "resumed" : "begun", r->plan.id, (unsigned long long)r->st.lr.steps, r->plan.batch);
   WT_TRY(begin_learning(r, err));
@@ -216,7 +225,7 @@ static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *o, 
     struct wt_error why = *err;
     snprintf(r->stop_why, sizeof r->stop_why, "%.190s", why.message);
     r->peak_rss_bytes = wt_resident_peak_bytes();
-    if (wt_run_report(r, "failed", &ret->report, err) != WT_OK)
+    if (wt_run_is_root(r) && wt_run_report(r, "failed", NULL, &ret->report, err) != WT_OK)
       wt_run_log(r, "report: %s", err->message);
     *err = why;
     return st;
@@ -238,6 +247,9 @@ enum wt_status wt_run(const struct wt_run_options *o, const struct wt_json *job,
   r->lock_fd = -1;
   enum wt_status st = run_all(r, o, job, obs, ret, err);
   ret->status = st;
+  /* after an error the other ranks may wait for this one: then its exit status ends the job, not a handshake */
+  if (st == WT_OK || st == WT_EBUDGET || st == WT_EINTERRUPTED || r->cluster.size <= 1)
+    wt_cluster_close(&r->cluster);
   run_release(r);
   wt_freep(&r);
   return st;

@@ -2,6 +2,7 @@
 #ifndef WT_SCHEDULER_RUN_H
 #define WT_SCHEDULER_RUN_H
 
+#include "scheduler/cluster.h"
 #include "scheduler/session.h"
 #include <stdio.h>
 
@@ -21,6 +22,10 @@ struct wt_run_state {
 
 struct wt_run {
   struct wt_session s;
+  struct wt_cluster cluster; /* size 1 without mpirun; rank 0 decides and writes */
+  double *speeds;            /* of the ranks, for sharing a batch; NULL with one */
+  bool counts_energy;        /* this rank's meter is added: one rank a host, where sensors see the whole machine */
+  double others_wh;          /* used by the other ranks in this process's time */
   char *dir;
   int lock_fd;
   FILE *metrics, *log;
@@ -99,9 +104,22 @@ enum wt_status wt_run_train(struct wt_run *r, struct wt_error *err) WT_MUST_CHEC
 enum wt_status wt_run_evaluate(struct wt_run *r, double *ret_loss, struct wt_error *err) WT_MUST_CHECK;
 void wt_run_live(struct wt_run *r, const char *state, bool now);
 
+/* ---- run_ranks.c: what several ranks need; with one rank nothing happens ---- */
+bool wt_run_is_root(const struct wt_run *r);
+/* Everybody's status: the worst of all ranks' (an error of another rank is told as such). */
+enum wt_status wt_run_agree(struct wt_run *r, enum wt_status mine, struct wt_error *err) WT_MUST_CHECK;
+/* Rank 0's plan and state to all; the same data on all; speeds. */
+enum wt_status wt_run_share_plan(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
+/* Before a step: rank 0's decision (stop, learning-rate plan) to all, energy of all to all. */
+enum wt_status wt_run_share_decision(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
+/* Keeps this rank's rows of a batch of n; returns how many. */
+enum wt_status wt_run_share_batch(struct wt_run *r, struct wt_example *batch, size_t *n, struct wt_error *err) WT_MUST_CHECK;
+/* A row a machine for the report; NULL with one rank. Collective. */
+enum wt_status wt_run_machines(struct wt_run *r, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
+
 /* ---- run_report.c ---- */
 enum wt_status wt_run_samples(struct wt_run *r, bool after, struct wt_error *err) WT_MUST_CHECK;
 /* Builds report.json and its renderings, writes the ledger's row. status: done, stopped, interrupted, failed. */
-enum wt_status wt_run_report(struct wt_run *r, const char *status, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_run_report(struct wt_run *r, const char *status, const struct wt_json *machines, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
 
 #endif

@@ -47,6 +47,8 @@ enum wt_status wt_run_folder_open(struct wt_run *r, const struct wt_run_options 
   r->dir = wt_strdup(o->out);
   if (!r->dir)
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", o->out);
+  if (!wt_run_is_root(r))
+    return WT_OK; /* rank 0 makes it and locks it */
   if (o->resume && !wt_fs_is_dir(r->dir))
     return wt_fail(err, WT_EUSAGE, "--resume: '%s' is no run's folder", r->dir);
   WT_TRY(wt_fs_mkdirs(r->dir, err));
@@ -76,7 +78,7 @@ void wt_run_folder_close(struct wt_run *r)
 {
   wt_fclosep(&r->metrics);
   wt_fclosep(&r->log);
-  if (r->dir && r->lock_fd >= 0) {
+  if (r->dir && r->lock_fd >= 0) { /* only the rank that locked */
     WT_AUTO(wt_freep) char *lock = wt_run_path(r, ".lock");
     if (lock)
       unlink(lock);
@@ -124,6 +126,8 @@ static void book_lost_work(struct wt_run *r, const char *text, size_t len)
 
 enum wt_status wt_run_metrics_open(struct wt_run *r, struct wt_error *err)
 {
+  if (!wt_run_is_root(r))
+    return WT_OK;
   WT_AUTO(wt_freep) char *path = wt_run_path(r, "metrics.jsonl"), *log = wt_run_path(r, "run.log");
   if (!path || !log)
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", r->dir);
@@ -185,6 +189,8 @@ static enum wt_status swap_in(const char *fresh, const char *dir, struct wt_erro
 
 enum wt_status wt_run_checkpoint(struct wt_run *r, bool with_engine, struct wt_error *err)
 {
+  if (!wt_run_is_root(r))
+    return WT_OK;
   WT_AUTO(wt_freep) char *dir = wt_run_path(r, "checkpoint"), *fresh = wt_run_path(r, "checkpoint.new");
   WT_AUTO(wt_freep) char *engine = wt_run_path(r, "checkpoint.new/engine.state"), *state = wt_run_path(r, "checkpoint.new/state.json");
   if (!dir || !fresh || !engine || !state)

@@ -117,11 +117,12 @@ static bool between(void *ctx, size_t micro_step, size_t micro_steps)
 {
   struct wt_run *r = ctx;
   double now = wt_mono_s(r->s.clock), took = now - r->micro_mark_s;
-  if (micro_step > r->micro_step || r->micro_steps != micro_steps)
-    r->micro_s = fmax(took, 0.5 * r->micro_s);
-  r->micro_step = micro_step;
+  r->micro_s = fmax(took, 0.5 * r->micro_s);
+  r->micro_step = micro_step + 1; /* that many are behind */
   r->micro_steps = micro_steps;
-  govern(r, true);
+  /* after the last one the step is as good as done: what comes is decided before the next. Ranks only stop together, between steps. */
+  if (r->micro_step < micro_steps && r->cluster.size <= 1)
+    govern(r, true);
   wt_run_live(r, "training", false);
   r->micro_mark_s = wt_mono_s(r->s.clock);
   return r->stop != WT_OK;
@@ -190,7 +191,7 @@ enum wt_status wt_run_evaluate(struct wt_run *r, double *ret_loss, struct wt_err
   WT_TRY(wt_engine_eval(r->engine, rows, r->s.eval_n, &hooks, NULL, &out, err));
   if (!out.abandoned && out.supervised_tokens > 0)
     *ret_loss = out.loss;
-  return WT_OK;
+  return wt_cluster_broadcast(&r->cluster, ret_loss, sizeof *ret_loss, err); /* ranks decide by one figure */
 }
 
 /* ---- one step ---- */
@@ -219,6 +220,8 @@ static double epoch_of(const struct wt_run *r)
 
 static enum wt_status write_metrics(struct wt_run *r, const struct wt_step_out *out, double lr, double step_s, double eval_loss, struct wt_error *err)
 {
+  if (!wt_run_is_root(r))
+    return WT_OK;
   WT_AUTO(wt_json_freep) struct wt_json *j = wt_json_object();
   wt_json_add_u64(j, "step", r->st.step);
   wt_json_add_num(j, "epoch", epoch_of(r));
@@ -275,7 +278,7 @@ static enum wt_status after_evaluation(struct wt_run *r, double loss, struct wt_
   if (better) {
     r->st.eval_best = loss;
     r->st.eval_best_step = r->st.step;
-    if (r->s.o.early_stop > 0) {
+    if (r->s.o.early_stop > 0 && wt_run_is_root(r)) {
       WT_AUTO(wt_freep) char *best = wt_run_path(r, "best.state");
       if (!best)
         return wt_fail(err, WT_ENOMEM, "'%s': out of memory", r->dir);
@@ -359,12 +362,19 @@ static enum wt_status after_step(struct wt_run *r, const struct wt_step_out *out
 
 static enum wt_status one_step(struct wt_run *r, struct wt_example *batch, struct wt_error *err)
 {
-  govern(r, false);
+  if (wt_run_is_root(r))
+    govern(r, false);
+  WT_TRY(wt_run_share_decision(r, err));
   if (r->stop != WT_OK || r->st.step >= r->st.lr.steps)
     return WT_OK;
   size_t n = gather(r, batch);
+  WT_TRY(wt_run_share_batch(r, batch, &n, err));
   double lr = wt_lr_at(&r->st.lr, r->st.step), began = wt_mono_s(r->s.clock);
   struct wt_step_hooks hooks = {.between = between, .ctx = r};
+  if (r->cluster.size > 1) {
+    hooks = (struct wt_step_hooks){.all_reduce = wt_cluster_all_reduce, .all_reduce_double = wt_cluster_all_reduce_double, .ctx = &r->cluster};
+    wt_run_live(r, "training", false);
+  }
   struct wt_step_out out;
   memset(&out, 0, sizeof out);
   r->step_pause_s = 0;

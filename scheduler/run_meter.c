@@ -51,7 +51,7 @@ void wt_run_meter_update(struct wt_run *r)
   wt_meter_poll(r->meter);
   r->reading = wt_meter_read(r->meter);
   double early = before_meter_wh(r);
-  double wh = early + r->reading.energy_j / 3600;
+  double wh = early + r->reading.energy_j / 3600 + r->others_wh;
   update_rate(r);
   double added = wh - r->priced_wh;
   r->priced_wh = wh;

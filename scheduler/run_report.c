@@ -45,7 +45,7 @@ static char *decoded(const struct wt_run *r, const int32_t *ids, size_t n)
 enum wt_status wt_run_samples(struct wt_run *r, bool after, struct wt_error *err)
 {
   size_t rows = r->s.eval_n > 0 ? r->s.eval_n : 0;
-  if (!r->s.tokenizer || rows == 0 || r->s.o.pilot_s > 0)
+  if (!r->s.tokenizer || rows == 0 || r->s.o.pilot_s > 0 || !wt_run_is_root(r))
     return WT_OK;
   struct wt_generate_options g;
   wt_generate_options_default(&g);
@@ -279,7 +279,7 @@ static void to_ledger(const struct wt_run *r, const struct wt_json *report)
     wt_session_note(&r->s, "ledger: %s", why.message); /* never in the way of a run */
 }
 
-enum wt_status wt_run_report(struct wt_run *r, const char *status, struct wt_json **ret, struct wt_error *err)
+enum wt_status wt_run_report(struct wt_run *r, const char *status, const struct wt_json *machines, struct wt_json **ret, struct wt_error *err)
 {
   wt_run_phase_end(r);
   struct history h;
@@ -312,7 +312,8 @@ enum wt_status wt_run_report(struct wt_run *r, const char *status, struct wt_jso
   s.samples_n = r->samples_n;
   s.environment = environment;
   s.files = files;
-  s.ranks = 1;
+  s.ranks = r->cluster.size > 1 ? r->cluster.size : 1;
+  s.machines = machines;
   WT_AUTO(wt_json_freep) struct wt_json *report = wt_summary_to_json(&s);
   wt_freep(&h.points);
   if (!report)

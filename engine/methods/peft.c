@@ -187,7 +187,8 @@ static enum wt_status load_one(const struct wt_engine *e, const struct wt_peft *
   if (!ok)
     return wt_fail(err, WT_EFORMAT, "adapter '%s': tensor '%s' (%s) does not have the shape [%zu, %zu] that the model '%s' asks for", p->dir, t->name, wt_dtype_name(t->dtype),
                    rows, cols, e->model->path);
-  if (!transposed && param->value != e->prefix) {
+  bool prefix = e->prefix && param->value == e->prefix;
+  if (!transposed && !prefix) {
     wt_tensor_to_f32(t, 0, param->n, param->value);
     return WT_OK;
   }
@@ -195,7 +196,7 @@ static enum wt_status load_one(const struct wt_engine *e, const struct wt_peft *
   if (!tmp)
     return wt_fail(err, WT_ENOMEM, "adapter '%s': out of memory", p->dir);
   wt_tensor_to_f32(t, 0, param->n, tmp);
-  if (param->value == e->prefix && e->prefix) {
+  if (prefix) {
     wt_prefix_transpose(e, param->value, tmp, true);
     return WT_OK;
   }

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "engine/io/gguf.h"
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -333,6 +334,7 @@ enum wt_status wt_model_open(const char *path, enum wt_model_open_flags flags, s
   }
   WT_AUTO(wt_model_freep) struct wt_model *m = NULL;
   WT_TRY(wt_model_from_config(gguf ? gguf : path, WT_TAKE(config), &m, err));
+  assert(m);
   m->gguf = gguf != NULL;
   m->tensors = WT_TAKE(tensors);
   if (m->tensors)

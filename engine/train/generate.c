@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/rng.h"
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@ void wt_kv_cache_release(struct wt_kv_cache *kv)
   free(kv->memory);
   free(kv->ids);
   free(kv->scratch);
-  memset(kv, 0, sizeof *kv);
+  *kv = (struct wt_kv_cache){0};
 }
 
 /* ---- the cache ---- */
@@ -232,6 +233,7 @@ enum wt_status wt_engine_generate(struct wt_engine *e, const int32_t *prompt, si
     return wt_fail(err, WT_EUSAGE, "--top-p: %g must be above 0", o->top_p);
   wt_gemm_set_threads(e->c.threads);
   WT_TRY(reserve(e, total, err));
+  assert(e->kv.memory && e->kv.ids);
   WT_AUTO(wt_freep) float *logits = wt_malloc(V * sizeof *logits);
   WT_AUTO(wt_freep) struct choice *choices = wt_malloc(V * sizeof *choices);
   if (!logits || !choices)

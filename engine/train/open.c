@@ -285,6 +285,7 @@ enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *
     WT_TRY(wt_peft_open(adapter, &peft, err));
   wt_gemm_set_threads(c->threads);
   WT_TRY(wt_engine_prepare(m, c, peft, &e, err));
+  assert(e);
   wt_engine_measure(e);
   WT_TRY(map_arenas(e, err));
   WT_TRY(wt_engine_load_weights(e, err));

@@ -15,6 +15,7 @@
 
 #define FOLLOW_S 4.0      /* time constant of the correction by the meter */
 #define TRUST_S 10.0      /* a meter may lag by seconds: until then only bad news is believed */
+#define WATCH_S 6.0       /* a cap below the presumed idle watts: so long the meter may show that they are less */
 #define LEARN_BLOCK_S 1.5 /* busy watts are learned from blocks of at least this */
 #define CREDIT_S 0.25     /* how long an unused allowance is kept */
 #define SLEEP_MAX_S 1.0   /* one pause; then it looks again */
@@ -68,7 +69,8 @@ static struct wt_action pause_for(double seconds, enum wt_budget_kind k, const c
 
 /* ---- the power cap ---- */
 
-static void learn_busy(struct wt_governor_state *g, const struct wt_governor_reading *r, double energy_j)
+/* Both ends of the model, from blocks of what was measured. */
+static void learn(struct wt_governor_state *g, const struct wt_governor_reading *r, double energy_j)
 {
   double dt = r->t_s - g->block_t_s;
   if (dt < LEARN_BLOCK_S)
@@ -80,6 +82,9 @@ static void learn_busy(struct wt_governor_state *g, const struct wt_governor_rea
     double moved = g->busy_w + 0.4 * (g->trusted ? error : fmax(error, 0)) / fmax(share, 0.3);
     g->busy_w = fmax(moved, g->idle_w + 0.05 * fmax(g->idle_w, 1));
   }
+  /* a block of pauses shows what the machine draws when idle; with a lag it shows too much, so only less is believed */
+  if (r->power_measured && share < 0.05 && mean_w > 0)
+    g->idle_w = fmin(g->idle_w, mean_w);
   g->block_t_s = r->t_s;
   g->block_energy_j = energy_j;
   g->block_busy_s = 0;
@@ -112,7 +117,7 @@ static void settle_account(struct wt_governor_state *g, const struct wt_governor
   }
   g->account_j += model + (g->follow_j - follow) - cap * dt;
   g->account_j = fmax(g->account_j, -cap * CREDIT_S);
-  learn_busy(g, r, energy_j);
+  learn(g, r, energy_j);
   g->t_s = r->t_s;
   g->slept_s = 0;
 }
@@ -124,6 +129,9 @@ static struct wt_action hold_cap(struct wt_governor_state *g, const struct wt_go
     return go();
   settle_account(g, r);
   double cap = limit * (1 - (g->l.cap_margin > 0 ? g->l.cap_margin : 0.02));
+  bool watched = !r->power_measured || r->t_s - g->began_s > WATCH_S;
+  if (cap <= g->idle_w * 1.005 && !watched)
+    return pause_for(SLEEP_MAX_S, WT_BUDGET_POWER, "power cap: measuring what the idle machine draws");
   if (cap <= g->idle_w * 1.005) {
     struct wt_action a = {.kind = WT_ACT_STOP, .budget = WT_BUDGET_POWER};
     snprintf(a.why, sizeof a.why, "the cap of %.1f W is not above the %.1f W that the machine draws when idle", limit, g->idle_w);

@@ -45,7 +45,7 @@ static char *decoded(const struct wt_run *r, const int32_t *ids, size_t n)
 enum wt_status wt_run_samples(struct wt_run *r, bool after, struct wt_error *err)
 {
   size_t rows = r->s.eval_n > 0 ? r->s.eval_n : 0;
-  if (!r->s.tokenizer || rows == 0 || r->s.o.pilot_s > 0 || !wt_run_is_root(r))
+  if (!r->s.tokenizer || rows == 0 || !wt_run_is_root(r))
     return WT_OK;
   struct wt_generate_options g;
   wt_generate_options_default(&g);

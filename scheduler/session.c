@@ -320,6 +320,16 @@ static void get_ratios(struct wt_session *s)
   s->ratios_n = wt_ledger_ratios(l, s->profile.fingerprint, method, s->ratios_time, s->ratios_energy, WT_RATIOS_MAX);
 }
 
+/* --save-every: steps, or a time with its unit. */
+static enum wt_status check_save_every(const char *text, struct wt_error *err)
+{
+  double seconds = 0;
+  if (!text || (text[0] && text[strspn(text, "0123456789")] == 0))
+    return WT_OK;
+  WT_TRY(wt_parse_time(text, "--save-every", &seconds, err));
+  return seconds > 0 ? WT_OK : wt_fail(err, WT_EUSAGE, "--save-every: '%s' is no time; write steps (500) or a time (10m)", text);
+}
+
 enum wt_status wt_session_open(struct wt_session *s, const struct wt_run_options *o, const struct wt_observer *obs, double t0_s, struct wt_error *err)
 {
   memset(s, 0, sizeof *s);
@@ -330,6 +340,7 @@ enum wt_status wt_session_open(struct wt_session *s, const struct wt_run_options
   s->deadline_real_s = NAN;
   if (s->o.batch == 0)
     return wt_fail(err, WT_EUSAGE, "--batch: must be at least 1");
+  WT_TRY(check_save_every(s->o.save_every, err));
   WT_TRY(get_rate(s, err));
   WT_TRY(get_budgets(s, err));
   double t = wt_mono_s(s->clock);

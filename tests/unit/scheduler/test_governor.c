@@ -52,6 +52,8 @@ struct outcome {
 };
 
 /* Two minutes of micro-steps of micro_s under a cap. */
+static double guess_idle_w = 8;
+
 static struct outcome drive(double cap, double micro_s, double lag_s, double guess_busy_w, bool measured)
 {
   memset(&plant, 0, sizeof plant);
@@ -60,7 +62,7 @@ static struct outcome drive(double cap, double micro_s, double lag_s, double gue
   plant.lag_s = lag_s;
   plant.noise = 0.1;
   plant.random = 42;
-  struct wt_governor_limits l = {.budgets = {.power_w = cap}, .idle_w = 8, .busy_w = guess_busy_w, .cap_margin = 0.02, .max_temp_c = NAN, .deadline_real_s = NAN};
+  struct wt_governor_limits l = {.budgets = {.power_w = cap}, .idle_w = guess_idle_w, .busy_w = guess_busy_w, .cap_margin = 0.02, .max_temp_c = NAN, .deadline_real_s = NAN};
   struct wt_governor_state *g = wt_governor_new(&l);
   assert_non_null(g);
   struct outcome o = {0};
@@ -119,6 +121,14 @@ static void cap_holds_without_a_meter(void **state)
 {
   (void)state;
   check(20, 0.3, 0.1, 36, false);
+}
+
+static void idle_watts_are_learned_from_pauses(void **state)
+{
+  (void)state;
+  for (guess_idle_w = 4; guess_idle_w < 24; guess_idle_w += 6)
+    check(20, 0.3, 0.1, 36, true);
+  guess_idle_w = 8;
 }
 
 static void cap_below_idle_is_said_at_once(void **state)
@@ -247,7 +257,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(cap_holds_with_a_right_model), cmocka_unit_test(cap_holds_with_a_wrong_model), cmocka_unit_test(cap_holds_with_a_lagging_meter),
-      cmocka_unit_test(cap_holds_without_a_meter), cmocka_unit_test(cap_below_idle_is_said_at_once), cmocka_unit_test(time_budget_is_kept_and_the_rate_has_decayed),
+      cmocka_unit_test(cap_holds_without_a_meter), cmocka_unit_test(idle_watts_are_learned_from_pauses), cmocka_unit_test(cap_below_idle_is_said_at_once), cmocka_unit_test(time_budget_is_kept_and_the_rate_has_decayed),
       cmocka_unit_test(a_cautious_plan_grows_to_what_is_affordable), cmocka_unit_test(no_budget_never_replans), cmocka_unit_test(energy_money_and_carbon_stop_too),
       cmocka_unit_test(heat_has_hysteresis_and_battery_pauses),
   };

@@ -55,7 +55,16 @@ static void axis(const struct wt_chart *c, struct range x, struct range y, struc
   wt_buf_adds(out, "</text>");
 }
 
-static void curve_path(const struct wt_curve *u, size_t index, struct range x, struct range y, struct wt_buf *out)
+/* Whether the stretch that ends at point i is one that the chart leaves open. */
+static bool is_broken(const struct wt_chart *c, const struct wt_curve *u, size_t i)
+{
+  for (size_t k = 0; c->spans_break && i > 0 && k < c->spans_n; k++)
+    if (u->x[i - 1] >= c->spans[k].from && u->x[i] <= c->spans[k].to)
+      return true;
+  return false;
+}
+
+static void curve_path(const struct wt_chart *c, const struct wt_curve *u, size_t index, struct range x, struct range y, struct wt_buf *out)
 {
   const double right = WT_CHART_W - WT_CHART_RIGHT, bottom = WT_CHART_H - WT_CHART_BOTTOM;
   bool pen = false;
@@ -65,7 +74,45 @@ static void curve_path(const struct wt_curve *u, size_t index, struct range x, s
       pen = false;
       continue;
     }
+    pen = pen && !is_broken(c, u, i);
     wt_buf_addf(out, "%s%.1f %.1f", pen ? "L" : "M", place(u->x[i], x, WT_CHART_LEFT, right), place(u->y[i], y, bottom, WT_CHART_TOP));
+    pen = true;
+  }
+  wt_buf_adds(out, "\"/>");
+}
+
+static void shade(const struct wt_chart *c, struct range x, struct wt_buf *out)
+{
+  const double right = WT_CHART_W - WT_CHART_RIGHT, bottom = WT_CHART_H - WT_CHART_BOTTOM;
+  for (size_t i = 0; i < c->spans_n; i++) {
+    double from = fmax(c->spans[i].from, x.low), to = fmin(c->spans[i].to, x.high);
+    if (!(from <= to))
+      continue;
+    double a = place(from, x, WT_CHART_LEFT, right), b = place(to, x, WT_CHART_LEFT, right);
+    wt_buf_addf(out, "<rect class=\"span\" x=\"%.1f\" y=\"%.0f\" width=\"%.1f\" height=\"%.0f\"/>", a, WT_CHART_TOP, fmax(1.5, b - a), bottom - WT_CHART_TOP);
+  }
+}
+
+/* The area under a single curve that begins at zero, lightly filled: one polygon a stretch without a hole. */
+static void area_path(const struct wt_chart *c, const struct wt_curve *u, struct range x, struct range y, struct wt_buf *out)
+{
+  const double right = WT_CHART_W - WT_CHART_RIGHT, bottom = WT_CHART_H - WT_CHART_BOTTOM;
+  double last = 0;
+  bool pen = false;
+  wt_buf_adds(out, "<path class=\"area\" d=\"");
+  for (size_t i = 0; i <= u->n; i++) {
+    bool point = i < u->n && isfinite(u->x[i]) && isfinite(u->y[i]);
+    if (!point || (pen && is_broken(c, u, i))) {
+      if (pen)
+        wt_buf_addf(out, "L%.1f %.1fZ", last, bottom);
+      pen = false;
+      if (!point)
+        continue;
+    }
+    last = place(u->x[i], x, WT_CHART_LEFT, right);
+    if (!pen)
+      wt_buf_addf(out, "M%.1f %.1f", last, bottom);
+    wt_buf_addf(out, "L%.1f %.1f", last, place(u->y[i], y, bottom, WT_CHART_TOP));
     pen = true;
   }
   wt_buf_adds(out, "\"/>");
@@ -73,10 +120,15 @@ static void curve_path(const struct wt_curve *u, size_t index, struct range x, s
 
 static void legend(const struct wt_chart *c, struct wt_buf *out)
 {
-  if (c->curves_n < 2)
+  if (c->curves_n < 2 && !c->spans_n)
     return;
   wt_buf_adds(out, "<ul class=\"legend\">");
-  for (size_t i = 0; i < c->curves_n; i++) {
+  if (c->spans_n) {
+    wt_buf_adds(out, "<li><span class=\"key spankey\"></span>");
+    wt_escape_html(c->spans_name, out);
+    wt_buf_adds(out, "</li>");
+  }
+  for (size_t i = 0; c->curves_n > 1 && i < c->curves_n; i++) {
     wt_buf_addf(out, "<li><span class=\"key\" style=\"background:var(--c%zu)\"></span>", i % 6);
     wt_escape_html(c->curves[i].name, out);
     wt_buf_adds(out, "</li>");
@@ -109,6 +161,7 @@ void wt_chart_lines(const struct wt_chart *c, struct wt_buf *out)
   wt_buf_addf(out, "<figure><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"", WT_CHART_W, WT_CHART_H);
   wt_escape_html(c->title, out);
   wt_buf_adds(out, "\">");
+  shade(c, x, out);
   axis(c, x, y, out);
   if (isfinite(c->level)) {
     double py = place(c->level, y, WT_CHART_H - WT_CHART_BOTTOM, WT_CHART_TOP);
@@ -117,8 +170,10 @@ void wt_chart_lines(const struct wt_chart *c, struct wt_buf *out)
     wt_escape_html(c->level_name, out);
     wt_buf_adds(out, "</text>");
   }
+  if (c->curves_n == 1 && c->y_from_zero && c->curves[0].n <= 2000)
+    area_path(c, &c->curves[0], x, y, out);
   for (size_t k = 0; k < c->curves_n; k++)
-    curve_path(&c->curves[k], k, x, y, out);
+    curve_path(c, &c->curves[k], k, x, y, out);
   wt_buf_adds(out, "</svg>");
   legend(c, out);
   wt_buf_adds(out, "</figure>\n");

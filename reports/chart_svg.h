@@ -11,6 +11,11 @@ struct wt_curve {
   size_t n;
 };
 
+/* A stretch of x that the chart shades (a pause, a gap); from = to: a thin mark. */
+struct wt_span {
+  double from, to;
+};
+
 struct wt_chart {
   const char *title;   /* accessible name */
   const char *x_label, *y_label;
@@ -19,6 +24,10 @@ struct wt_chart {
   double level;        /* horizontal dashed line (a cap, a budget); NaN = none */
   const char *level_name;
   int y_from_zero;
+  const struct wt_span *spans;
+  size_t spans_n;
+  int spans_break;        /* curves are not drawn across them */
+  const char *spans_name; /* what they are, for the legend */
 };
 /* Nothing is drawn when no curve has two finite points. */
 void wt_chart_lines(const struct wt_chart *c, struct wt_buf *out);

@@ -47,7 +47,10 @@ void wt_escape_csv(const char *s, struct wt_buf *out)
   if (!s)
     return;
   bool formula = *s && strchr("=+-@\t\r", *s);
-  if (!formula && !strpbrk(s, ",;\"\n\r\t")) {
+  bool control = false;
+  for (const char *p = s; *p; p++)
+    control |= is_control((unsigned char)*p);
+  if (!formula && !control && !strpbrk(s, ",;\"")) {
     wt_buf_adds(out, s);
     return;
   }
@@ -57,7 +60,7 @@ void wt_escape_csv(const char *s, struct wt_buf *out)
   for (; *s; s++) {
     if (*s == '"')
       wt_buf_addc(out, '"');
-    wt_buf_addc(out, *s);
+    wt_buf_addc(out, is_control((unsigned char)*s) && *s != '\n' ? ' ' : *s); /* a file of text is also looked at on terminals */
   }
   wt_buf_addc(out, '"');
 }

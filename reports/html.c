@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WT_GAPS_MAX 200
+
 void wt_html_heading(const char *text, struct wt_buf *out)
 {
   wt_buf_adds(out, "<h2>");
@@ -40,19 +42,43 @@ static double *column(const struct wt_json *report, const char *key, size_t n)
 
 struct chart_row {
   const char *title, *x_key, *x_label, *y_key, *y_label, *limit_path, *limit_name;
-  int y_from_zero, several_only;
+  int y_from_zero, several_only, by_time;
 };
 
 static const struct chart_row chart_rows[] = {
-    {"Training loss by step", "step", "step", "loss", "loss", NULL, NULL, 0, 0},
-    {"Training loss by time", "t_s", "s", "loss", "loss", NULL, NULL, 0, 1},
-    {"Training loss by energy", "energy_wh", "Wh", "loss", "loss", NULL, NULL, 0, 1},
-    {"Learning rate", "step", "step", "lr", "learning rate", NULL, NULL, 1, 0},
-    {"Gradient norm", "step", "step", "grad_norm", "gradient norm", NULL, NULL, 1, 0},
-    {"Power over time", "t_s", "s", "power_w", "W", "budgets.power.limit", "power cap", 1, 0},
-    {"Energy over time", "t_s", "s", "energy_wh", "Wh", "budgets.energy.limit", "energy budget", 1, 0},
-    {"Tokens per second", "t_s", "s", "tokens_per_s", "tokens/s", NULL, NULL, 1, 0},
+    {"Training loss by step", "step", "step", "loss", "loss", NULL, NULL, 0, 0, 0},
+    {"Training loss by time", "t_s", "s", "loss", "loss", NULL, NULL, 0, 1, 0},
+    {"Training loss by energy", "energy_wh", "Wh", "loss", "loss", NULL, NULL, 0, 1, 0},
+    {"Learning rate", "step", "step", "lr", "learning rate", NULL, NULL, 1, 0, 0},
+    {"Gradient norm", "step", "step", "grad_norm", "gradient norm", NULL, NULL, 1, 0, 0},
+    {"Power over time", "t_s", "s", "power_w", "W", "budgets.power.limit", "power cap", 1, 0, 1},
+    {"Energy over time", "t_s", "s", "energy_wh", "Wh", "budgets.energy.limit", "energy budget", 1, 0, 1},
+    {"Tokens per second", "t_s", "s", "tokens_per_s", "tokens/s", NULL, NULL, 1, 0, 1},
 };
+
+static int ascending(const void *a, const void *b)
+{
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* Stretches in which no step ended: far longer than between most neighbours (pauses, suspends, gaps of the meter, evaluations). Up to most; returns how many. */
+static size_t find_gaps(const double *t, size_t n, struct wt_span *ret, size_t most)
+{
+  double *steps = n > 8 ? wt_calloc(n - 1, sizeof *steps) : NULL;
+  size_t found = 0;
+  if (!steps)
+    return 0;
+  for (size_t i = 0; i + 1 < n; i++)
+    steps[i] = isfinite(t[i + 1] - t[i]) ? t[i + 1] - t[i] : 0;
+  qsort(steps, n - 1, sizeof *steps, ascending);
+  double usual = steps[(n - 1) / 2], least = fmax(6 * usual, 0.01 * (t[n - 1] - t[0]));
+  free(steps);
+  for (size_t i = 0; i + 1 < n && found < most; i++)
+    if (t[i + 1] - t[i] > least)
+      ret[found++] = (struct wt_span){.from = t[i], .to = t[i + 1]};
+  return found;
+}
 
 static void one_chart(const struct wt_render *r, const struct chart_row *row, struct wt_buf *out)
 {
@@ -70,14 +96,22 @@ static void one_chart(const struct wt_render *r, const struct chart_row *row, st
   }
   if (r->n == 1 && row->limit_path)
     chart.level = wt_doc_num(r->reports[0], row->limit_path);
+  struct wt_span gaps[WT_GAPS_MAX];
+  if (r->n == 1 && row->by_time && chart.curves_n) {
+    chart.spans_n = find_gaps(curves[0].x, curves[0].n, gaps, WT_GAPS_MAX);
+    chart.spans = gaps;
+    chart.spans_break = strcmp(row->y_key, "energy_wh") != 0;
+    chart.spans_name = "no step: paused, evaluating or not metered";
+  }
   struct wt_buf svg;
   wt_buf_init(&svg, 4u << 20);
   wt_chart_lines(&chart, &svg);
   if (svg.len) {
-    wt_buf_adds(out, "<h3>");
+    wt_buf_adds(out, "<div class=\"chart\"><h3>");
     wt_escape_html(row->title, out);
     wt_buf_adds(out, "</h3>\n");
     wt_buf_add(out, svg.data, svg.len);
+    wt_buf_adds(out, "</div>\n");
   }
   wt_buf_release(&svg);
   for (size_t i = 0; values && i < 2 * r->n; i++)
@@ -88,10 +122,18 @@ static void one_chart(const struct wt_render *r, const struct chart_row *row, st
 
 void wt_html_charts(const struct wt_render *r, struct wt_buf *out)
 {
-  wt_html_heading("How it went", out);
+  struct wt_buf charts;
+  wt_buf_init(&charts, 32u << 20);
   for (size_t i = 0; i < WT_COUNT(chart_rows); i++)
     if (!chart_rows[i].several_only || r->n > 1)
-      one_chart(r, &chart_rows[i], out);
+      one_chart(r, &chart_rows[i], &charts);
+  if (charts.len) {
+    wt_html_heading("How it went", out);
+    wt_buf_adds(out, "<div class=\"charts\">\n");
+    wt_buf_add(out, charts.data, charts.len);
+    wt_buf_adds(out, "</div>\n");
+  }
+  wt_buf_release(&charts);
 }
 
 static void page_head(const struct wt_render *r, struct wt_buf *out)
@@ -129,5 +171,5 @@ void wt_render_html(const struct wt_render *r, struct wt_buf *out)
     wt_html_comparison(r, out);
     wt_html_charts(r, out);
   }
-  wt_buf_adds(out, "</main>\n</body>\n</html>\n");
+  wt_buf_adds(out, "</main>\n<footer>Written by wattune " WT_VERSION "</footer>\n</body>\n</html>\n");
 }

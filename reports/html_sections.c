@@ -303,8 +303,8 @@ static void comparison_row(const struct wt_render *r, const char *name, const ch
     if (i == 0)
       wt_buf_adds(&first, cell.data);
     different |= strcmp(first.data, cell.data) != 0;
-    wt_buf_adds(&row, kind >= 0 ? "<td class=\"n\">" : "<td>");
-    wt_escape_html(cell.data, &row);
+    wt_buf_adds(&row, "<td class=\"n\">");
+    wt_escape_html(cell.len ? cell.data : "unknown", &row);
     wt_buf_adds(&row, "</td>");
   }
   wt_buf_adds(&row, "</tr>\n");
@@ -323,7 +323,7 @@ static void comparison_head(const struct wt_render *r, const char *label, struct
   wt_escape_html(label, out);
   wt_buf_adds(out, "</th>");
   for (size_t i = 0; i < r->n; i++) {
-    wt_buf_adds(out, "<th scope=\"col\">");
+    wt_buf_adds(out, "<th scope=\"col\" class=\"n\">");
     wt_escape_html(r->names[i], out);
     wt_buf_adds(out, "</th>");
   }
@@ -353,13 +353,20 @@ void wt_html_comparison(const struct wt_render *r, struct wt_buf *out)
     comparison_row(r, costs[i].name, costs[i].path, costs[i].kind, false, out);
   wt_buf_adds(out, "</tbody></table></div>\n");
   wt_html_heading("What differs in the plans", out);
-  comparison_head(r, "Choice", out);
+  struct wt_buf rows;
+  wt_buf_init(&rows, 16u << 20);
   static const char *const keys[] = {"method", "rank", "alpha", "targets", "train_layers", "weights", "optimizer", "lr", "seq_len", "batch", "micro_batch_tokens",
                                      "checkpointing", "threads", "max_mhz", "steps", "epochs", "trainable_params"};
   for (size_t i = 0; i < WT_COUNT(keys); i++) {
     char path[64];
     snprintf(path, sizeof path, "plan.%s", keys[i]);
-    comparison_row(r, keys[i], path, -1, true, out);
+    comparison_row(r, keys[i], path, -1, true, &rows);
   }
-  wt_buf_adds(out, "</tbody></table></div>\n");
+  if (rows.len) {
+    comparison_head(r, "Choice", out);
+    wt_buf_add(out, rows.data, rows.len);
+    wt_buf_adds(out, "</tbody></table></div>\n");
+  } else
+    wt_buf_adds(out, "<p>The plans are the same.</p>\n");
+  wt_buf_release(&rows);
 }

@@ -166,7 +166,7 @@ static struct wt_json *trainer_state(const struct wt_json *report)
   return doc;
 }
 
-static enum wt_status write_rendered(const struct wt_json *report, const char *run_dir, const char *file, enum wt_report_format format, struct wt_error *err)
+static enum wt_status write_rendered(const struct wt_json *report, const char *run_dir, const char *file, enum wt_report_format format, int refresh_s, struct wt_error *err)
 {
   const struct wt_json *reports[] = {report};
   const char *base = wt_path_base(run_dir), *names[] = {base && *base ? base : run_dir};
@@ -175,11 +175,16 @@ static enum wt_status write_rendered(const struct wt_json *report, const char *r
   WT_AUTO(wt_freep) char *path = wt_path_join(run_dir, file);
   enum wt_status status = path ? WT_OK : wt_fail(err, WT_ENOMEM, "report: out of memory");
   if (status == WT_OK)
-    status = wt_report_render(reports, names, 1, format, false, 0, &out, err);
+    status = wt_report_render(reports, names, 1, format, false, refresh_s, &out, err);
   if (status == WT_OK)
     status = wt_fs_write_atomic(path, out.data, out.len, err);
   wt_buf_release(&out);
   return status;
+}
+
+enum wt_status wt_report_write_live(const struct wt_json *report, const char *run_dir, int refresh_s, struct wt_error *err)
+{
+  return write_rendered(report, run_dir, "report.html", WT_REPORT_HTML, refresh_s, err);
 }
 
 enum wt_status wt_report_write_all(const struct wt_json *report, const char *run_dir, struct wt_error *err)
@@ -189,8 +194,8 @@ enum wt_status wt_report_write_all(const struct wt_json *report, const char *run
   if (!json || !trainer)
     return wt_fail(err, WT_ENOMEM, "report: out of memory");
   WT_TRY(wt_json_write_file(report, json, err));
-  WT_TRY(write_rendered(report, run_dir, "report.html", WT_REPORT_HTML, err));
-  WT_TRY(write_rendered(report, run_dir, "report.md", WT_REPORT_MD, err));
+  WT_TRY(write_rendered(report, run_dir, "report.html", WT_REPORT_HTML, 0, err));
+  WT_TRY(write_rendered(report, run_dir, "report.md", WT_REPORT_MD, 0, err));
   WT_AUTO(wt_json_freep) struct wt_json *state = trainer_state(report);
   return wt_json_write_file(state, trainer, err);
 }

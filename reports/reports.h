@@ -77,6 +77,12 @@ enum wt_status wt_report_read(const char *run_dir, struct wt_json **ret, struct 
 /* report.json, report.html, report.md (and trainer_state.json) into the folder, each atomically. */
 enum wt_status wt_report_write_all(const struct wt_json *report, const char *run_dir, struct wt_error *err) WT_MUST_CHECK;
 
+/* The run's figures as a Prometheus textfile at path, replaced atomically (a node exporter may read it at any time). name: the label "run". */
+enum wt_status wt_report_prometheus(const struct wt_json *report, const char *name, const char *path, struct wt_error *err) WT_MUST_CHECK;
+void wt_report_prometheus_text(const struct wt_json *report, const char *name, struct wt_buf *out);
+/* report.html alone, made anew while a run goes on; the page asks for itself again every refresh_s seconds. Atomic. */
+enum wt_status wt_report_write_live(const struct wt_json *report, const char *run_dir, int refresh_s, struct wt_error *err) WT_MUST_CHECK;
+
 /* ---- live view: one or two lines, pure: the caller prints them ---- */
 struct wt_live {
   uint64_t step, steps;

@@ -86,6 +86,7 @@ static void test_hostile_strings_stay_text(void **state)
   assert_null(strstr(md_body, "[l](http"));
   assert_null(strstr(csv, ",=cmd"));
   assert_null(strstr(csv, "\n=run-c"));
+  assert_null(strstr(csv, "\033"));
   assert_null(strstr(text, "\033"));
   struct wt_json *back = NULL;
   struct wt_error err = {0};

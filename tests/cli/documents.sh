@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Every document that the program writes validates against its schema in docs/schema; the Markdown report's head is YAML; the files of a run are there.
+set -u
+. "$2/tests/cli/lib.bash"
+has_command run && has_command init || { echo "skipped: this build cannot train"; exit 77; }
+schema() {
+  checks=$((checks + 1))
+  python3 "$S/tests/cli/json_schema.py" "$S/docs/schema/$1.schema.json" "${@:2}" || fail "$1: ${*:2}"
+}
+cat >"$T/config.json" <<'J'
+{"model_type":"llama","architectures":["LlamaForCausalLM"],"hidden_size":32,"intermediate_size":64,"num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"vocab_size":64,
+ "max_position_embeddings":128,"rms_norm_eps":1e-5,"rope_theta":10000.0,"tie_word_embeddings":true,"hidden_act":"silu"}
+J
+python3 -c "
+import json
+for i in range(24):
+    ids = [(7 * i + 3 * k) % 60 + 2 for k in range(20)]
+    print(json.dumps({'input_ids': ids, 'labels': ids}))" >"$T/data.jsonl"
+expect 0 init --config "$T/config.json" --out "$T/model"
+expect 0 profile --quick --json
+cp "$T/out" "$T/profile.json"
+schema profile "$T/profile.json"
+expect 0 estimate --model "$T/model" --data "$T/data.jsonl" --method lora --price 0.3EUR/kWh --json
+cp "$T/out" "$T/estimate.json"
+schema plan "$T/estimate.json"
+expect 0 run --model "$T/model" --data "$T/data.jsonl" --out "$T/run" --method lora --rank 4 --steps 4 --eval-fraction 0 --price 0.3EUR/kWh
+schema plan "$T/run/plan.json"
+schema job "$T/run/job.json"
+schema metrics-line "$T/run/metrics.jsonl"
+schema report "$T/run/report.json"
+expect 0 history --json
+cp "$T/out" "$T/history.json"
+schema history "$T/history.json"
+python3 "$S/tests/cli/make_runs.py" "$T/made" || fail "make_runs.py"
+schema report "$T"/made/*/report.json
+# the head of report.md: key: scalar, key: followed by deeper lines, or "- scalar"; scalars are plain words, numbers or JSON strings
+yaml() {
+  checks=$((checks + 1))
+  python3 - "$1" <<'P' || fail "YAML head of $1"
+import json, re, sys
+lines = open(sys.argv[1], encoding="utf-8").read().split("\n")
+assert lines[0] == "---", "does not begin with ---"
+head = lines[1:lines.index("---", 1)]
+seen = set()
+for i, line in enumerate(head):
+    m = re.fullmatch(r'( *)(?:([a-z0-9_]+):|-)(?: (.+))?', line)
+    assert m, f"line {i + 2}: {line!r}"
+    indent, key, value = len(m[1]), m[2], m[3]
+    if key:
+        assert (indent, key) not in seen, f"{key} twice"
+        seen.add((indent, key))
+    if value is None:
+        assert i + 1 < len(head) and (head[i + 1].startswith(" " * (indent + 2)) or head[i + 1].startswith("- ")), f"{key} has no value"
+    elif value.startswith('"'):
+        json.loads(value)
+    else:
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+_-]*", value), f"not a plain scalar: {value!r}"
+assert (0, "co2_eq_emissions") not in seen or (2, "emissions") in seen
+P
+}
+for run in finished failed; do
+  "$W" report "$T/made/$run" --format md --out "$T/$run.md" || fail "report $run --format md"
+  yaml "$T/$run.md"
+done
+yaml "$T/run/report.md"
+yaml "$S/tests/fixtures/reports/one.md"
+for file in adapter metrics.jsonl report.html report.md report.json trainer_state.json run.log; do
+  checks=$((checks + 1))
+  [ -e "$T/run/$file" ] || fail "the run's folder lacks $file"
+done
+finish

@@ -18,6 +18,7 @@ const struct wt_cli_command *const wt_cli_commands[] = {
     &wt_cmd_tokenize,
     &wt_cmd_report,
     &wt_cmd_history,
+    &wt_cmd_demo,
     NULL,
 };
 

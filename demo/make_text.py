@@ -23,7 +23,11 @@ rng = random.Random(opt.seed)
 
 THINGS = ("kettle toaster lamp heater fan radio oven freezer fridge washer dryer mixer drill saw pump router printer monitor laptop clock "
           "doorbell vacuum iron blender juicer grill stove boiler charger speaker projector camera scanner sander lathe kiln fountain "
-          "aquarium treadmill piano").split()
+          "aquarium treadmill piano guitar telescope microscope compass lantern candle mirror carpet curtain sofa table chair desk shelf "
+          "drawer basket bucket ladder hammer wrench pliers chisel shovel rake hose sprinkler mower tractor bicycle scooter wagon trailer "
+          "tent hammock umbrella blanket pillow mattress cradle stroller robot drone kite puzzle globe atlas easel palette violin trumpet "
+          "flute drum harp organ typewriter telephone antenna modem switch battery inverter turbine panel meter fuse socket cable plug "
+          "thermostat humidifier purifier dishwasher hotplate waffler grinder slicer peeler scale thermos teapot").split()
 PLACES = "kitchen cellar attic workshop hall garden study bathroom bedroom garage".split()
 COLOURS = "red blue green black white grey yellow brown".split()
 PEOPLE = "Anna Ben Clara David Emma Felix Greta Hugo".split()
@@ -74,8 +78,7 @@ def paragraph():
     return " ".join(fact(rng.choice(THINGS)) for _ in range(rng.randint(3, 6)))
 
 
-QUESTIONS = ["What do you know about the {t}?", "Tell me about the {t}.", "Describe the {t}.", "Give me the card of the {t}.", "What is the {t}?",
-             "I need the facts on the {t}.", "Where is the {t} and what does it use?", "Please describe the {t} for the list."]
+QUESTIONS = ["What do you know about the {t}?", "Tell me about the {t}.", "Describe the {t}.", "Where is the {t}?"]
 
 
 def card(t):
@@ -98,7 +101,7 @@ with open(os.path.join(opt.out, "base.txt"), "w") as f:
         size += len(p)
 order = THINGS[:]
 rng.shuffle(order)
-held, kept = order[:8], order[8:]
+held, kept = order[:12], order[12:]
 for name, things in (("train.jsonl", kept), ("heldout.jsonl", held)):
     with open(os.path.join(opt.out, name), "w") as f:
         for r in rows(things):

@@ -49,7 +49,7 @@ struct wt_cap_info {
 };
 
 #define WT_PROFILE_THREADS_MAX 16
-#define WT_PROFILE_GEMM_MAX 256
+#define WT_PROFILE_GEMM_MAX 1024
 #define WT_PROFILE_SENSORS_MAX 48
 
 struct wt_profile {

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define REFINE_ROUNDS 4 /* measuring changes the choice, which may bring new shapes */
+
 #define SEQ_LEN_DEFAULT 1024 /* what peers train with on a PC; shorter contexts bound it */
 
 void wt_session_phase(const struct wt_session *s, const char *what)
@@ -97,6 +99,14 @@ static bool stored_profile(struct wt_session *s)
   return same;
 }
 
+/* What was measured is kept with the machine's profile: the next plan for this model starts from it, and the same question gets the same answer. */
+static void keep_profile(const struct wt_session *s)
+{
+  WT_AUTO(wt_freep) char *path = s->o.sysfs ? NULL : wt_profile_default_path();
+  if (path && wt_profile_write(&s->profile, path, NULL) != WT_OK)
+    wt_debug("profile: not kept in '%s'", path);
+}
+
 static enum wt_status get_profile(struct wt_session *s, struct wt_error *err)
 {
   if (s->o.profile)
@@ -114,9 +124,7 @@ static enum wt_status get_profile(struct wt_session *s, struct wt_error *err)
     st = wt_profile_measure(&q, &s->profile, err);
   }
   WT_TRY(st);
-  WT_AUTO(wt_freep) char *path = s->o.sysfs ? NULL : wt_profile_default_path();
-  if (path && wt_profile_write(&s->profile, path, NULL) != WT_OK)
-    wt_debug("profile: not kept in '%s'", path);
+  keep_profile(s);
   return WT_OK;
 }
 
@@ -401,39 +409,50 @@ static bool table_has(const struct wt_profile *p, const struct wt_gemm_point *q)
   return false;
 }
 
-static void measure_item(struct wt_session *s, const struct wt_work_item *it, int threads)
+/* The product that a work item is made of; false when it is none. */
+static bool point_of(const struct wt_work_item *it, int threads, struct wt_gemm_point *ret)
 {
   if (it->kind > WT_WORK_GEMM_DW || !(it->flop > 0))
-    return;
-  struct wt_gemm_point q = {.form = (int)it->kind, .m = (size_t)fmax(round(it->m), 1), .n = it->n, .k = it->k,
-                            .weights = it->weights == WT_WEIGHTS_AUTO ? WT_WEIGHTS_F32 : (int)it->weights,
-                            .compute = it->compute == WT_COMPUTE_AUTO ? WT_COMPUTE_F32 : (int)it->compute, .threads = threads};
-  if (table_has(&s->profile, &q))
-    return;
-  q.gflops = measure_gemm(q.form, q.m, q.n, q.k, q.weights, q.compute, threads, 0.006);
-  if (!(q.gflops > 0))
-    return;
-  size_t at = s->profile.gemm_n < WT_PROFILE_GEMM_MAX ? s->profile.gemm_n++ : WT_PROFILE_GEMM_MAX - 1;
-  s->profile.gemm[at] = q;
+    return false;
+  *ret = (struct wt_gemm_point){.form = (int)it->kind, .m = (size_t)fmax(round(it->m), 1), .n = it->n, .k = it->k,
+                                .weights = it->weights == WT_WEIGHTS_AUTO ? WT_WEIGHTS_F32 : (int)it->weights,
+                                .compute = it->compute == WT_COMPUTE_AUTO ? WT_COMPUTE_F32 : (int)it->compute, .threads = threads};
+  return true;
 }
 
-void wt_session_refine(struct wt_session *s, const struct wt_plan_set *set, double budget_s)
+/* Measures the products of one plan that the table does not hold, until `end`. Returns how many were added. */
+static size_t measure_plan(struct wt_session *s, const struct wt_plan *p, double end)
+{
+  struct wt_step_shape shape;
+  size_t added = 0;
+  WT_AUTO(wt_freep) struct wt_engine_estimate *e = wt_calloc(1, sizeof *e);
+  if (!e)
+    return 0;
+  wt_step_shape_of(s->data, s->index, s->train_n, p->batch, p->config.micro_batch_tok, &shape);
+  if (wt_engine_estimate(s->model, &p->config, &shape, e, NULL) != WT_OK)
+    return 0;
+  for (size_t k = 0; k < e->step.n && wt_mono_s(s->clock) < end && s->profile.gemm_n < WT_PROFILE_GEMM_MAX; k++) {
+    struct wt_gemm_point q;
+    if (!point_of(&e->step.item[k], p->config.threads, &q) || table_has(&s->profile, &q))
+      continue;
+    q.gflops = measure_gemm(q.form, q.m, q.n, q.k, q.weights, q.compute, q.threads, 0.006);
+    if (q.gflops > 0) {
+      s->profile.gemm[s->profile.gemm_n++] = q;
+      added++;
+    }
+  }
+  return added;
+}
+
+size_t wt_session_refine(struct wt_session *s, const struct wt_plan_set *set, double budget_s)
 {
   if (!s->profile_is_ours || set->chosen == SIZE_MAX)
-    return;
+    return 0;
   double end = wt_mono_s(s->clock) + budget_s;
-  for (size_t i = 0; i <= set->pareto_n && i < 8; i++) {
-    const struct wt_plan *p = i == 0 ? &set->plans[set->chosen] : &set->plans[set->pareto[i - 1]];
-    struct wt_step_shape shape;
-    struct wt_engine_estimate *e = wt_calloc(1, sizeof *e);
-    if (!e)
-      return;
-    wt_step_shape_of(s->data, s->index, s->train_n, p->batch, p->config.micro_batch_tok, &shape);
-    if (wt_engine_estimate(s->model, &p->config, &shape, e, NULL) == WT_OK)
-      for (size_t k = 0; k < e->step.n && wt_mono_s(s->clock) < end; k++)
-        measure_item(s, &e->step.item[k], p->config.threads);
-    wt_freep(&e);
-  }
+  size_t added = measure_plan(s, &set->plans[set->chosen], end);
+  for (size_t i = 0; added > 0 && i < set->pareto_n && i < 8; i++) /* the chosen plan's shapes are known already: nothing to do */
+    added += measure_plan(s, &set->plans[set->pareto[i]], end);
+  return added;
 }
 
 enum wt_status wt_session_plan(struct wt_session *s, struct wt_plan_set *ret, struct wt_error *err)
@@ -441,13 +460,21 @@ enum wt_status wt_session_plan(struct wt_session *s, struct wt_plan_set *ret, st
   wt_session_phase(s, "planning");
   struct wt_plan_input in = wt_session_input(s);
   WT_TRY(wt_plan_choose(&in, ret, err));
-  double left = isfinite(s->budgets.time_s) ? s->budgets.time_s - (wt_mono_s(s->clock) - s->t0_s) : INFINITY;
-  if (!s->profile_is_ours || left < 5)
-    return WT_OK;
-  wt_session_refine(s, ret, fmin(1.2, 0.02 * left));
-  malloc_trim(0);
-  s->fixed_bytes = wt_resident_bytes();
-  wt_plan_set_release(ret);
-  in = wt_session_input(s);
-  return wt_plan_choose(&in, ret, err);
+  size_t added = 0;
+  for (int round = 0; round < REFINE_ROUNDS; round++) { /* until the shapes of the plan that is chosen are known */
+    double left = isfinite(s->budgets.time_s) ? s->budgets.time_s - (wt_mono_s(s->clock) - s->t0_s) : INFINITY;
+    size_t now = left < 5 ? 0 : wt_session_refine(s, ret, fmin(0.6, 0.01 * left));
+    if (!now)
+      break;
+    added += now;
+    wt_plan_set_release(ret);
+    in = wt_session_input(s);
+    WT_TRY(wt_plan_choose(&in, ret, err));
+  }
+  if (added) {
+    keep_profile(s);
+    malloc_trim(0);
+    s->fixed_bytes = wt_resident_bytes();
+  }
+  return WT_OK;
 }

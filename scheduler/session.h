@@ -39,8 +39,8 @@ enum wt_status wt_session_load(struct wt_session *s, bool weights, struct wt_err
 void wt_session_release(struct wt_session *s);
 /* The planner's input; pointers into s. */
 struct wt_plan_input wt_session_input(const struct wt_session *s);
-/* Measures the products that the nearest plans are made of into the profile (at most budget_s). */
-void wt_session_refine(struct wt_session *s, const struct wt_plan_set *set, double budget_s);
+/* Measures the products of the chosen plan that the profile does not hold, and then those of the front, into the profile (at most budget_s). Returns how many. */
+size_t wt_session_refine(struct wt_session *s, const struct wt_plan_set *set, double budget_s);
 /* Chooses, refines the rates by the model's own shapes, and chooses again. ret is filled also with WT_ENOPLAN. */
 enum wt_status wt_session_plan(struct wt_session *s, struct wt_plan_set *ret, struct wt_error *err) WT_MUST_CHECK;
 /* Row i of the training part / of the evaluation part. */

@@ -1,0 +1,130 @@
+/* demo: the whole way on the model and data inside the program: measure, estimate, train inside a budget, evaluate, speak before and after, report. */
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "cli/cli.h"
+#include "cli/demo_files.h"
+#include "cli/watch.h"
+#include "scheduler/scheduler.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct options {
+  struct wt_cli_common common;
+  char *out;
+};
+
+#define AT(field) offsetof(struct options, field)
+static const struct wt_opt table[] = {
+    {"out", 'o', WT_OPT_STRING, AT(out), WT_OPT_NO_SET, 0, 0, NULL, "DIR", "Output", "folder for the model, the data and the run (default: wattune-demo)"},
+    WT_CLI_COMMON_ROWS(struct options, common.),
+};
+static const size_t table_n = WT_COUNT(table);
+
+static void options_release(struct options *o) { wt_opt_release(table, table_n, o); }
+
+static enum wt_status say(const char *text, struct wt_error *err) { return wt_cli_write(text, strlen(text), err); }
+
+static enum wt_status unpack(const char *dir, struct wt_error *err)
+{
+  for (size_t i = 0; i < wt_demo_files_n; i++) {
+    const struct wt_demo_file *f = &wt_demo_files[i];
+    WT_AUTO(wt_freep) char *path = wt_path_join(dir, f->path);
+    WT_AUTO(wt_freep) char *folder = path ? wt_path_dir(path) : NULL;
+    if (!folder)
+      return wt_fail(err, WT_ENOMEM, "demo: out of memory");
+    WT_TRY(wt_fs_mkdirs(folder, err));
+    WT_TRY(wt_fs_write_atomic(path, f->data, (size_t)(f->end - f->data), err));
+  }
+  return WT_OK;
+}
+
+/* The options of a run as a person would give them: only data and budgets; the method is the planner's choice. */
+static enum wt_status fill(struct wt_run_options *o, const char *dir, const struct options *d, struct wt_error *err)
+{
+  wt_run_options_default(o);
+  o->model = wt_path_join(dir, "model");
+  o->data = wt_path_join(dir, "data/train.jsonl");
+  o->eval_data = wt_path_join(dir, "data/heldout.jsonl");
+  o->out = wt_path_join(dir, "run");
+  o->chat_template = wt_strdup("none");
+  o->max_time_s = 30;
+  o->max_time_set = true;
+  o->epochs = 10;
+  o->epochs_set = true;
+  o->lr = 5e-3; /* a model this small takes far larger steps than the field's default, which is for billions of weights */
+  o->lr_set = true;
+  o->country = wt_strdup("DE");
+  o->force = true;
+  o->json = d->common.json;
+  o->quiet = d->common.quiet;
+  o->verbose = d->common.verbose;
+  o->no_color = d->common.no_color;
+  return o->model && o->data && o->eval_data && o->out && o->chat_template && o->country ? WT_OK : wt_fail(err, WT_ENOMEM, "demo: out of memory");
+}
+
+static void run_options_release(struct wt_run_options *o)
+{
+  char **strings[] = {&o->model, &o->data, &o->eval_data, &o->out, &o->chat_template, &o->country};
+  for (size_t i = 0; i < WT_COUNT(strings); i++)
+    wt_freep(strings[i]);
+}
+
+static enum wt_status step_estimate(const struct wt_run_options *o, const struct wt_observer *watch, struct wt_error *err)
+{
+  struct wt_outcome outcome = {0};
+  enum wt_status status = wt_estimate(o, watch, &outcome, err);
+  if (status == WT_OK && outcome.text)
+    status = say(outcome.text, err);
+  wt_outcome_release(&outcome);
+  return status;
+}
+
+static enum wt_status step_report(const struct wt_json *report, struct wt_error *err)
+{
+  WT_AUTO(wt_buf_release) struct wt_buf text;
+  const struct wt_json *reports[] = {report};
+  const char *names[] = {"demo"};
+  wt_buf_init(&text, 1u << 20);
+  WT_TRY(wt_report_render(reports, names, 1, WT_REPORT_TEXT, wt_cli_color(), 0, &text, err));
+  return wt_cli_print_buf(&text, err);
+}
+
+static enum wt_status tell(const struct wt_run_options *o, const char *dir, struct wt_error *err)
+{
+  struct wt_observer watch = wt_cli_observer();
+  struct wt_outcome outcome = {0};
+  bool json = o->json;
+  if (!json) {
+    WT_TRY(say("A small language model that knows the things of a house, trained by this project from nothing, lies inside this program.\n"
+               "It will now learn to answer questions as a card, inside a budget of 30 seconds.\n\n== 1. What would it cost? ==\n", err));
+    WT_TRY(step_estimate(o, &watch, err));
+    WT_TRY(say("\n== 2. Training ==\n", err));
+  }
+  enum wt_status status = wt_run(o, NULL, &watch, &outcome, err);
+  if ((status == WT_OK || status == WT_EBUDGET) && outcome.report) {
+    enum wt_status shown = json ? wt_cli_print_json(outcome.report, err) : say("\n== 3. Promised and kept ==\n", err);
+    if (!json && shown == WT_OK)
+      shown = step_report(outcome.report, err);
+    WT_AUTO(wt_freep) char *last = wt_asprintf("\nThe whole report: %s/run/report.html\nAsk it yourself:  wattune generate --model %s/model --adapter %s/run --prompt 'Tell me about the kettle.'\n", dir, dir, dir);
+    if (!json && shown == WT_OK && last)
+      shown = say(last, err);
+    status = shown;
+  }
+  wt_outcome_release(&outcome);
+  return status;
+}
+
+static enum wt_status run(int argc, char **argv, struct wt_error *err)
+{
+  WT_AUTO(options_release) struct options d = {0};
+  WT_TRY(wt_cli_parse(&wt_cmd_demo, &d, &d.common, &argc, argv, 0, 0, err));
+  const char *dir = d.out ? d.out : "wattune-demo";
+  WT_AUTO(run_options_release) struct wt_run_options o;
+  memset(&o, 0, sizeof o);
+  WT_TRY(unpack(dir, err));
+  WT_TRY(fill(&o, dir, &d, err));
+  return tell(&o, dir, err);
+}
+
+const struct wt_cli_command wt_cmd_demo = {"demo", "[--out DIR]", "the whole way on the built-in model and data, in under a minute", table, &table_n, run};

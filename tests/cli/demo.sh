@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The demo: in under a minute, inside its budget, the evaluation loss on things it was not trained on falls by 40 % or more, and the samples show the new form.
+set -u
+wattune=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export XDG_STATE_HOME="$work/state" XDG_CACHE_HOME="$work/cache"
+cd "$work" || exit 1
+begin=$SECONDS
+"$wattune" demo --out d --json >report.json 2>err || { cat err; echo "FAIL exit $?"; exit 1; }
+echo "took $((SECONDS - begin)) s"
+[ $((SECONDS - begin)) -le 120 ] || { echo "FAIL over two minutes, even for a busy machine"; exit 1; }
+python3 - <<'E2'
+import json
+r = json.load(open("report.json"))
+loss = r["loss"]
+fall = 1 - loss["eval_after"] / loss["eval_before"]
+print(f"evaluation loss {loss['eval_before']:.3f} -> {loss['eval_after']:.3f}: {100 * fall:.1f} % lower; status {r['status']}")
+assert r["status"] in ("done", "stopped"), r["status"]
+assert fall >= 0.40, "the evaluation loss must fall by 40 %"
+assert any("* name:" in s["after"] and "* name:" not in s["before"] for s in r["samples"]), r["samples"]
+assert r["actual"]["energy_wh"] is not None and r["energy"]["source"]
+for key in ("time_s", "energy_wh", "memory_bytes"):
+    assert r["predicted"][key] is not None, key
+E2
+[ $? = 0 ] || { echo "FAIL"; exit 1; }
+for f in report.html report.md plan.json metrics.jsonl job.json; do [ -s "d/run/$f" ] || { echo "FAIL $f is missing"; exit 1; }; done
+"$wattune" demo --out d >again 2>err || { echo "FAIL a second time"; exit 1; }
+grep -q 'Promised and kept' again || { echo "FAIL no story"; exit 1; }
+echo ok

@@ -27,7 +27,7 @@ static void forward_rows(size_t n, const struct wt_head *h, const struct wt_head
   wt_norm_forward(b->xn, b->rstd, b->mean, b->x, wt_slot_floats(h->final_norm), wt_slot_floats(h->final_norm_bias), s->norm, s->norm_add_one, s->norm_eps, n, s->hidden);
   if (s->logit_scale != 1)
     wt_scale(b->xn, (float)s->logit_scale, n * s->hidden);
-  wt_matrix_forward(b->logits, s->vocab, b->xn, s->hidden, &h->w->m, n, 0.0f, c->compute, c->scratch);
+  wt_matrix_forward(b->logits, s->vocab, b->xn, s->hidden, &h->w->m, n, 0.0f, wt_slot_compute(h->w, c), c->scratch);
   if (h->bias)
     wt_bias_add(b->logits, s->vocab, wt_slot_floats(h->bias), n, s->vocab);
 }
@@ -44,7 +44,7 @@ static void backward_rows(float *dx, const int32_t *row, size_t n, const struct 
   float *dnorm = h->final_norm->grad, *dbias = h->final_norm_bias ? h->final_norm_bias->grad : NULL;
   if (!dx && !dnorm && !dbias)
     return;
-  wt_matrix_backward(b->dxn, C, b->logits, s->vocab, &h->w->m, n, 0.0f, c->compute, c->scratch);
+  wt_matrix_backward(b->dxn, C, b->logits, s->vocab, &h->w->m, n, 0.0f, WT_GEMM_F32, c->scratch);
   if (s->logit_scale != 1)
     wt_scale(b->dxn, (float)s->logit_scale, n * C);
   memset(b->dx, 0, n * C * sizeof *b->dx);

@@ -46,26 +46,26 @@ void wt_linear_forward(float *y, size_t ldy, const float *x, const struct wt_lin
   const float *bias = wt_slot_floats(l->bias);
   switch (l->ad.kind) {
   case WT_ADAPTER_DORA:
-    wt_matrix_forward(acts->pre, l->out, x, l->in, &l->w->m, T, 0.0f, c->compute, c->scratch);
+    wt_matrix_forward(acts->pre, l->out, x, l->in, &l->w->m, T, 0.0f, wt_slot_compute(l->w, c), c->scratch);
     add_lora(acts->pre, l->out, x, l, acts, T, c);
     scaled_out(y, ldy, acts->pre, l->ad.g, l, T, beta, c);
     break;
   case WT_ADAPTER_IA3_OUT:
-    wt_matrix_forward(acts->pre, l->out, x, l->in, &l->w->m, T, 0.0f, c->compute, c->scratch);
+    wt_matrix_forward(acts->pre, l->out, x, l->in, &l->w->m, T, 0.0f, wt_slot_compute(l->w, c), c->scratch);
     if (bias)
       wt_bias_add(acts->pre, l->out, bias, T, l->out);
     scaled_out(y, ldy, acts->pre, l->ad.m, l, T, beta, c);
     return;
   case WT_ADAPTER_IA3_IN:
     wt_mul_cols(c->x_tmp, l->in, x, l->in, l->ad.m, T, l->in);
-    wt_matrix_forward(y, ldy, c->x_tmp, l->in, &l->w->m, T, beta, c->compute, c->scratch);
+    wt_matrix_forward(y, ldy, c->x_tmp, l->in, &l->w->m, T, beta, wt_slot_compute(l->w, c), c->scratch);
     break;
   case WT_ADAPTER_LORA:
-    wt_matrix_forward(y, ldy, x, l->in, &l->w->m, T, beta, c->compute, c->scratch);
+    wt_matrix_forward(y, ldy, x, l->in, &l->w->m, T, beta, wt_slot_compute(l->w, c), c->scratch);
     add_lora(y, ldy, x, l, acts, T, c);
     break;
   case WT_ADAPTER_NONE:
-    wt_matrix_forward(y, ldy, x, l->in, &l->w->m, T, beta, c->compute, c->scratch);
+    wt_matrix_forward(y, ldy, x, l->in, &l->w->m, T, beta, wt_slot_compute(l->w, c), c->scratch);
     break;
   }
   if (bias)
@@ -113,7 +113,7 @@ static void output_scale_backward(const float *dy, size_t lddy, const float *g, 
 
 static void ia3_in_backward(float *dx, float beta, const float *dy, size_t lddy, const float *x, const struct wt_linear *l, size_t T, const struct wt_linear_context *c)
 {
-  wt_matrix_backward(c->x_tmp, l->in, dy, lddy, &l->w->m, T, 0.0f, c->compute, c->scratch);
+  wt_matrix_backward(c->x_tmp, l->in, dy, lddy, &l->w->m, T, 0.0f, wt_slot_compute(l->w, c), c->scratch);
   if (l->ad.dm)
     wt_mul_cols_backward(l->ad.dm, c->x_tmp, l->in, x, l->in, T, l->in, c->scratch);
   if (!dx)
@@ -140,7 +140,7 @@ void wt_linear_backward(float *dx, float beta, const float *dy, size_t lddy, con
     lddy = l->out;
   }
   if (dx)
-    wt_matrix_backward(dx, l->in, dy, lddy, &l->w->m, T, beta, c->compute, c->scratch);
+    wt_matrix_backward(dx, l->in, dy, lddy, &l->w->m, T, beta, wt_slot_compute(l->w, c), c->scratch);
   if (l->w->grad)
     wt_matrix_grad(l->w->grad, dy, lddy, x, l->in, l->out, l->in, l->w->m.transposed, T);
   if (kind == WT_ADAPTER_LORA || kind == WT_ADAPTER_DORA)

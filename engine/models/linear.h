@@ -64,6 +64,9 @@ struct wt_linear_context {
   uint64_t seed, stream;
 };
 
+/* Fixed point is for weights that stay as they are; what learns is computed in fp32. */
+static inline enum wt_gemm_compute wt_slot_compute(const struct wt_slot *s, const struct wt_linear_context *c) { return s->trained ? WT_GEMM_F32 : c->compute; }
+
 /* Whether backward of this linear needs its input, and whether anything of it is trained at this moment. */
 bool wt_linear_needs_input(const struct wt_linear *l);
 bool wt_linear_learns(const struct wt_linear *l);

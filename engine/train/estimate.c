@@ -38,14 +38,20 @@ static double bytes_of(enum wt_weights w)
   return w == WT_WEIGHTS_BF16 ? 2 : w == WT_WEIGHTS_INT8 ? 1 : w == WT_WEIGHTS_NF4 ? 0.516 : 4;
 }
 
-static void add_gemm(const struct counting *c, enum wt_work_kind kind, enum wt_weights weights, double m, size_t n, size_t k, double calls)
+/* A product; frozen: of a weight that stays as it is, which may be computed in fixed point. */
+static void add_gemm_of(const struct counting *c, enum wt_work_kind kind, enum wt_weights weights, bool frozen, double m, size_t n, size_t k, double calls)
 {
-  bool fixed = weights == WT_WEIGHTS_INT8 && c->e->context.compute == WT_GEMM_INT16 && kind != WT_WORK_GEMM_DW;
+  bool fixed = frozen && c->e->context.compute == WT_GEMM_INT16;
   struct wt_work_item x = {.kind = kind, .weights = weights, .compute = fixed ? WT_COMPUTE_INT16 : WT_COMPUTE_F32, .m = m, .n = n, .k = k, .calls = calls};
   x.flop = 2 * m * (double)n * (double)k * calls;
   x.bytes = calls * (4 * m * (double)(n + k) + bytes_of(weights) * (double)n * (double)k);
   if (calls > 0)
     add_item(c->work, &x);
+}
+
+static void add_gemm(const struct counting *c, enum wt_work_kind kind, enum wt_weights weights, double m, size_t n, size_t k, double calls)
+{
+  add_gemm_of(c, kind, weights, false, m, n, k, calls);
 }
 
 static void add_plain(const struct counting *c, enum wt_work_kind kind, double flop, double bytes)
@@ -72,7 +78,7 @@ static enum wt_weights held_as(const struct wt_slot *s)
 
 static void count_linear_forward(const struct counting *c, const struct wt_linear *l, double calls)
 {
-  add_gemm(c, WT_WORK_GEMM_FORWARD, held_as(l->w), c->m, l->out, l->in, calls);
+  add_gemm_of(c, WT_WORK_GEMM_FORWARD, held_as(l->w), !l->w->trained, c->m, l->out, l->in, calls);
   if (l->ad.r) {
     add_gemm(c, WT_WORK_GEMM_FORWARD, WT_WEIGHTS_F32, c->m, l->ad.r, l->in, calls);
     add_gemm(c, WT_WORK_GEMM_FORWARD, WT_WEIGHTS_F32, c->m, l->out, l->ad.r, calls);
@@ -84,7 +90,7 @@ static void count_linear_forward(const struct counting *c, const struct wt_linea
 static void count_linear_backward(const struct counting *c, const struct wt_linear *l, bool dx)
 {
   if (dx || l->ad.kind == WT_ADAPTER_IA3_IN)
-    add_gemm(c, WT_WORK_GEMM_DX, held_as(l->w), c->m, l->out, l->in, c->calls);
+    add_gemm_of(c, WT_WORK_GEMM_DX, held_as(l->w), !l->w->trained, c->m, l->out, l->in, c->calls);
   if (l->w->grad)
     add_gemm(c, WT_WORK_GEMM_DW, WT_WEIGHTS_F32, c->m, l->out, l->in, c->calls);
   if (l->bias && l->bias->grad)
@@ -161,7 +167,7 @@ static void count_head(const struct counting *c, const struct wt_step_shape *sha
     return;
   double calls = rows / chunk;
   enum wt_weights held = held_as(e->head.w);
-  add_gemm(c, WT_WORK_GEMM_FORWARD, held, chunk, s->vocab, s->hidden, calls);
+  add_gemm_of(c, WT_WORK_GEMM_FORWARD, held, !e->head.w->trained, chunk, s->vocab, s->hidden, calls);
   bool any = e->lowest < s->layers || wt_head_learns(&e->head);
   if (backward && any)
     add_gemm(c, WT_WORK_GEMM_DX, held, chunk, s->vocab, s->hidden, calls);

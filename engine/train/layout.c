@@ -306,7 +306,7 @@ static void need_of_linear(const struct wt_engine *e, const struct wt_linear *l,
   if (ad->kind == WT_ADAPTER_DORA)
     n->dora = larger(n->dora, ad->r * (l->out + ad->r));
   n->widest = larger(n->widest, larger(l->in, l->out));
-  n->scratch = larger(n->scratch, wt_matrix_scratch_bytes(&l->w->m, larger(e->max_tokens, ad->r), e->context.compute));
+  n->scratch = larger(n->scratch, wt_matrix_scratch_bytes(&l->w->m, larger(e->max_tokens, ad->r), wt_slot_compute(l->w, &e->context)));
 }
 
 static struct needs collect_needs(const struct wt_engine *e)
@@ -319,6 +319,7 @@ static struct needs collect_needs(const struct wt_engine *e)
         need_of_linear(e, &e->block[l].lin[i], &n);
   size_t rows = e->max_tokens, head_rows = e->head_buffers.rows;
   n.scratch = larger(n.scratch, wt_matrix_scratch_bytes(&e->head.w->m, head_rows, e->context.compute));
+  n.scratch = larger(n.scratch, wt_matrix_scratch_bytes(&e->head.w->m, head_rows, WT_GEMM_F32));
   size_t norms = larger(wt_norm_scratch_floats(rows, n.widest), wt_norm_scratch_floats(rows * s->heads, s->head_dim));
   if (e->training)
     n.scratch = larger(n.scratch, norms * sizeof(float));

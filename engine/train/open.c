@@ -208,8 +208,7 @@ static void settle_sizes(struct wt_engine *e)
     c->checkpointing = WT_CHECKPOINTING_NONE;
   e->max_sequence = c->seq_len + e->prompt_n;
   e->max_tokens = e->max_sequence > c->micro_batch_tok ? e->max_sequence : c->micro_batch_tok;
-  bool fixed_point = c->compute == WT_COMPUTE_INT16 && c->weights == WT_WEIGHTS_INT8;
-  e->context.compute = fixed_point ? WT_GEMM_INT16 : WT_GEMM_F32;
+  e->context.compute = c->compute == WT_COMPUTE_INT16 ? WT_GEMM_INT16 : WT_GEMM_F32; /* for frozen weights: wt_slot_compute */
 }
 
 static enum wt_status check_context(const struct wt_engine *e, struct wt_error *err)

@@ -48,9 +48,9 @@ static enum wt_status fill(struct wt_run_options *o, const char *dir, const stru
   o->eval_data = wt_path_join(dir, "data/heldout.jsonl");
   o->out = wt_path_join(dir, "run");
   o->chat_template = wt_strdup("none");
-  o->max_time_s = 30;
+  o->max_time_s = 45;
   o->max_time_set = true;
-  o->epochs = 10;
+  o->epochs = 8;
   o->epochs_set = true;
   o->lr = 5e-3; /* a model this small takes far larger steps than the field's default, which is for billions of weights */
   o->lr_set = true;
@@ -59,7 +59,7 @@ static enum wt_status fill(struct wt_run_options *o, const char *dir, const stru
   o->json = d->common.json;
   o->quiet = d->common.quiet;
   o->verbose = d->common.verbose;
-  o->no_color = d->common.no_color;
+  o->no_color = d->common.no_color || !wt_cli_color();
   return o->model && o->data && o->eval_data && o->out && o->chat_template && o->country ? WT_OK : wt_fail(err, WT_ENOMEM, "demo: out of memory");
 }
 
@@ -97,7 +97,7 @@ static enum wt_status tell(const struct wt_run_options *o, const char *dir, stru
   bool json = o->json;
   if (!json) {
     WT_TRY(say("A small language model that knows the things of a house, trained by this project from nothing, lies inside this program.\n"
-               "It will now learn to answer questions as a card, inside a budget of 30 seconds.\n\n== 1. What would it cost? ==\n", err));
+               "It will now learn to answer questions as a card, inside a budget of 45 seconds.\n\n== 1. What would it cost? ==\n", err));
     WT_TRY(step_estimate(o, &watch, err));
     WT_TRY(say("\n== 2. Training ==\n", err));
   }

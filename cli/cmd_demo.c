@@ -3,6 +3,7 @@
 #include "base/fs.h"
 #include "cli/cli.h"
 #include "cli/demo_files.h"
+#include "cli/run_options.h"
 #include "cli/watch.h"
 #include "scheduler/scheduler.h"
 
@@ -63,13 +64,6 @@ static enum wt_status fill(struct wt_run_options *o, const char *dir, const stru
   return o->model && o->data && o->eval_data && o->out && o->chat_template && o->country ? WT_OK : wt_fail(err, WT_ENOMEM, "demo: out of memory");
 }
 
-static void run_options_release(struct wt_run_options *o)
-{
-  char **strings[] = {&o->model, &o->data, &o->eval_data, &o->out, &o->chat_template, &o->country};
-  for (size_t i = 0; i < WT_COUNT(strings); i++)
-    wt_freep(strings[i]);
-}
-
 static enum wt_status step_estimate(const struct wt_run_options *o, const struct wt_observer *watch, struct wt_error *err)
 {
   struct wt_outcome outcome = {0};
@@ -90,8 +84,9 @@ static enum wt_status step_report(const struct wt_json *report, struct wt_error 
   return wt_cli_print_buf(&text, err);
 }
 
-static enum wt_status tell(const struct wt_run_options *o, const char *dir, struct wt_error *err)
+static enum wt_status tell(const struct wt_cli_run *r, const char *dir, struct wt_error *err)
 {
+  const struct wt_run_options *o = &r->run;
   struct wt_observer watch = wt_cli_observer();
   struct wt_outcome outcome = {0};
   bool json = o->json;
@@ -101,7 +96,10 @@ static enum wt_status tell(const struct wt_run_options *o, const char *dir, stru
     WT_TRY(step_estimate(o, &watch, err));
     WT_TRY(say("\n== 2. Training ==\n", err));
   }
-  enum wt_status status = wt_run(o, NULL, &watch, &outcome, err);
+  WT_AUTO(wt_json_freep) struct wt_json *job = wt_cli_run_job(r);
+  if (!job)
+    return wt_fail(err, WT_ENOMEM, "demo: out of memory");
+  enum wt_status status = wt_run(o, job, &watch, &outcome, err);
   if ((status == WT_OK || status == WT_EBUDGET) && outcome.report) {
     enum wt_status shown = json ? wt_cli_print_json(outcome.report, err) : say("\n== 3. Promised and kept ==\n", err);
     if (!json && shown == WT_OK)
@@ -120,11 +118,10 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
   WT_AUTO(options_release) struct options d = {0};
   WT_TRY(wt_cli_parse(&wt_cmd_demo, &d, &d.common, &argc, argv, 0, 0, err));
   const char *dir = d.out ? d.out : "wattune-demo";
-  WT_AUTO(run_options_release) struct wt_run_options o;
-  memset(&o, 0, sizeof o);
+  WT_AUTO(wt_cli_run_release) struct wt_cli_run r = {0};
   WT_TRY(unpack(dir, err));
-  WT_TRY(fill(&o, dir, &d, err));
-  return tell(&o, dir, err);
+  WT_TRY(fill(&r.run, dir, &d, err));
+  return tell(&r, dir, err);
 }
 
 const struct wt_cli_command wt_cmd_demo = {"demo", "[--out DIR]", "the whole way on the built-in model and data, in under a minute", table, &table_n, run};

@@ -14,7 +14,8 @@
 
 #define RATE_WINDOW_S 5.0
 
-static void progress_text(struct wt_fetch_progress *p, const char *file, double done, double total, double all_done, double all_total, struct wt_buf *out)
+static void progress_text(struct wt_fetch_progress *p, const char *file, double done, double total, double all_done, double all_total,
+                          struct wt_buf *out)
 {
   char a[WT_UNIT_BYTES], b[WT_UNIT_BYTES], rate[WT_UNIT_BYTES], left[WT_UNIT_BYTES];
   double now_s = wt_mono_s(&wt_clock_system);
@@ -36,7 +37,8 @@ static void progress_text(struct wt_fetch_progress *p, const char *file, double 
   }
 }
 
-void wt_fetch_progress_show(void *ctx, const char *file, uint64_t done_bytes, uint64_t total_bytes, uint64_t all_done_bytes, uint64_t all_total_bytes)
+void wt_fetch_progress_show(void *ctx, const char *file, uint64_t done_bytes, uint64_t total_bytes, uint64_t all_done_bytes,
+                            uint64_t all_total_bytes)
 {
   struct wt_fetch_progress *p = ctx;
   bool draw = wt_display_terminal();
@@ -76,7 +78,11 @@ enum wt_status wt_cli_local_path(const char *source, bool config_only, char **re
   char *path = NULL;
   if (wt_source_is_remote(source)) {
     struct wt_fetch_progress progress = {.signal = wt_cli_catch_signals()};
-    struct wt_fetch_options o = {.config_only = config_only, .on_progress = wt_fetch_progress_show, .cancelled = wt_fetch_progress_cancelled, .ctx = &progress};
+    struct wt_fetch_options o = {.config_only = config_only,
+                                 .beside = true,
+                                 .on_progress = wt_fetch_progress_show,
+                                 .cancelled = wt_fetch_progress_cancelled,
+                                 .ctx = &progress};
     enum wt_status status = wt_fetch(source, &o, &path, NULL, err);
     wt_display_clear();
     if (status != WT_OK)

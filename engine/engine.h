@@ -223,6 +223,7 @@ struct wt_fetch_options {
   const char *sha256;    /* of a plain URL's file, or NULL */
   const char *include;   /* glob, NULL = what training needs */
   bool dry_run, config_only; /* config_only: config, tokenizer and the headers of the weights */
+  bool beside;           /* weights by a plain address: config and tokenizer that lie beside them come too */
   bool allow_http;
   void (*on_progress)(void *ctx, const char *file, uint64_t done_bytes, uint64_t total_bytes, uint64_t all_done_bytes, uint64_t all_total_bytes);
   bool (*cancelled)(void *ctx);

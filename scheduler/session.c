@@ -71,6 +71,7 @@ static enum wt_status local_path(struct wt_session *s, const char *source, bool 
   struct wt_fetch_options f;
   memset(&f, 0, sizeof f);
   f.config_only = config_only;
+  f.beside = true;
   f.cancelled = fetch_cancelled;
   f.ctx = s;
   return wt_fetch(source, &f, ret, NULL, err);

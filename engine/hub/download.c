@@ -1,7 +1,8 @@
 /* engine/hub/download.c: several files and several ranges of a file at once, over one libcurl multi handle in one thread.
  *
- * Each connection serves one part of one file from where the part stands to its end. A part that ends early is taken up again from there; a file that gives no
- * new byte in WT_TRIES tries in a row ends the download; any byte resets the count. A server that ignores Range gets one connection from the start. */
+ * Each connection serves one part of one file from where the part stands to its end. A part that ends early is taken up again from there; a
+ * file that gives no new byte in WT_TRIES tries in a row ends the download; any byte resets the count. A server that ignores Range gets one
+ * connection from the start. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/hub/parts.h"
@@ -19,8 +20,8 @@
 #define WT_FILES_AT_ONCE 4
 #define WT_PARTS_AT_ONCE 4
 #define WT_SPLIT_MIN_BYTES ((uint64_t)16 << 20) /* a part with less left is not split */
-#define WT_FAST_BYTES_PER_S 100e6                /* one connection this fast gains nothing from company */
-#define WT_JUDGE_S 0.4                           /* after so long its rate is known */
+#define WT_FAST_BYTES_PER_S 100e6               /* one connection this fast gains nothing from company */
+#define WT_JUDGE_S 0.4                          /* after so long its rate is known */
 #define WT_TRIES 8
 #define WT_LOCK_RETRY_S 0.1
 
@@ -30,7 +31,7 @@ struct file {
   struct wt_finisher *finisher;
   bool open, ended, no_ranges, told; /* told: on_progress has seen its end */
   unsigned tries, corrupt_times, active;
-  uint64_t have_then; /* bytes at the last try */
+  uint64_t have_then;           /* bytes at the last try */
   double not_before_s, begun_s; /* begun_s: first byte of this run, 0 = none yet */
   uint64_t begun_bytes;
 };
@@ -41,6 +42,7 @@ struct connection {
   struct file *file;
   size_t part;
   uint64_t from; /* first byte asked for */
+  double last_s; /* of the last byte that came */
   bool judged, reached_end, refused_range, wrong_range;
   char range[64];
   struct wt_http_reply reply;
@@ -60,6 +62,7 @@ struct loop {
 static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 {
   struct connection *c = ctx;
+  c->last_s = wt_mono_s(&wt_clock_system);
   wt_http_header(line, size * n, &c->reply);
   return size * n;
 }
@@ -83,7 +86,9 @@ static bool judge(struct connection *c)
     if (c->file->begun_s <= 0)
       c->file->begun_s = wt_mono_s(&wt_clock_system);
     c->refused_range = status == 200 && c->from > 0;
-    c->wrong_range = status == 206 && (c->reply.range_from != c->from || (c->reply.range_total != UINT64_MAX && c->file->d->size != UINT64_MAX && c->reply.range_total != c->file->d->size));
+    c->wrong_range = status == 206 &&
+                     (c->reply.range_from != c->from ||
+                      (c->reply.range_total != UINT64_MAX && c->file->d->size != UINT64_MAX && c->reply.range_total != c->file->d->size));
   }
   if (status == 200 && c->from == 0 && c->file->d->size == UINT64_MAX && c->reply.size >= 0)
     c->status = adopt(c->file, &c->reply, &c->err);
@@ -95,6 +100,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx)
   struct connection *c = ctx;
   struct wt_part *p = &c->file->partial.parts->part[c->part];
   size_t bytes = size * n, keep = bytes;
+  c->last_s = wt_mono_s(&wt_clock_system);
   if (!judge(c) || c->status != WT_OK)
     return c->status != WT_OK || c->refused_range || c->wrong_range ? 0 : bytes; /* the text of an error: read and dropped */
   if (keep > p->end - p->at)
@@ -149,6 +155,7 @@ static enum wt_status connect_part(struct loop *l, size_t slot, struct file *f, 
   c->file = f;
   c->part = part;
   c->from = p->at;
+  c->last_s = wt_mono_s(&wt_clock_system);
   wt_http_reply_clear(&c->reply);
   c->headers = curl_slist_append(NULL, "Accept-Encoding: identity");
   if (f->d->with_token && l->http->token) {
@@ -204,7 +211,8 @@ static bool split(struct file *f)
   if (f->no_ranges || f->d->size == UINT64_MAX || p->n >= WT_PARTS_MAX)
     return false;
   for (size_t i = 0; i < p->n; i++)
-    if (p->part[i].end - p->part[i].at >= 2 * WT_SPLIT_MIN_BYTES && (best == SIZE_MAX || p->part[i].end - p->part[i].at > p->part[best].end - p->part[best].at))
+    if (p->part[i].end - p->part[i].at >= 2 * WT_SPLIT_MIN_BYTES &&
+        (best == SIZE_MAX || p->part[i].end - p->part[i].at > p->part[best].end - p->part[best].at))
       best = i;
   if (best == SIZE_MAX)
     return false;
@@ -274,8 +282,8 @@ static enum wt_status plan_retry(struct loop *l, struct file *f, struct connecti
     f->tries = 0;
   f->have_then = have;
   if (c->wrong_range && c->reply.range_total != UINT64_MAX && c->reply.range_total != f->d->size)
-    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server announced %llu bytes and now has %llu: the file has changed", f->d->name, (unsigned long long)f->d->size,
-                   (unsigned long long)c->reply.range_total);
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server announced %llu bytes and now has %llu: the file has changed", f->d->name,
+                   (unsigned long long)f->d->size, (unsigned long long)c->reply.range_total);
   if (wt_mono_s(&wt_clock_system) < f->not_before_s)
     return WT_OK; /* another connection of this file has failed just before: that was one try */
   if (code == CURLE_TOO_MANY_REDIRECTS)
@@ -284,19 +292,23 @@ static enum wt_status plan_retry(struct loop *l, struct file *f, struct connecti
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected to an address that is not https", f->d->name);
   if (++f->tries > WT_TRIES) {
     if (code != CURLE_OK)
-      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s; no byte more in %d tries, at %llu bytes", f->d->name, curl_easy_strerror(code), WT_TRIES, (unsigned long long)have);
-    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server answers %ld; no byte more in %d tries, at %llu bytes", f->d->name, status, WT_TRIES, (unsigned long long)have);
+      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s; no byte more in %d tries, at %llu bytes", f->d->name, curl_easy_strerror(code),
+                     WT_TRIES, (unsigned long long)have);
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server answers %ld; no byte more in %d tries, at %llu bytes", f->d->name, status,
+                   WT_TRIES, (unsigned long long)have);
   }
   if ((status == 401 || status == 403 || status == 410) && f->d->renew) {
     WT_TRY(f->d->renew(f->d, err));
     return WT_OK;
   }
   if (status == 416)
-    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server announced %llu bytes and has only %llu", f->d->name, (unsigned long long)f->d->size, (unsigned long long)have);
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server announced %llu bytes and has only %llu", f->d->name,
+                   (unsigned long long)f->d->size, (unsigned long long)have);
   if (status >= 400 && status != 408 && status != 425 && status != 429 && status < 500)
     return wt_http_refusal(&(struct wt_http_reply){.status = status}, f->d->name, err);
   if (f->tries > 1 || status >= 400) { /* the first cut connection is taken up at once */
-    double backoff = wt_backoff_s(f->tries - 1), wait = c->reply.retry_after_s >= 0 ? fmin(c->reply.retry_after_s, 120) + 0.1 * backoff : backoff;
+    double backoff = wt_backoff_s(f->tries - 1),
+           wait = c->reply.retry_after_s >= 0 ? fmin(c->reply.retry_after_s, 120) + 0.1 * backoff : backoff;
     f->not_before_s = wt_mono_s(&wt_clock_system) + wait;
   }
   (void)l;
@@ -357,6 +369,18 @@ static enum wt_status collect(struct loop *l, struct wt_error *err)
         break;
       }
   }
+  return WT_OK;
+}
+
+/* Connections on which nothing has come for too long are given up, as if the line had been cut. */
+static enum wt_status drop_stalled(struct loop *l, struct wt_error *err)
+{
+  double now = wt_mono_s(&wt_clock_system), most = wt_stall_s();
+  for (size_t i = 0; i < WT_CONNECTIONS; i++)
+    if (l->connections[i] && now - l->connections[i]->last_s > most) {
+      wt_debug("fetch '%s': no byte in %.0f s; the connection is dropped", l->connections[i]->file->d->name, most);
+      WT_TRY(on_end(l, i, CURLE_OPERATION_TIMEDOUT, err));
+    }
   return WT_OK;
 }
 
@@ -421,6 +445,7 @@ static enum wt_status run(struct loop *l, struct wt_error *err)
     int running;
     WT_TRY(feed(l, err));
     curl_multi_perform(l->multi, &running);
+    WT_TRY(drop_stalled(l, err)); /* right after reading: collect may wait for a server */
     WT_TRY(collect(l, err));
     WT_TRY(settle(l, err));
     size_t left = 0;
@@ -439,7 +464,8 @@ static enum wt_status run(struct loop *l, struct wt_error *err)
   }
 }
 
-enum wt_status wt_download_all(const struct wt_http *h, const struct wt_fetch_options *o, struct wt_download *d, size_t n, struct wt_error *err)
+enum wt_status wt_download_all(const struct wt_http *h, const struct wt_fetch_options *o, struct wt_download *d, size_t n,
+                               struct wt_error *err)
 {
   struct loop l = {.http = h, .options = o, .n = n, .files = wt_calloc(n ? n : 1, sizeof *l.files), .multi = curl_multi_init()};
   enum wt_status status = l.files && l.multi ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
@@ -456,6 +482,8 @@ enum wt_status wt_download_all(const struct wt_http *h, const struct wt_fetch_op
     bool corrupt;
     if (l.files[i].finisher)
       (void)!wt_finisher_join(l.files[i].finisher, true, &corrupt, NULL);
+    if (l.files[i].open && l.files[i].partial.parts && wt_partial_have(&l.files[i].partial) == 0)
+      wt_partial_discard(&l.files[i].partial); /* nothing in it to continue from */
     if (l.files[i].open)
       wt_partial_release(&l.files[i].partial);
   }

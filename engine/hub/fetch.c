@@ -55,7 +55,10 @@ char *wt_hf_token(void)
   if (getenv("HF_TOKEN_PATH"))
     return read_token_file(getenv("HF_TOKEN_PATH"));
   WT_AUTO(wt_freep) char *hub = wt_hf_cache_dir();
-  WT_AUTO(wt_freep) char *home = getenv("HF_HOME") ? wt_strdup(getenv("HF_HOME")) : hub && !getenv("HF_HUB_CACHE") ? wt_path_dir(hub) : NULL;
+  WT_AUTO(wt_freep)
+  char *home = getenv("HF_HOME")                ? wt_strdup(getenv("HF_HOME"))
+               : hub && !getenv("HF_HUB_CACHE") ? wt_path_dir(hub)
+                                                : NULL;
   WT_AUTO(wt_freep) char *path = home ? wt_path_join(home, "token") : NULL;
   return read_token_file(path);
 }
@@ -100,8 +103,18 @@ static bool index_names(const struct wt_json *index, const char *file)
 /* What training needs of a model's repository: config, tokenizer, weights as safetensors (those of the index), else a single GGUF. */
 static bool is_needed(const char *name, const struct wt_json *index, bool any_safetensors)
 {
-  static const char *const side[] = {"config.json", "generation_config.json", "tokenizer*.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json",
-                                     "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json", "model.safetensors.index.json", "adapter_config.json",
+  static const char *const side[] = {"config.json",
+                                     "generation_config.json",
+                                     "tokenizer*.json",
+                                     "tokenizer.model",
+                                     "special_tokens_map.json",
+                                     "added_tokens.json",
+                                     "vocab.json",
+                                     "merges.txt",
+                                     "chat_template.jinja",
+                                     "chat_template.json",
+                                     "model.safetensors.index.json",
+                                     "adapter_config.json",
                                      "*.tiktoken"};
   if (matches_any(name, side, WT_COUNT(side)))
     return true;
@@ -129,11 +142,13 @@ enum wt_status wt_fetch_choose(struct wt_fetcher *f, const struct wt_json *index
     any_safetensors |= has_suffix(f->files[i].name, ".safetensors");
   for (const struct wt_json *v = wt_json_first(wt_json_get(index, "weight_map")); v; v = wt_json_next(v))
     if (!wt_json_str(v) || !wt_name_is_safe(wt_json_str(v)))
-      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': model.safetensors.index.json names '%s', which would leave the folder: refused", f->text, wt_json_str(v) ? wt_json_str(v) : "?");
+      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': model.safetensors.index.json names '%s', which would leave the folder: refused",
+                     f->text, wt_json_str(v) ? wt_json_str(v) : "?");
   for (size_t i = 0; i < f->files_n; i++) { /* first look at all, so that the list stays whole when it is refused */
     struct wt_remote_file *r = &f->files[i];
     if (is_wanted(f, r->name, index, dataset, any_safetensors) && !wt_name_is_safe(r->name))
-      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server names a file '%s', which would leave the folder: refused", f->text, r->name);
+      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server names a file '%s', which would leave the folder: refused", f->text,
+                     r->name);
   }
   for (size_t i = 0; i < f->files_n; i++) {
     struct wt_remote_file *r = &f->files[i];
@@ -150,7 +165,8 @@ enum wt_status wt_fetch_choose(struct wt_fetcher *f, const struct wt_json *index
     return wt_error_hint(err, "choose with --include, for example --include '*Q8_0.gguf'");
   }
   if (!kept)
-    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': nothing there that %s", f->text, f->options->include ? "matches --include" : "training could use");
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': nothing there that %s", f->text,
+                   f->options->include ? "matches --include" : "training could use");
   return WT_OK;
 }
 
@@ -181,7 +197,8 @@ static enum wt_status check_disk(struct wt_fetcher *f, struct wt_error *err)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   WT_TRY(wt_fs_mkdirs(dir, err));
   if (wt_fs_free_bytes(dir, &have, NULL) == WT_OK && have < need)
-    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': needs %.1f MB on the disk of '%s', which has %.1f MB free", f->text, (double)need / 1e6, dir, (double)have / 1e6);
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': needs %.1f MB on the disk of '%s', which has %.1f MB free", f->text, (double)need / 1e6,
+                   dir, (double)have / 1e6);
   return WT_OK;
 }
 
@@ -245,7 +262,14 @@ void wt_fetcher_release(struct wt_fetcher *f)
   wt_source_release(&f->source);
 }
 
-enum wt_status wt_fetch(const char *source, const struct wt_fetch_options *o, char **ret_path, struct wt_json **ret_listing, struct wt_error *err)
+static bool is_address_of_weights(const char *url)
+{
+  WT_AUTO(wt_freep) char *name = wt_name_of_url(url);
+  return name && wt_name_is_weights(name);
+}
+
+enum wt_status wt_fetch(const char *source, const struct wt_fetch_options *o, char **ret_path, struct wt_json **ret_listing,
+                        struct wt_error *err)
 {
   struct wt_fetcher f = {.options = o, .text = source};
   f.http = (struct wt_http){.allow_http = o->allow_http, .cancelled = o->cancelled, .ctx = o->ctx};
@@ -253,14 +277,25 @@ enum wt_status wt_fetch(const char *source, const struct wt_fetch_options *o, ch
   enum wt_status status = wt_source_parse(source, &f.source, err);
   if (status == WT_OK)
     switch (f.source.kind) {
-    case WT_SOURCE_URL: status = wt_fetch_url(&f, err); break;
-    case WT_SOURCE_FILE: status = wt_fetch_local(&f, err); break;
-    case WT_SOURCE_HF_MODEL: status = o->config_only ? wt_fetch_hf_headers(&f, err) : wt_fetch_hf(&f, err); break;
-    case WT_SOURCE_HF_DATASET: status = wt_fetch_hf(&f, err); break;
-    case WT_SOURCE_MODELSCOPE: status = wt_fetch_modelscope(&f, err); break;
+    case WT_SOURCE_URL:
+      status = o->beside && is_address_of_weights(f.source.url) ? wt_fetch_url_model(&f, err) : wt_fetch_url(&f, err);
+      break;
+    case WT_SOURCE_FILE:
+      status = wt_fetch_local(&f, err);
+      break;
+    case WT_SOURCE_HF_MODEL:
+      status = o->config_only ? wt_fetch_hf_headers(&f, err) : wt_fetch_hf(&f, err);
+      break;
+    case WT_SOURCE_HF_DATASET:
+      status = wt_fetch_hf(&f, err);
+      break;
+    case WT_SOURCE_MODELSCOPE:
+      status = wt_fetch_modelscope(&f, err);
+      break;
     default:
       status = wt_fail(err, WT_EUSAGE, "fetch '%s': not a source", source);
-      wt_error_hint(err, "sources are https://..., http://..., file:///..., hf://ORG/NAME[@REV], hf://datasets/ORG/NAME/PATH, ms://ORG/NAME");
+      wt_error_hint(err,
+                    "sources are https://..., http://..., file:///..., hf://ORG/NAME[@REV], hf://datasets/ORG/NAME/PATH, ms://ORG/NAME");
     }
   if (status == WT_OK && ret_listing && !(*ret_listing = listing_of(&f)))
     status = wt_fail(err, WT_ENOMEM, "fetch: out of memory");

@@ -1,4 +1,5 @@
-/* engine/hub/fetch_hf.c: hf://ORG/NAME and hf://datasets/..., into the Hugging Face cache in its own layout (refs, blobs, snapshots, symlinks, locks), or into
+/* engine/hub/fetch_hf.c: hf://ORG/NAME and hf://datasets/..., into the Hugging Face cache in its own layout (refs, blobs, snapshots,
+ * symlinks, locks), or into
  * --out. Layout and protocol as huggingface_hub documents them. */
 #include "base/clock.h"
 #include "base/fs.h"
@@ -20,7 +21,10 @@
 #define WT_HEADS_AT_ONCE 6
 #define WT_TRIES_WITH_CACHE 2 /* no connection, and the cache could serve: not worth waiting for long */
 
-static bool is_dataset(const struct wt_fetcher *f) { return f->source.kind == WT_SOURCE_HF_DATASET; }
+static bool is_dataset(const struct wt_fetcher *f)
+{
+  return f->source.kind == WT_SOURCE_HF_DATASET;
+}
 
 static const char *revision_of(const struct wt_fetcher *f)
 {
@@ -64,7 +68,8 @@ static char *resolve_url(const struct wt_fetcher *f, const char *name)
 {
   WT_AUTO(wt_freep) char *rev = wt_url_escape(f->commit ? f->commit : revision_of(f), false);
   WT_AUTO(wt_freep) char *path = wt_url_escape(name, true);
-  return rev && path ? wt_asprintf("%s/%s%s/resolve/%s/%s", f->endpoint, is_dataset(f) ? "datasets/" : "", f->source.repo, rev, path) : NULL;
+  return rev && path ? wt_asprintf("%s/%s%s/resolve/%s/%s", f->endpoint, is_dataset(f) ? "datasets/" : "", f->source.repo, rev, path)
+                     : NULL;
 }
 
 /* The snapshot folder that the cache has for the revision, or NULL. */
@@ -94,7 +99,8 @@ static char *cached_snapshot(const struct wt_fetcher *f)
   return NULL;
 }
 
-/* Whether a snapshot has what a model needs: its config and weights, and all files that an index names. ret_torn: an index names files that are absent. */
+/* Whether a snapshot has what a model needs: its config and weights, and all files that an index names. ret_torn: an index names files that
+ * are absent. */
 static bool snapshot_is_whole(const char *folder, bool *ret_torn)
 {
   WT_AUTO(wt_freep) char *index_path = wt_path_join(folder, "model.safetensors.index.json");
@@ -148,7 +154,8 @@ static enum wt_status use_cache(struct wt_fetcher *f, const char *why, struct wt
 }
 
 /* Reads one page of a listing from url; ret_next (heap or NULL): the page after it, always on the hub itself. */
-static enum wt_status list_page(struct wt_fetcher *f, const char *url, char ret_sha[64], char **ret_next, bool *ret_refused, struct wt_error *err)
+static enum wt_status list_page(struct wt_fetcher *f, const char *url, char ret_sha[64], char **ret_next, bool *ret_refused,
+                                struct wt_error *err)
 {
   struct wt_buf body;
   struct wt_http_reply reply;
@@ -176,8 +183,9 @@ static enum wt_status list_pages(struct wt_fetcher *f, char *url, char ret_sha[6
   enum wt_status status = url ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   for (int pages = 0; status == WT_OK && url; pages++) {
     char *next = NULL;
-    status = pages < WT_LISTING_PAGES_MAX ? list_page(f, url, ret_sha, &next, ret_refused, err)
-                                          : wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the hub's listing has no end (%d pages)", f->text, pages);
+    status = pages < WT_LISTING_PAGES_MAX
+                 ? list_page(f, url, ret_sha, &next, ret_refused, err)
+                 : wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the hub's listing has no end (%d pages)", f->text, pages);
     free(url);
     url = next;
   }
@@ -185,27 +193,30 @@ static enum wt_status list_pages(struct wt_fetcher *f, char *url, char ret_sha[6
   return status;
 }
 
-/* The commit of the revision and the names of all its files. A repository of more files than the first answer holds is listed page by page. *ret_refused: the hub
- * has answered that it will not or cannot give it, so that the cache is no substitute. */
+/* The commit of the revision and the names of all its files. A repository of more files than the first answer holds is listed page by page.
+ * *ret_refused: the hub has answered that it will not or cannot give it, so that the cache is no substitute. */
 static enum wt_status list_repo(struct wt_fetcher *f, bool *ret_refused, struct wt_error *err)
 {
   char sha[64] = "";
   const char *kind = is_dataset(f) ? "datasets" : "models";
   WT_AUTO(wt_freep) char *rev = wt_url_escape(revision_of(f), false);
-  WT_TRY(list_pages(f, rev ? wt_asprintf("%s/api/%s/%s/revision/%s?blobs=true", f->endpoint, kind, f->source.repo, rev) : NULL, sha, ret_refused, err));
+  WT_TRY(list_pages(f, rev ? wt_asprintf("%s/api/%s/%s/revision/%s?blobs=true", f->endpoint, kind, f->source.repo, rev) : NULL, sha,
+                    ret_refused, err));
   if (!is_commit(sha))
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the hub's listing names no commit", f->text);
   if (f->files_n >= WT_LISTING_CUT_FILES) { /* the hub cuts its first answer here */
     for (size_t i = 0; i < f->files_n; i++)
       free(f->files[i].name);
     f->files_n = 0;
-    WT_TRY(list_pages(f, wt_asprintf("%s/api/%s/%s/tree/%s?recursive=true&expand=false", f->endpoint, kind, f->source.repo, sha), NULL, ret_refused, err));
+    WT_TRY(list_pages(f, wt_asprintf("%s/api/%s/%s/tree/%s?recursive=true&expand=false", f->endpoint, kind, f->source.repo, sha), NULL,
+                      ret_refused, err));
   }
   f->commit = wt_strdup(sha);
   return f->commit ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
 }
 
-/* HEAD by hand: digest, size, and the address to GET from. Relative redirects (renamed repositories) are followed, absolute ones lead to the store. */
+/* HEAD by hand: digest, size, and the address to GET from. Relative redirects (renamed repositories) are followed, absolute ones lead to
+ * the store. */
 static enum wt_status head_file(struct wt_fetcher *f, const char *resolve, struct wt_download *d, struct wt_error *err)
 {
   WT_AUTO(wt_freep) char *url = wt_strdup(resolve);
@@ -238,7 +249,6 @@ static enum wt_status head_file(struct wt_fetcher *f, const char *resolve, struc
   }
   return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected in a circle", d->name);
 }
-
 
 static enum wt_status renew(struct wt_download *d, struct wt_error *err)
 {
@@ -288,8 +298,8 @@ static enum wt_status place_file(struct wt_fetcher *f, size_t i, struct wt_error
 /* HEADs of all files, several at once: each worker has a connection of its own and takes the next file. */
 struct heads {
   struct wt_fetcher *f;
-  size_t next; /* atomic */
-  int failed;  /* atomic */
+  size_t next;          /* atomic */
+  int failed;           /* atomic */
   pthread_mutex_t lock; /* of status and err: the first failure */
   enum wt_status status;
   struct wt_error err;
@@ -307,7 +317,8 @@ static void *head_work(void *ctx)
   struct heads *h = ctx;
   struct wt_http http = h->f->http;
   http.easy = wt_http_easy_new(&http, h->f->endpoint);
-  for (size_t i; !__atomic_load_n(&h->failed, __ATOMIC_ACQUIRE) && (i = __atomic_fetch_add(&h->next, 1, __ATOMIC_RELAXED)) < h->f->files_n;) {
+  for (size_t i;
+       !__atomic_load_n(&h->failed, __ATOMIC_ACQUIRE) && (i = __atomic_fetch_add(&h->next, 1, __ATOMIC_RELAXED)) < h->f->files_n;) {
     struct wt_error err = {0};
     enum wt_status status = head_one(h->f, &http, i, &err);
     if (status == WT_OK)
@@ -390,8 +401,9 @@ static enum wt_status link_snapshot(struct wt_fetcher *f, size_t i, struct wt_er
 
 static enum wt_status write_side_files(struct wt_fetcher *f, struct wt_error *err)
 {
-  static const char tag[] = "Signature: 8a477f597d28d172789f06886806bc55\n# This file is a cache directory tag created by huggingface_hub.\n"
-                            "# For information about cache directory tags, see: https://bford.info/cachedir/\n";
+  static const char tag[] =
+      "Signature: 8a477f597d28d172789f06886806bc55\n# This file is a cache directory tag created by huggingface_hub.\n"
+      "# For information about cache directory tags, see: https://bford.info/cachedir/\n";
   const char *rev = revision_of(f);
   if (!is_commit(rev) && wt_name_is_safe(rev)) {
     WT_AUTO(wt_freep) char *name = wt_asprintf("refs/%s", rev);
@@ -480,6 +492,12 @@ static enum wt_status mark_cached(struct wt_fetcher *f, struct wt_error *err)
     f->downloads[i] = (struct wt_download){.name = f->files[i].name, .size = UINT64_MAX, .done = true, .cached = true};
     if (path)
       (void)!wt_fs_size(path, &f->downloads[i].size, NULL);
+    char blob[1024]; /* a blob of the cache is named by its digest */
+    ssize_t n = path ? readlink(path, blob, sizeof blob - 1) : -1;
+    if (n > 0) {
+      blob[n] = '\0';
+      snprintf(f->downloads[i].digest, sizeof f->downloads[i].digest, "%.64s", wt_path_base(blob));
+    }
   }
   return WT_OK;
 }
@@ -546,91 +564,6 @@ enum wt_status wt_fetch_hf(struct wt_fetcher *f, struct wt_error *err)
 
 /* ---- planning before the weights: config, tokenizer, and only the headers of the weights ---- */
 
-#define WT_SAFETENSORS_FIRST_BYTES ((uint64_t)100000) /* nearly all headers fit */
-#define WT_GGUF_HEAD_BYTES ((uint64_t)32 << 20)       /* metadata with a large vocabulary; its length is told nowhere */
-
-static bool ends_in(const char *name, const char *suffix)
-{
-  size_t n = strlen(name), k = strlen(suffix);
-  return n > k && !strcmp(name + n - k, suffix);
-}
-
-/* The first `want` bytes (or all, when there are less) into body. */
-static enum wt_status get_head(struct wt_fetcher *f, const struct wt_download *d, uint64_t want, struct wt_buf *body, struct wt_error *err)
-{
-  char range[64];
-  struct wt_http_reply reply;
-  if (want > d->size)
-    want = d->size;
-  wt_buf_release(body);
-  wt_buf_init(body, (size_t)want);
-  snprintf(range, sizeof range, "0-%llu", (unsigned long long)want - 1);
-  WT_TRY(wt_http_retry(&f->http, false, d->url, d->with_token, want ? range : NULL, body, &reply, err));
-  return reply.status == 206 || reply.status == 200 ? WT_OK : wt_http_refusal(&reply, d->name, err);
-}
-
-static enum wt_status get_safetensors_head(struct wt_fetcher *f, const struct wt_download *d, struct wt_buf *body, struct wt_error *err)
-{
-  uint64_t header = 0;
-  WT_TRY(get_head(f, d, WT_SAFETENSORS_FIRST_BYTES, body, err));
-  for (size_t i = 0; i < 8 && body->len >= 8; i++)
-    header |= (uint64_t)(unsigned char)body->data[i] << (8 * i);
-  if (body->len < 8 || header > 100000000 || header + 8 > d->size)
-    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': not a safetensors file", d->name);
-  return body->len >= header + 8 ? WT_OK : get_head(f, d, header + 8, body, err);
-}
-
-/* Head of a file of weights by Range, into a sparse file of the whole length. */
-static enum wt_status fetch_head(struct wt_fetcher *f, const struct wt_download *d, const char *path, struct wt_error *err)
-{
-  struct wt_buf body = {0};
-  struct wt_atomic_file out = {0};
-  enum wt_status status = ends_in(d->name, ".gguf") ? get_head(f, d, WT_GGUF_HEAD_BYTES, &body, err) : get_safetensors_head(f, d, &body, err);
-  if (status == WT_OK)
-    status = wt_atomic_open(&out, path, err);
-  if (status == WT_OK && (fwrite(body.data, 1, body.len, out.file) != body.len || fflush(out.file) || (d->size != UINT64_MAX && ftruncate(fileno(out.file), (off_t)d->size))))
-    status = wt_fail_errno(err, WT_EDOWNLOAD, "fetch: cannot write '%s'", path);
-  if (status == WT_OK)
-    status = wt_atomic_commit(&out, err);
-  wt_atomic_release(&out);
-  wt_buf_release(&body);
-  return status;
-}
-
-/* Compares bytes with the digest that the hub promised (sha256, or git's sha1 of a blob). */
-static enum wt_status check_digest(const struct wt_download *d, const struct wt_buf *body, struct wt_error *err)
-{
-  char hex[WT_SHA256_HEX_BYTES] = "", head[64];
-  bool git = strlen(d->digest) == 40;
-  if (!d->digest[0])
-    return WT_OK;
-  WT_AUTO(wt_digest_freep) struct wt_digest *g = wt_digest_new(git ? WT_DIGEST_SHA1 : WT_DIGEST_SHA256);
-  if (!g)
-    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
-  int n = snprintf(head, sizeof head, "blob %zu", body->len);
-  if (git)
-    wt_digest_add(g, head, (size_t)n + 1);
-  wt_digest_add(g, body->data, body->len);
-  wt_digest_hex(g, hex);
-  return strcmp(hex, d->digest) ? wt_fail(err, WT_EDOWNLOAD, "fetch '%s': what came is damaged: its digest is %s, expected %s", d->name, hex, d->digest) : WT_OK;
-}
-
-static enum wt_status fetch_small(struct wt_fetcher *f, const struct wt_download *d, const char *path, struct wt_error *err)
-{
-  struct wt_buf body;
-  struct wt_http_reply reply;
-  wt_buf_init(&body, WT_LISTING_MAX_BYTES);
-  enum wt_status status = wt_http_retry(&f->http, false, d->url, d->with_token, NULL, &body, &reply, err);
-  if (status == WT_OK && reply.status != 200)
-    status = wt_http_refusal(&reply, d->name, err);
-  if (status == WT_OK)
-    status = check_digest(d, &body, err);
-  if (status == WT_OK)
-    status = wt_fs_write_atomic(path, body.data, body.len, err);
-  wt_buf_release(&body);
-  return status;
-}
-
 enum wt_status wt_fetch_hf_headers(struct wt_fetcher *f, struct wt_error *err)
 {
   WT_TRY(begin(f, err));
@@ -649,16 +582,5 @@ enum wt_status wt_fetch_hf_headers(struct wt_fetcher *f, struct wt_error *err)
   if (whole_snapshot_is_cached(f)) /* the headers are here since the last time */
     return mark_cached(f, err);
   WT_TRY(ask_for_all(f, err));
-  for (size_t i = 0; i < f->files_n; i++) {
-    const struct wt_download *d = &f->downloads[i];
-    WT_AUTO(wt_freep) char *path = wt_path_join(f->folder, d->name);
-    WT_AUTO(wt_freep) char *dir = path ? wt_path_dir(path) : NULL;
-    if (!dir)
-      return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
-    if (wt_fs_exists(path))
-      continue;
-    WT_TRY(wt_fs_mkdirs(dir, err));
-    WT_TRY(ends_in(d->name, ".safetensors") || ends_in(d->name, ".gguf") ? fetch_head(f, d, path, err) : fetch_small(f, d, path, err));
-  }
-  return WT_OK;
+  return wt_fetch_heads(f, err);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum wt_status one_download(struct wt_fetcher *f, const char *name, struct wt_error *err)
+enum wt_status wt_fetch_one(struct wt_fetcher *f, const char *name, struct wt_error *err)
 {
   WT_TRY(wt_fetch_add_file(f, name, UINT64_MAX, f->options->sha256, err));
   f->downloads = wt_calloc(1, sizeof *f->downloads);
@@ -47,7 +47,7 @@ enum wt_status wt_fetch_local(struct wt_fetcher *f, struct wt_error *err)
   WT_TRY(check_sha256(f->options->sha256, err));
   if (!wt_fs_exists(path))
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': no such file", f->text);
-  WT_TRY(one_download(f, wt_path_base(path), err));
+  WT_TRY(wt_fetch_one(f, wt_path_base(path), err));
   f->downloads[0].done = f->downloads[0].cached = true;
   if (!wt_fs_is_dir(path)) {
     if (f->options->sha256)
@@ -63,8 +63,7 @@ enum wt_status wt_fetch_local(struct wt_fetcher *f, struct wt_error *err)
   return f->folder ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
 }
 
-/* Last component of the URL's path, decoded; "download" when there is none that may be a file name. */
-static char *name_of_url(const char *url)
+char *wt_name_of_url(const char *url)
 {
   char *path = NULL, *name = NULL;
   CURLU *u = curl_url();
@@ -134,15 +133,17 @@ enum wt_status wt_fetch_url(struct wt_fetcher *f, struct wt_error *err)
 {
   WT_TRY(check_sha256(f->options->sha256, err));
   f->http.allow_http |= !strncmp(f->source.url, "http://", 7);
-  WT_AUTO(wt_freep) char *name = name_of_url(f->source.url);
+  WT_AUTO(wt_freep) char *name = wt_name_of_url(f->source.url);
   if (!name)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
-  WT_TRY(one_download(f, name, err));
+  WT_TRY(wt_fetch_one(f, name, err));
   struct wt_download *d = &f->downloads[0];
   char key[WT_SHA256_HEX_BYTES];
   wt_sha256_hex(f->source.url, strlen(f->source.url), key);
   WT_AUTO(wt_freep) char *cache = wt_cache_dir();
-  d->final_path = f->options->out_dir ? wt_path_join(f->options->out_dir, name) : cache ? wt_asprintf("%s/downloads/%.16s/%s", cache, key, name) : NULL;
+  d->final_path = f->options->out_dir ? wt_path_join(f->options->out_dir, name)
+                  : cache             ? wt_asprintf("%s/downloads/%.16s/%s", cache, key, name)
+                                      : NULL;
   d->lock_path = cache ? wt_asprintf("%s/downloads/.locks/%.16s.lock", cache, key) : NULL;
   f->folder = d->final_path ? wt_strdup(d->final_path) : NULL;
   WT_AUTO(wt_freep) char *note_path = d->final_path ? wt_asprintf("%s.wattune.source", d->final_path) : NULL;
@@ -161,7 +162,8 @@ enum wt_status wt_fetch_url(struct wt_fetcher *f, struct wt_error *err)
     lower(d->digest);
   }
   if (wt_fs_exists(d->final_path)) {
-    d->done = d->cached = d->digest[0] ? verify_file(d->final_path, f->text, d->digest, NULL) == WT_OK : d->etag[0] && is_current(note_path, note);
+    d->done = d->cached =
+        d->digest[0] ? verify_file(d->final_path, f->text, d->digest, NULL) == WT_OK : d->etag[0] && is_current(note_path, note);
     d->replace = !d->done;
   }
   WT_TRY(wt_fetch_transfer(f, err));
@@ -178,9 +180,11 @@ static enum wt_status list_modelscope(struct wt_fetcher *f, const char *revision
   struct wt_buf body;
   struct wt_http_reply reply;
   WT_AUTO(wt_freep) char *rev = wt_url_escape(revision, false);
-  WT_AUTO(wt_freep) char *url = rev ? wt_asprintf("%s/api/v1/models/%s/repo/files?Revision=%s&Recursive=True", f->endpoint, f->source.repo, rev) : NULL;
+  WT_AUTO(wt_freep)
+  char *url = rev ? wt_asprintf("%s/api/v1/models/%s/repo/files?Revision=%s&Recursive=True", f->endpoint, f->source.repo, rev) : NULL;
   wt_buf_init(&body, (size_t)64 << 20);
-  enum wt_status status = url ? wt_http_retry(&f->http, false, url, false, NULL, &body, &reply, err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  enum wt_status status =
+      url ? wt_http_retry(&f->http, false, url, false, NULL, &body, &reply, err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   if (status == WT_OK && reply.status != 200)
     status = wt_http_refusal(&reply, f->text, err);
   if (status == WT_OK)
@@ -201,7 +205,9 @@ enum wt_status wt_fetch_modelscope(struct wt_fetcher *f, struct wt_error *err)
   WT_TRY(wt_fetch_choose(f, NULL, false, err));
   WT_AUTO(wt_freep) char *cache = wt_cache_dir();
   WT_AUTO(wt_freep) char *rev = wt_url_escape(revision, false);
-  f->folder = f->options->out_dir ? wt_strdup(f->options->out_dir) : cache && rev ? wt_asprintf("%s/modelscope/%s/%s", cache, f->source.repo, rev) : NULL;
+  f->folder = f->options->out_dir ? wt_strdup(f->options->out_dir)
+              : cache && rev      ? wt_asprintf("%s/modelscope/%s/%s", cache, f->source.repo, rev)
+                                  : NULL;
   f->downloads = wt_calloc(f->files_n, sizeof *f->downloads);
   if (!f->folder || !f->downloads || !rev)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");

@@ -13,17 +13,21 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WT_STALL_S 30L
+#define WT_STALL_S 30.0
+#define WT_HEAD_MAX_BYTES ((size_t)256 << 10)
+#define WT_TRIES_UNREACHED 5u /* no server has answered: about 6 s */
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
-static void curl_start(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
+static void curl_start(void)
+{
+  curl_global_init(CURL_GLOBAL_DEFAULT);
+}
 
-/* Seconds without a byte after which a connection is dropped: HF_HUB_DOWNLOAD_TIMEOUT as in huggingface_hub, else 30. */
-static long stall_s(void)
+double wt_stall_s(void)
 {
   const char *text = getenv("HF_HUB_DOWNLOAD_TIMEOUT");
   long s = text ? strtol(text, NULL, 10) : 0;
-  return s > 0 && s < 86400 ? s : WT_STALL_S;
+  return s > 0 && s < 86400 ? (double)s : WT_STALL_S;
 }
 
 static void set_common(CURL *c, const struct wt_http *h, const char *url)
@@ -35,8 +39,6 @@ static void set_common(CURL *c, const struct wt_http *h, const char *url)
   curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, plain ? "http,https" : "https");
   curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, 15L);
-  curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L); /* a connection without a byte for so long is dropped */
-  curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, stall_s());
   curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, NULL); /* bytes as they are: their digest is checked */
   curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
 }
@@ -50,11 +52,23 @@ void *wt_http_easy_new(const struct wt_http *h, const char *url)
   return c;
 }
 
-void wt_http_easy_free(void *easy) { curl_easy_cleanup(easy); }
+void wt_http_easy_free(void *easy)
+{
+  curl_easy_cleanup(easy);
+}
+
+struct head {
+  struct wt_http_reply *reply;
+  size_t bytes; /* of all lines so far: a head has an end */
+};
 
 static size_t put_header(char *line, size_t size, size_t n, void *ctx)
 {
-  wt_http_header(line, size * n, ctx);
+  struct head *h = ctx;
+  h->bytes += size * n;
+  if (h->bytes > WT_HEAD_MAX_BYTES)
+    return 0;
+  wt_http_header(line, size * n, h->reply);
   return size * n;
 }
 
@@ -66,25 +80,82 @@ struct body {
 static size_t put_body(char *data, size_t size, size_t n, void *ctx)
 {
   struct body *b = ctx;
-  size_t room = b->buf->ceiling - b->buf->len, take = size * n <= room ? size * n : room;
+  size_t room = b->buf->ceiling - b->buf->len - 1,
+         take = size * n <= room ? size * n : room; /* a buffer holds one byte less than its ceiling */
   wt_buf_add(b->buf, data, take);
   b->cut = !b->buf->failed && take < size * n;
   return b->buf->failed || b->cut ? 0 : size * n;
 }
 
-static int watch(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+/* curl's own limit of speed looks at an average over five seconds; here a byte is a byte. */
+struct watch {
+  const struct wt_http *http;
+  const struct head *head;
+  uint64_t bytes;
+  double last_s; /* of the last byte */
+  bool stalled;
+};
+
+static int watch(void *ctx, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up_now)
 {
-  const struct wt_http *h = ctx;
-  (void)a, (void)b, (void)c, (void)d;
-  return h->cancelled && h->cancelled(h->ctx);
+  struct watch *w = ctx;
+  uint64_t bytes = (uint64_t)now + w->head->bytes;
+  double now_s = wt_mono_s(&wt_clock_system);
+  (void)total, (void)up_total, (void)up_now;
+  if (bytes != w->bytes) {
+    w->bytes = bytes;
+    w->last_s = now_s;
+  }
+  w->stalled = now_s - w->last_s > wt_stall_s();
+  return w->stalled || (w->http->cancelled && w->http->cancelled(w->http->ctx));
 }
 
-enum wt_status wt_http_request(const struct wt_http *h, bool head, const char *url, bool with_token, const char *range, struct wt_buf *body, struct wt_http_reply *ret, struct wt_error *err)
+/* How a request without an answer ended. */
+enum failure {
+  FAILED_PASSING,   /* a cut line, a stall: may go well the next time */
+  FAILED_UNREACHED, /* no connection at all */
+  FAILED_FINAL      /* the same every time */
+};
+
+static enum failure failure_of(CURLcode code)
+{
+  switch (code) {
+  case CURLE_COULDNT_CONNECT:
+  case CURLE_COULDNT_RESOLVE_HOST:
+  case CURLE_COULDNT_RESOLVE_PROXY:
+    return FAILED_UNREACHED;
+  case CURLE_WRITE_ERROR:
+  case CURLE_URL_MALFORMAT:
+  case CURLE_UNSUPPORTED_PROTOCOL:
+  case CURLE_PEER_FAILED_VERIFICATION:
+  case CURLE_TOO_MANY_REDIRECTS:
+  case CURLE_OUT_OF_MEMORY:
+    return FAILED_FINAL;
+  default:
+    return FAILED_PASSING;
+  }
+}
+
+static enum wt_status transport_error(const char *url, CURLcode code, const struct head *head, const struct wt_buf *body,
+                                      struct wt_error *err)
+{
+  if (code == CURLE_WRITE_ERROR && head->bytes > WT_HEAD_MAX_BYTES)
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the head of the answer is over %zu bytes", url, WT_HEAD_MAX_BYTES);
+  if (code == CURLE_WRITE_ERROR)
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the answer is over %zu bytes", url, body ? body->ceiling : 0);
+  return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s", url, curl_easy_strerror(code));
+}
+
+/* One request. WT_EDOWNLOAD on a transport failure (its kind in *ret_failure); any HTTP status is WT_OK. */
+static enum wt_status request(const struct wt_http *h, bool head, const char *url, bool with_token, const char *range, struct wt_buf *body,
+                              struct wt_http_reply *ret, enum failure *ret_failure, struct wt_error *err)
 {
   CURL *c = h->easy ? h->easy : wt_http_easy_new(h, url);
   struct curl_slist *headers = NULL;
   struct wt_http_reply reply;
   struct body into = {.buf = body};
+  struct head lines = {.reply = &reply};
+  struct watch watching = {.http = h, .head = &lines, .last_s = wt_mono_s(&wt_clock_system)};
   if (!c)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   wt_http_reply_clear(&reply);
@@ -99,9 +170,9 @@ enum wt_status wt_http_request(const struct wt_http *h, bool head, const char *u
   headers = curl_slist_append(headers, "Accept-Encoding: identity");
   curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
   curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, put_header);
-  curl_easy_setopt(c, CURLOPT_HEADERDATA, &reply);
+  curl_easy_setopt(c, CURLOPT_HEADERDATA, &lines);
   curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, watch);
-  curl_easy_setopt(c, CURLOPT_XFERINFODATA, h);
+  curl_easy_setopt(c, CURLOPT_XFERINFODATA, &watching);
   curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
   if (head)
     curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
@@ -111,6 +182,10 @@ enum wt_status wt_http_request(const struct wt_http *h, bool head, const char *u
   }
   if (range)
     curl_easy_setopt(c, CURLOPT_RANGE, range);
+  if (h->follow && !with_token) {
+    curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(c, CURLOPT_MAXREDIRS, 5L);
+  }
   CURLcode code = curl_easy_perform(c);
   curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &reply.status);
   if (h->easy)
@@ -120,12 +195,14 @@ enum wt_status wt_http_request(const struct wt_http *h, bool head, const char *u
   curl_slist_free_all(headers);
   if (into.cut && range) /* a server that ignores Range: what was asked for is here */
     code = CURLE_OK;
+  if (code == CURLE_ABORTED_BY_CALLBACK && watching.stalled)
+    code = CURLE_OPERATION_TIMEDOUT;
   if (code == CURLE_ABORTED_BY_CALLBACK)
     return wt_fail(err, WT_EINTERRUPTED, "fetch: interrupted");
-  if (code == CURLE_WRITE_ERROR)
-    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the answer is over %zu bytes", url, body ? body->ceiling : 0);
+  *ret_failure = failure_of(code);
   if (code != CURLE_OK)
-    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s", url, curl_easy_strerror(code));
+    return transport_error(url, code, &lines, body, err);
+  *ret_failure = FAILED_FINAL;
   if (reply.location_cut)
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected to an address of more than %zu bytes", url, sizeof reply.location);
   *ret = reply;
@@ -145,9 +222,13 @@ void wt_http_wait(const struct wt_http *h, double s)
     wt_sleep_s(&wt_clock_system, fmin(0.1, s - slept));
 }
 
-static bool try_again(long status) { return status == 408 || status == 425 || status == 429 || status >= 500; }
+static bool try_again(long status)
+{
+  return status == 408 || status == 425 || status == 429 || status >= 500;
+}
 
-enum wt_status wt_http_retry(const struct wt_http *h, bool head, const char *url, bool with_token, const char *range, struct wt_buf *body, struct wt_http_reply *ret, struct wt_error *err)
+enum wt_status wt_http_retry(const struct wt_http *h, bool head, const char *url, bool with_token, const char *range, struct wt_buf *body,
+                             struct wt_http_reply *ret, struct wt_error *err)
 {
   enum wt_status status = WT_EDOWNLOAD;
   const unsigned most = h->tries ? h->tries : WT_HTTP_TRIES;
@@ -155,8 +236,11 @@ enum wt_status wt_http_retry(const struct wt_http *h, bool head, const char *url
     struct wt_http_reply reply;
     if (body)
       wt_buf_clear(body);
-    status = wt_http_request(h, head, url, with_token, range, body, &reply, err);
-    if (status == WT_EINTERRUPTED || status == WT_ENOMEM)
+    enum failure failure = FAILED_PASSING;
+    status = request(h, head, url, with_token, range, body, &reply, &failure, err);
+    if (status == WT_EINTERRUPTED || status == WT_ENOMEM || (status != WT_OK && failure == FAILED_FINAL))
+      return status;
+    if (status != WT_OK && failure == FAILED_UNREACHED && tries + 1 >= WT_TRIES_UNREACHED)
       return status;
     if (status == WT_OK && !try_again(reply.status)) {
       *ret = reply;
@@ -189,7 +273,8 @@ enum wt_status wt_http_refusal(const struct wt_http_reply *r, const char *what, 
     return wt_error_hint(err, "check the name; a private repository needs HF_TOKEN");
   }
   if (r->status == 404)
-    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': not found (404%s%s)%s%s", what, r->error_code[0] ? ", " : "", r->error_code, colon, message);
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': not found (404%s%s)%s%s", what, r->error_code[0] ? ", " : "", r->error_code, colon,
+                   message);
   return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server answers %ld%s%s", what, r->status, colon, message);
 }
 
@@ -203,7 +288,8 @@ bool wt_same_host(const char *url_a, const char *url_b)
     same = true;
     for (size_t i = 0; i < 3; i++) {
       unsigned flags = parts[i] == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0;
-      same = same && !curl_url_get(a, parts[i], &part_a[i], flags) && !curl_url_get(b, parts[i], &part_b[i], flags) && !strcasecmp(part_a[i], part_b[i]);
+      same = same && !curl_url_get(a, parts[i], &part_a[i], flags) && !curl_url_get(b, parts[i], &part_b[i], flags) &&
+             !strcasecmp(part_a[i], part_b[i]);
     }
   }
   for (size_t i = 0; i < 3; i++) {
@@ -220,7 +306,8 @@ char *wt_url_escape(const char *text, bool keep_slash)
   static const char hex[] = "0123456789ABCDEF";
   char *out = wt_malloc(3 * strlen(text) + 1), *p = out;
   for (const unsigned char *s = (const unsigned char *)text; out && *s; s++) {
-    bool plain = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9') || strchr("-_.~", *s) || (keep_slash && *s == '/');
+    bool plain =
+        (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9') || strchr("-_.~", *s) || (keep_slash && *s == '/');
     if (plain)
       *p++ = (char)*s;
     else {

@@ -52,18 +52,18 @@ struct wt_http {
   void *ctx;
   void *easy;         /* CURL handle that keeps its connection from request to request; NULL = a new one each time. Of one thread. */
   unsigned tries;     /* of wt_http_retry; 0 = WT_HTTP_TRIES */
+  bool follow;        /* requests without the token follow redirects (a file's store may send on) */
 };
 #define WT_HTTP_TRIES 8u
-/* One request without following redirects. body may be NULL (HEAD). WT_EDOWNLOAD on a transport failure; any HTTP status is WT_OK. */
-enum wt_status wt_http_request(const struct wt_http *h, bool head, const char *url, bool with_token, const char *range, struct wt_buf *body, struct wt_http_reply *ret, struct wt_error *err) WT_MUST_CHECK;
-/* The same with retries: transport failures, 408, 429, 5xx are tried again with jittered back-off, Retry-After honoured. */
+/* One request; redirects are not followed but for `follow`. body may be NULL (HEAD). Transport failures that may pass, 408, 429, 5xx are tried again with jittered
+ * back-off, Retry-After honoured; then WT_EDOWNLOAD. Any other HTTP status is WT_OK. */
 enum wt_status wt_http_retry(const struct wt_http *h, bool head, const char *url, bool with_token, const char *range, struct wt_buf *body, struct wt_http_reply *ret, struct wt_error *err) WT_MUST_CHECK;
 /* Error of a status with the hub's own words: 401/403 gated, 404, ... */
 enum wt_status wt_http_refusal(const struct wt_http_reply *r, const char *what, struct wt_error *err);
 bool wt_same_host(const char *url_a, const char *url_b); /* scheme, host and port */
 char *wt_url_escape(const char *text, bool keep_slash);  /* heap */
 double wt_backoff_s(unsigned tries);                     /* jittered, 0.5 s doubling to 30 s */
-struct curl_slist;
+double wt_stall_s(void); /* seconds without a byte after which a connection is dropped: HF_HUB_DOWNLOAD_TIMEOUT as in huggingface_hub, else 30 */
 void *wt_http_easy_new(const struct wt_http *h, const char *url); /* CURL handle with the common options; NULL: out of memory */
 void wt_http_easy_free(void *easy);
 void wt_http_wait(const struct wt_http *h, double s); /* sleeps, unless cancelled */
@@ -122,6 +122,8 @@ enum wt_status wt_fetch_hf(struct wt_fetcher *f, struct wt_error *err) WT_MUST_C
 enum wt_status wt_fetch_hf_headers(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_fetch_modelscope(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_fetch_url(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
+/* The same for a file of weights, with the config and the tokenizer that lie beside it at the server (those that are there). */
+enum wt_status wt_fetch_url_model(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_fetch_local(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
 
 /* Of all names in a repository, those that training needs (or that match options->include); all checked to be safe names. index: text of
@@ -130,7 +132,13 @@ enum wt_status wt_fetch_choose(struct wt_fetcher *f, const struct wt_json *index
 /* Appends the files that a listing names: a repository's object (sha into ret_sha, which may be NULL), or a page of its tree. Names are not judged here. */
 enum wt_status wt_listing_read_hf(struct wt_fetcher *f, const char *text, size_t n, char ret_sha[64], struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_listing_read_modelscope(struct wt_fetcher *f, const char *text, size_t n, struct wt_error *err) WT_MUST_CHECK;
+/* Files of f->downloads into f->folder: small ones whole, weights only as sparse files with their header. What is there already stays. */
+enum wt_status wt_fetch_heads(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
+bool wt_name_is_weights(const char *name); /* .safetensors or .gguf */
 void wt_fetcher_release(struct wt_fetcher *f);
+/* One file of unknown size called name, in f->files and f->downloads. */
+enum wt_status wt_fetch_one(struct wt_fetcher *f, const char *name, struct wt_error *err) WT_MUST_CHECK;
+char *wt_name_of_url(const char *url); /* last component of its path, decoded; "download" when that is no file's name; heap */
 enum wt_status wt_fetch_add_file(struct wt_fetcher *f, const char *name, uint64_t size, const char *digest, struct wt_error *err) WT_MUST_CHECK;
 /* Checks the disk, downloads what is not cached; nothing with dry_run. */
 enum wt_status wt_fetch_transfer(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;

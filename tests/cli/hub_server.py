@@ -3,8 +3,10 @@
 
   hub_server.py ROOT LOG [--token T] [--drop N] [--busy N] [--corrupt NAME] [--no-range] [--expire N] [--hostile NAME] [--loop] [--lie N] [--slow S]
 
-ROOT/ORG/NAME/FILE is model ORG/NAME. Files over 32 KiB are answered by a redirect to the store (the other port). Prints "HUB STORE" (two addresses).
-LOG gets a JSON line a request: where, method, path, range, status, authorized, sent.
+ROOT/ORG/NAME/FILE is model ORG/NAME, and dataset ORG/NAME, and model ORG/NAME of ModelScope. Files over 32 KiB are answered by a redirect to the store (the
+other port). Prints "HUB STORE" (two addresses). LOG gets a JSON line an event: where, method, path, range, status, authorized, sent. Methods that are no request:
+BEGIN (a body begins), STALL (a body that hung has ended; status says by whom: client or server). A POST to /control with other options, one a line, makes the hub
+another one: it answers when the requests under way have ended, and the LOG is emptied.
   --drop N     cut every body after N bytes          --busy N    answer the first N file requests with 503
   --corrupt F  flip a byte of file F                 --no-range  the store ignores Range
   --expire N   a signed address works N times        --hostile F list a file of this name too
@@ -12,7 +14,7 @@ LOG gets a JSON line a request: where, method, path, range, status, authorized, 
   --slow S     wait S seconds between blocks of 64 KiB
   --pages N    N names a page of the listing, the rest behind Link: rel="next"
   --header N   an extra header of N bytes in every answer of the hub
-  --stall N    the first N bodies of the store stop half way and hang
+  --stall N    the first N bodies of the store stop half way and hang until the client goes (two minutes at most)
   --date       a busy answer's Retry-After is a date one second from now
   --big N      the store has org/big/model.safetensors with N bytes, of which only the header is more than zeros
 Asked through as a proxy (a whole address in the request line), it answers as itself.
@@ -23,7 +25,9 @@ import hashlib
 import http.server
 import json
 import os
+import select
 import socket
+import sys
 import threading
 import time
 
@@ -45,10 +49,20 @@ ap.add_argument("--header", type=int, default=0)
 ap.add_argument("--stall", type=int, default=0)
 ap.add_argument("--date", action="store_true")
 ap.add_argument("--big", type=int, default=0)
-opt = ap.parse_args()
 lock = threading.Lock()
-count = {"busy": opt.busy, "signed": 0, "stall": opt.stall}
+opt = argparse.Namespace()
+count = {"busy": 0, "signed": 0, "stall": 0, "active": 0}
 uses = {}
+
+
+def configure(words):
+    """Begins anew with these options."""
+    vars(opt).update(vars(ap.parse_args(words)))
+    uses.clear()
+    count.update(busy=opt.busy, signed=0, stall=opt.stall)
+
+
+configure(sys.argv[1:])
 known = {}
 log = open(opt.log, "a", buffering=1)
 
@@ -71,9 +85,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
-    def note(self, status, sent):
+    def note(self, status, sent, method=None):
         with lock:
-            log.write(json.dumps({"where": self.where, "method": self.command, "path": self.path, "range": self.headers.get("Range"), "status": status,
+            log.write(json.dumps({"where": self.where, "method": method or self.command, "path": self.path, "range": self.headers.get("Range"), "status": status,
                                   "authorized": "Authorization" in self.headers, "sent": sent}) + "\n")
 
     def say(self, status, body=b"", **headers):
@@ -105,6 +119,34 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
         self.note(206, len(body))
+
+    def client_goes(self, seconds):
+        """Waits until the client closes its end."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if select.select([self.connection], [], [], 0.1)[0]:
+                try:
+                    if not self.connection.recv(1):
+                        return True
+                except OSError:
+                    return True
+        return False
+
+    def handle_one_request(self):
+        """As it is, counted while it lasts."""
+        self.counted = False
+        try:
+            super().handle_one_request()
+        finally:
+            if self.counted:
+                with lock:
+                    count["active"] -= 1
+
+    def parse_request(self):
+        with lock:
+            count["active"] += 1
+        self.counted = True
+        return super().parse_request()
 
     def busy_headers(self):
         return {"Retry_After": email.utils.formatdate(time.time() + 1, usegmt=True) if opt.date else "0"}
@@ -142,6 +184,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             stalls = self.where == "store" and count["stall"] >= 0
         if stalls:
             cut = len(part) // 2
+        self.note(status, 0, "BEGIN")
         try:
             while sent < cut:
                 n = min(cut - sent, 65536 if opt.slow else 1 << 20)
@@ -153,7 +196,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.note(status, sent)
         if stalls:
             self.wfile.flush()
-            time.sleep(8)
+            self.note("client" if self.client_goes(120) else "server", 0, "STALL")
         if cut < len(part) or opt.lie:
             self.close_connection = True
 
@@ -182,6 +225,27 @@ class Store(Handler):
 class Hub(Handler):
     where = "hub"
 
+    def do_POST(self):
+        words = self.rfile.read(int(self.headers["Content-Length"])).decode().split("\n")
+        end = time.monotonic() + 20
+        while count["active"] > 1 and time.monotonic() < end:
+            time.sleep(0.01)
+        configure(sys.argv[1:3] + [w for w in words if w])
+        log.truncate(0)
+        self.send_response(204)
+        self.end_headers()
+
+    def do_modelscope(self, parts):
+        """Listing and files as ModelScope gives them: sizes and sha256 in the listing, no redirect."""
+        if parts[0] == "models":
+            file = os.path.join(opt.root, parts[1], parts[2], *parts[5:])
+            return self.send_file(file) if os.path.isfile(file) else self.say(404)
+        top = os.path.join(opt.root, parts[3], parts[4])
+        if not os.path.isdir(top):
+            return self.say(404, b'{"Code":404}')
+        rows = [{"Path": n, "Name": n, "Type": "blob", "Size": digests(os.path.join(top, n))[2], "Sha256": digests(os.path.join(top, n))[0]} for n in sorted(os.listdir(top))]
+        return self.say(200, json.dumps({"Code": 200, "Data": {"Files": rows}}).encode())
+
     def do_GET(self):
         if opt.token and self.headers.get("Authorization") != f"Bearer {opt.token}":
             return self.say(401, b"{}", X_Error_Code="GatedRepo", X_Error_Message="Access is restricted")
@@ -189,7 +253,11 @@ class Hub(Handler):
             self.path = "/" + self.path.split("/", 3)[3]
         path, _, query = self.path.partition("?")
         parts = path.strip("/").split("/")
-        if parts[:2] == ["api", "models"]:
+        if parts[:3] == ["api", "v1", "models"] or parts[0] == "models":
+            return self.do_modelscope(parts)
+        if parts[0] == "datasets":
+            parts = parts[1:]
+        if parts[:2] in (["api", "models"], ["api", "datasets"]):
             top = os.path.join(opt.root, *parts[2:4])
             if not os.path.isdir(top):
                 return self.say(404, b"{}", X_Error_Code="RepoNotFound")

@@ -1,6 +1,7 @@
 /* main: picks the command, prints errors, ends with the exit code. */
 #include "base/cleanup.h"
 #include "cli/cli.h"
+#include "cli/words.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -73,6 +74,15 @@ static bool wants_help(int argc, char **argv)
   return false;
 }
 
+/* For packaging, not for people: manual pages and completions. */
+static enum wt_status words_print(const char *what, struct wt_error *err)
+{
+  WT_AUTO(wt_buf_release) struct wt_buf b;
+  wt_buf_init(&b, 1 << 20);
+  WT_TRY(wt_cli_words(what, &b, err));
+  return wt_cli_print_buf(&b, err);
+}
+
 static enum wt_status dispatch(int argc, char **argv, struct wt_error *err)
 {
   if (argc < 2)
@@ -84,6 +94,8 @@ static enum wt_status dispatch(int argc, char **argv, struct wt_error *err)
     puts("wattune " WT_VERSION);
     return WT_OK;
   }
+  if (strcmp(word, "--words") == 0 && argc == 3)
+    return words_print(argv[2], err);
   bool help = strcmp(word, "help") == 0;
   if (help)
     word = argv[2];

@@ -133,8 +133,8 @@ static void refused(void **state)
       "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}} x",              /* something behind */
       "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"unk_token\":\"u\"}}",
       "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"normalizer\":{\"type\":\"Precompiled\"}}",
-      "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":"
-      "\"Isolated\"}}",
+      ("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":"
+      "\"Isolated\"}}"),
       "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"decoder\":{\"type\":\"CTC\"}}",
       "{\"model\":{\"vocab\":{\"\xFF\":0},\"merges\":[]}}", /* not UTF-8 */
   };

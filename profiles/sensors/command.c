@@ -25,10 +25,32 @@ struct state {
   struct wt_slow *slow;
 };
 
+/* The environment without the hub's access tokens: they are nobody else's business. Heap; the strings stay environ's. NULL: out of memory.
+ */
+static char **environment_without_tokens(void)
+{
+  static const char *const secret[] = {"HF_TOKEN=", "HUGGING_FACE_HUB_TOKEN="};
+  size_t n = 0, kept = 0;
+  while (environ[n])
+    n++;
+  char **copy = wt_calloc(n + 1, sizeof *copy);
+  for (size_t i = 0; copy && i < n; i++) {
+    bool hidden = false;
+    for (size_t j = 0; j < WT_COUNT(secret); j++)
+      hidden = hidden || strncmp(environ[i], secret[j], strlen(secret[j])) == 0;
+    if (!hidden)
+      copy[kept++] = environ[i];
+  }
+  return copy;
+}
+
 /* Starts the program in its own process group with its output in a pipe; returns the reading end, or -errno. */
 static int start(const char *program, pid_t *ret_pid)
 {
   int ends[2];
+  WT_AUTO(wt_freep) char **env = environment_without_tokens();
+  if (!env)
+    return -ENOMEM;
   if (pipe2(ends, O_CLOEXEC) != 0)
     return -errno;
   posix_spawn_file_actions_t fa;
@@ -39,7 +61,7 @@ static int start(const char *program, pid_t *ret_pid)
   posix_spawn_file_actions_adddup2(&fa, ends[1], 1);
   posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP);
   char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)program, NULL};
-  int r = posix_spawn(ret_pid, "/bin/sh", &fa, &attr, argv, environ);
+  int r = posix_spawn(ret_pid, "/bin/sh", &fa, &attr, argv, env);
   posix_spawn_file_actions_destroy(&fa);
   posix_spawnattr_destroy(&attr);
   close(ends[1]);

@@ -16,7 +16,6 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-#define JOB_MAX_BYTES ((size_t)1 << 22)
 #define TEXT_MAX_BYTES ((size_t)1 << 30)
 
 EXPORTED const char *wattune_version(void)
@@ -44,6 +43,17 @@ static int done(enum wt_status status, const struct wt_error *from, struct wattu
   return to->status;
 }
 
+/* A finished buffer as the caller's text. */
+static enum wt_status text_take(const struct wt_buf *b, const char *what, char **ret, struct wt_error *err)
+{
+  WT_TRY(wt_buf_ok(b, what, err));
+  char *text = wt_strdup(b->data);
+  if (!text)
+    return wt_fail(err, WT_ENOMEM, "%s: out of memory", what);
+  *ret = text;
+  return WT_OK;
+}
+
 /* A JSON document as the caller's text; NULL stays NULL. */
 static enum wt_status text_of(const struct wt_json *v, char **ret, struct wt_error *err)
 {
@@ -52,12 +62,7 @@ static enum wt_status text_of(const struct wt_json *v, char **ret, struct wt_err
   WT_AUTO(wt_buf_release) struct wt_buf b;
   wt_buf_init(&b, TEXT_MAX_BYTES);
   wt_json_print(v, true, &b);
-  WT_TRY(wt_buf_ok(&b, "result", err));
-  char *text = wt_strdup(b.data);
-  if (!text)
-    return wt_fail(err, WT_ENOMEM, "result: out of memory");
-  *ret = text;
-  return WT_OK;
+  return text_take(&b, "result", ret, err);
 }
 
 /* The host owns the terminal; what a run has to say goes to the callback and to run.log. */
@@ -69,18 +74,13 @@ static void silence(void)
 
 /* ---- profile ---- */
 
-static double measure_gemm(int form, size_t m, size_t n, size_t k, int weights, int compute, int threads, double budget_s)
-{
-  return wt_engine_measure_gemm(form, m, n, k, (enum wt_weights)weights, (enum wt_compute)compute, threads, budget_s);
-}
-
 static enum wt_status profile(bool quick, char **ret, struct wt_error *err)
 {
   WT_AUTO(wt_freep) struct wt_profile *p = wt_calloc(1, sizeof *p);
   WT_AUTO(wt_freep) char *path = wt_profile_default_path();
   if (!p || !path)
     return wt_fail(err, WT_ENOMEM, "profile: out of memory");
-  struct wt_profile_options o = {.quick = quick, .calibrate = true, .clock = &wt_clock_system, .measure_gemm = measure_gemm};
+  struct wt_profile_options o = {.quick = quick, .calibrate = true, .clock = &wt_clock_system, .measure_gemm = wt_engine_measure_gemm};
   WT_TRY(wt_profile_measure(&o, p, err));
   WT_AUTO(wt_freep) char *dir = wt_path_dir(path);
   if (!dir)
@@ -148,41 +148,13 @@ static void on_live(void *ctx, const struct wt_live *l)
   tell(ctx, &e);
 }
 
-static bool cancelled(void *ctx)
-{
-  return ((struct listener *)ctx)->stop != 0;
-}
-
-/* A SOURCE becomes the local path it is brought to; the program's own way would catch the signals of our host. */
-static enum wt_status bring(char **source, bool config_only, struct listener *l, struct wt_error *err)
-{
-  char *path = NULL;
-  if (!*source || !wt_source_is_remote(*source))
-    return WT_OK;
-  on_phase(l, "fetching");
-  struct wt_fetch_options o = {.config_only = config_only, .cancelled = cancelled, .ctx = l};
-  WT_TRY(wt_fetch(*source, &o, &path, NULL, err));
-  free(*source);
-  *source = path;
-  return WT_OK;
-}
-
-static enum wt_status bring_all(struct wt_run_options *o, bool config_only, struct listener *l, struct wt_error *err)
-{
-  WT_TRY(bring(&o->model, config_only, l, err));
-  WT_TRY(bring(&o->data, false, l, err));
-  WT_TRY(bring(&o->eval_data, false, l, err));
-  return bring(&o->init_adapter, false, l, err);
-}
-
-/* The options of a job document over the defaults; paths of SOURCEs become local ones. */
-static enum wt_status options_read(const char *job_json, bool config_only, bool needs_out, struct listener *l, struct wt_cli_run *ret,
-                                   struct wt_error *err)
+/* The options of a job document over the defaults. SOURCEs are left to the scheduler, which tells its observer of them. */
+static enum wt_status options_read(const char *job_json, bool needs_out, struct wt_cli_run *ret, struct wt_error *err)
 {
   WT_AUTO(wt_cli_run_release) struct wt_cli_run r = {0};
   WT_AUTO(wt_json_freep) struct wt_json *job = NULL;
-  size_t n = strnlen(job_json, JOB_MAX_BYTES);
-  if (n == JOB_MAX_BYTES)
+  size_t n = strnlen(job_json, WT_JOB_MAX_BYTES);
+  if (n == WT_JOB_MAX_BYTES)
     return wt_fail(err, WT_EFORMAT, "job: over 4 MiB");
   wt_run_options_default(&r.run);
   WT_TRY(wt_json_parse(job_json, n, "job", &job, err));
@@ -191,8 +163,7 @@ static enum wt_status options_read(const char *job_json, bool config_only, bool 
   WT_TRY(wt_cli_need(r.run.data, "data", err));
   if (needs_out)
     WT_TRY(wt_cli_need(r.run.out, "out", err));
-  WT_TRY(bring_all(&r.run, config_only, l, err));
-  WT_TRY(wt_cli_run_localise(&r, config_only, err));
+  WT_TRY(wt_cli_run_localise(&r, false, false, err));
   r.run.quiet = true;
   r.run.no_color = true;
   *ret = r;
@@ -205,7 +176,7 @@ static enum wt_status plan(const char *job_json, struct listener *l, char **ret,
   WT_AUTO(wt_cli_run_release) struct wt_cli_run r = {0};
   WT_AUTO(wt_outcome_release) struct wt_outcome out = {0};
   struct wt_observer observer = {.live = on_live, .phase = on_phase, .note = on_note, .signal = &l->stop, .ctx = l};
-  WT_TRY(options_read(job_json, true, false, l, &r, err));
+  WT_TRY(options_read(job_json, false, &r, err));
   enum wt_status status = wt_estimate(&r.run, &observer, &out, err);
   if (status == WT_OK || status == WT_ENOPLAN) {
     enum wt_status shown = text_of(out.plan_document, ret, err);
@@ -228,7 +199,7 @@ static enum wt_status run(const char *job_json, struct listener *l, char **ret, 
   WT_AUTO(wt_cli_run_release) struct wt_cli_run r = {0};
   WT_AUTO(wt_outcome_release) struct wt_outcome out = {0};
   struct wt_observer observer = {.live = on_live, .phase = on_phase, .note = on_note, .signal = &l->stop, .ctx = l};
-  WT_TRY(options_read(job_json, false, true, l, &r, err));
+  WT_TRY(options_read(job_json, true, &r, err));
   WT_AUTO(wt_json_freep) struct wt_json *job = wt_cli_run_job(&r);
   if (!job)
     return wt_fail(err, WT_ENOMEM, "run: out of memory");
@@ -272,12 +243,7 @@ static enum wt_status report(const char *run_dir, const char *format, char **ret
   const struct wt_json *reports[] = {document};
   const char *names[] = {run_dir};
   WT_TRY(wt_report_render(reports, names, 1, formats[i].format, false, 0, &b, err));
-  WT_TRY(wt_buf_ok(&b, "report", err));
-  char *text = wt_strdup(b.data);
-  if (!text)
-    return wt_fail(err, WT_ENOMEM, "report: out of memory");
-  *ret = text;
-  return WT_OK;
+  return text_take(&b, "report", ret, err);
 }
 
 EXPORTED int wattune_report(const char *run_dir, const char *format, char **ret_text, struct wattune_error *err)

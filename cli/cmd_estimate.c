@@ -22,7 +22,7 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
   WT_TRY(wt_cli_run_parse(&wt_cmd_estimate, argc, argv, &r, err));
   WT_TRY(wt_cli_need(r.run.model, "model", err));
   WT_TRY(wt_cli_need(r.run.data, "data", err));
-  WT_TRY(wt_cli_run_localise(&r, !r.run.probe, err));
+  WT_TRY(wt_cli_run_localise(&r, !r.run.probe, true, err));
   r.run.no_color = !wt_cli_color();
   struct wt_observer observer = wt_cli_observer();
   enum wt_status status = wt_estimate(&r.run, &observer, &out, err);

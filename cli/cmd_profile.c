@@ -32,11 +32,6 @@ static void options_release(struct options *o)
   wt_opt_release(table, table_n, o);
 }
 
-static double measure_gemm(int form, size_t m, size_t n, size_t k, int weights, int compute, int threads, double budget_s)
-{
-  return wt_engine_measure_gemm(form, m, n, k, (enum wt_weights)weights, (enum wt_compute)compute, threads, budget_s);
-}
-
 static void progress(void *ctx, const char *what)
 {
   (void)ctx;
@@ -176,7 +171,7 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
                                        .quick = o.quick,
                                        .calibrate = !o.no_calibrate && !o.sensors,
                                        .clock = &wt_clock_system,
-                                       .measure_gemm = measure_gemm,
+                                       .measure_gemm = wt_engine_measure_gemm,
                                        .progress = progress};
   enum wt_status status = wt_profile_measure(&options, p, err);
   wt_display_clear();

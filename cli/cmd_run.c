@@ -36,7 +36,7 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
   WT_AUTO(wt_json_freep) struct wt_json *job = wt_cli_run_job(&r);
   if (!job)
     return wt_fail(err, WT_ENOMEM, "run: out of memory");
-  WT_TRY(wt_cli_run_localise(&r, false, err));
+  WT_TRY(wt_cli_run_localise(&r, false, true, err));
   r.run.no_color = !wt_cli_color();
   struct wt_observer observer = wt_cli_observer();
   enum wt_status status = wt_run(&r.run, job, &observer, &out, err);

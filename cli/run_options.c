@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/fs.h"
+#include "engine/engine.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -98,8 +99,6 @@ void wt_cli_run_release(struct wt_cli_run *r)
   wt_opt_release(wt_cli_run_table, wt_cli_run_table_n, r);
 }
 
-#define JOB_MAX_BYTES ((size_t)1 << 22)
-
 /* Adds the keys of `from` that `to` lacks. */
 static enum wt_status job_merge(struct wt_json *to, const struct wt_json *from, const char *what, struct wt_error *err)
 {
@@ -114,7 +113,7 @@ static enum wt_status job_merge(struct wt_json *to, const struct wt_json *from, 
 static enum wt_status job_file_merge(struct wt_json *to, const char *path, struct wt_error *err)
 {
   WT_AUTO(wt_json_freep) struct wt_json *job = NULL;
-  WT_TRY(wt_json_read_file(path, JOB_MAX_BYTES, &job, err));
+  WT_TRY(wt_json_read_file(path, WT_JOB_MAX_BYTES, &job, err));
   return job_merge(to, job, path, err);
 }
 
@@ -182,9 +181,9 @@ struct wt_json *wt_cli_run_job(const struct wt_cli_run *r)
   return job;
 }
 
-static enum wt_status localise(char **source, bool config_only, struct wt_error *err)
+static enum wt_status localise(char **source, bool config_only, bool fetch, struct wt_error *err)
 {
-  if (!*source)
+  if (!*source || (!fetch && wt_source_is_remote(*source)))
     return WT_OK;
   char *path = NULL;
   WT_TRY(wt_cli_local_path(*source, config_only, &path, err));
@@ -193,10 +192,10 @@ static enum wt_status localise(char **source, bool config_only, struct wt_error 
   return WT_OK;
 }
 
-enum wt_status wt_cli_run_localise(struct wt_cli_run *r, bool config_only, struct wt_error *err)
+enum wt_status wt_cli_run_localise(struct wt_cli_run *r, bool config_only, bool fetch, struct wt_error *err)
 {
-  WT_TRY(localise(&r->run.model, config_only, err));
-  WT_TRY(localise(&r->run.data, false, err));
-  WT_TRY(localise(&r->run.eval_data, false, err));
-  return localise(&r->run.init_adapter, false, err);
+  WT_TRY(localise(&r->run.model, config_only, fetch, err));
+  WT_TRY(localise(&r->run.data, false, fetch, err));
+  WT_TRY(localise(&r->run.eval_data, false, fetch, err));
+  return localise(&r->run.init_adapter, false, fetch, err);
 }

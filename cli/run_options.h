@@ -6,6 +6,8 @@
 #include "cli/cli.h"
 #include "scheduler/options.h"
 
+#define WT_JOB_MAX_BYTES ((size_t)1 << 22) /* of a job document */
+
 struct wt_cli_run {
   struct wt_run_options run;
   struct wt_cli_common common;
@@ -19,7 +21,8 @@ void wt_cli_run_release(struct wt_cli_run *r);
 enum wt_status wt_cli_run_parse(const struct wt_cli_command *command, int argc, char **argv, struct wt_cli_run *ret, struct wt_error *err) WT_MUST_CHECK;
 /* The options as a job file: everything but --resume, --force, --job and how the output looks. NULL: out of memory. */
 struct wt_json *wt_cli_run_job(const struct wt_cli_run *r);
-/* Replaces SOURCEs in --model, --data, --eval-data and --init-adapter by local paths. config_only: no weights. */
-enum wt_status wt_cli_run_localise(struct wt_cli_run *r, bool config_only, struct wt_error *err) WT_MUST_CHECK;
+/* Replaces SOURCEs in --model, --data, --eval-data and --init-adapter by local paths. config_only: no weights. fetch: SOURCEs are brought here with
+ * progress, stopped by the program's signals; otherwise they stay as they are, and the scheduler fetches them for its observer. */
+enum wt_status wt_cli_run_localise(struct wt_cli_run *r, bool config_only, bool fetch, struct wt_error *err) WT_MUST_CHECK;
 
 #endif

@@ -235,8 +235,9 @@ enum wt_status wt_fetch(const char *source, const struct wt_fetch_options *o, ch
 
 /* ---------------------------------------------------------------- kernels, for calibration */
 
-/* Measured GFLOP/s of one product of the engine at a shape (about budget_s of work). form: 0 forward X W^T, 1 input gradient dY W, 2 weight gradient dY^T X. */
-double wt_engine_measure_gemm(int form, size_t m, size_t n, size_t k, enum wt_weights weights, enum wt_compute compute, int threads, double budget_s);
+/* Measured GFLOP/s of one product of the engine at a shape (about budget_s of work). form: 0 forward X W^T, 1 input gradient dY W, 2 weight gradient dY^T X. weights, compute: enum wt_weights
+ * and enum wt_compute, as int for callers who know only their numbers. */
+double wt_engine_measure_gemm(int form, size_t m, size_t n, size_t k, int weights, int compute, int threads, double budget_s);
 /* Name of the BLAS in use, its threading, and of the kernels picked by run-time dispatch, for the record. */
 const char *wt_engine_kernels_name(void);
 double wt_engine_flop_count(void); /* counted so far in this process */

@@ -79,11 +79,6 @@ static enum wt_status local_path(struct wt_session *s, const char *source, bool 
 
 /* ---- machine ---- */
 
-static double measure_gemm(int form, size_t m, size_t n, size_t k, int weights, int compute, int threads, double budget_s)
-{
-  return wt_engine_measure_gemm(form, m, n, k, (enum wt_weights)weights, (enum wt_compute)compute, threads, budget_s);
-}
-
 static bool stored_profile(struct wt_session *s)
 {
   WT_AUTO(wt_freep) char *path = wt_profile_default_path();
@@ -116,7 +111,7 @@ static enum wt_status get_profile(struct wt_session *s, struct wt_error *err)
   if (stored_profile(s))
     return WT_OK;
   wt_session_phase(s, "measuring the machine");
-  struct wt_profile_options q = {.sysfs = s->o.sysfs, .storage_path = s->o.out, .quick = true, .calibrate = true, .clock = s->clock, .measure_gemm = measure_gemm};
+  struct wt_profile_options q = {.sysfs = s->o.sysfs, .storage_path = s->o.out, .quick = true, .calibrate = true, .clock = s->clock, .measure_gemm = wt_engine_measure_gemm};
   if (!s->o.out || !wt_fs_is_dir(s->o.out))
     q.storage_path = NULL;
   enum wt_status st = wt_profile_measure(&q, &s->profile, err);
@@ -436,7 +431,7 @@ static size_t measure_plan(struct wt_session *s, const struct wt_plan *p, double
     struct wt_gemm_point q;
     if (!point_of(&e->step.item[k], p->config.threads, &q) || table_has(&s->profile, &q))
       continue;
-    q.gflops = measure_gemm(q.form, q.m, q.n, q.k, q.weights, q.compute, q.threads, 0.006);
+    q.gflops = wt_engine_measure_gemm(q.form, q.m, q.n, q.k, q.weights, q.compute, q.threads, 0.006);
     if (q.gflops > 0) {
       s->profile.gemm[s->profile.gemm_n++] = q;
       added++;

@@ -86,7 +86,7 @@ static bool matches_any(const char *name, const char *const *globs, size_t n)
   return false;
 }
 
-static bool has_suffix(const char *s, const char *suffix)
+bool wt_name_ends_in(const char *s, const char *suffix)
 {
   size_t n = strlen(s), k = strlen(suffix);
   return n >= k && !strcmp(s + n - k, suffix);
@@ -120,9 +120,9 @@ static bool is_needed(const char *name, const struct wt_json *index, bool any_sa
     return true;
   if (strchr(name, '/'))
     return false;
-  if (has_suffix(name, ".safetensors"))
+  if (wt_name_ends_in(name, ".safetensors"))
     return index ? index_names(index, name) : strncmp(name, "consolidated", 12) != 0;
-  return has_suffix(name, ".gguf") && !any_safetensors;
+  return wt_name_ends_in(name, ".gguf") && !any_safetensors;
 }
 
 static bool is_wanted(const struct wt_fetcher *f, const char *name, const struct wt_json *index, bool dataset, bool any_safetensors)
@@ -139,7 +139,7 @@ enum wt_status wt_fetch_choose(struct wt_fetcher *f, const struct wt_json *index
   bool any_safetensors = false;
   size_t kept = 0, ggufs = 0;
   for (size_t i = 0; i < f->files_n; i++)
-    any_safetensors |= has_suffix(f->files[i].name, ".safetensors");
+    any_safetensors |= wt_name_ends_in(f->files[i].name, ".safetensors");
   for (const struct wt_json *v = wt_json_first(wt_json_get(index, "weight_map")); v; v = wt_json_next(v))
     if (!wt_json_str(v) || !wt_name_is_safe(wt_json_str(v)))
       return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': model.safetensors.index.json names '%s', which would leave the folder: refused",
@@ -153,7 +153,7 @@ enum wt_status wt_fetch_choose(struct wt_fetcher *f, const struct wt_json *index
   for (size_t i = 0; i < f->files_n; i++) {
     struct wt_remote_file *r = &f->files[i];
     bool wanted = is_wanted(f, r->name, index, dataset, any_safetensors);
-    ggufs += wanted && has_suffix(r->name, ".gguf");
+    ggufs += wanted && wt_name_ends_in(r->name, ".gguf");
     if (wanted)
       f->files[kept++] = *r;
     else

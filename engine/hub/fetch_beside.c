@@ -18,12 +18,6 @@ static char *address_beside(const char *url, const char *name)
   return n > scheme ? wt_asprintf("%.*s%s", (int)n, url, name) : wt_asprintf("%.*s/%s", (int)strcspn(url, "?#"), url, name);
 }
 
-static bool is_json(const char *name)
-{
-  size_t n = strlen(name);
-  return n > 5 && !strcmp(name + n - 5, ".json");
-}
-
 /* One side file into folder. A server that does not have it, or answers with a page of its own, is no failure. */
 static enum wt_status fetch_side(struct wt_fetcher *f, const char *folder, const char *name, struct wt_error *err)
 {
@@ -37,7 +31,7 @@ static enum wt_status fetch_side(struct wt_fetcher *f, const char *folder, const
   WT_TRY(wt_http_retry(&f->http, false, url, false, NULL, &body, &reply, err));
   if (reply.status != 200)
     return WT_OK;
-  if (is_json(name)) {
+  if (wt_name_ends_in(name, ".json")) {
     WT_AUTO(wt_json_freep) struct wt_json *doc = NULL;
     if (wt_json_parse(body.data, body.len, name, &doc, NULL) != WT_OK)
       return WT_OK;

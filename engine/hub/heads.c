@@ -11,12 +11,6 @@
 #define WT_SAFETENSORS_FIRST_BYTES ((uint64_t)100000) /* nearly all headers fit */
 #define WT_GGUF_HEAD_BYTES ((uint64_t)32 << 20)       /* metadata with a large vocabulary; its length is told nowhere */
 
-static bool ends_in(const char *name, const char *suffix)
-{
-  size_t n = strlen(name), k = strlen(suffix);
-  return n > k && !strcmp(name + n - k, suffix);
-}
-
 /* The first `want` bytes (or all, when there are less) into body; a size that was not known is taken from the answer. */
 static enum wt_status get_head(struct wt_fetcher *f, struct wt_download *d, uint64_t want, struct wt_buf *body, struct wt_error *err)
 {
@@ -52,7 +46,7 @@ static enum wt_status fetch_head(struct wt_fetcher *f, struct wt_download *d, co
   struct wt_buf body = {0};
   struct wt_atomic_file out = {0};
   enum wt_status status =
-      ends_in(d->name, ".gguf") ? get_head(f, d, WT_GGUF_HEAD_BYTES, &body, err) : get_safetensors_head(f, d, &body, err);
+      wt_name_ends_in(d->name, ".gguf") ? get_head(f, d, WT_GGUF_HEAD_BYTES, &body, err) : get_safetensors_head(f, d, &body, err);
   if (status == WT_OK)
     status = wt_atomic_open(&out, path, err);
   if (status == WT_OK && (fwrite(body.data, 1, body.len, out.file) != body.len || fflush(out.file) ||
@@ -103,7 +97,7 @@ static enum wt_status fetch_small(struct wt_fetcher *f, const struct wt_download
 
 bool wt_name_is_weights(const char *name)
 {
-  return ends_in(name, ".safetensors") || ends_in(name, ".gguf");
+  return wt_name_ends_in(name, ".safetensors") || wt_name_ends_in(name, ".gguf");
 }
 
 enum wt_status wt_fetch_heads(struct wt_fetcher *f, struct wt_error *err)

@@ -98,8 +98,7 @@ static double median_s(struct bench *b, double budget_s)
   return times[n / 2];
 }
 
-double wt_engine_measure_gemm(int form, size_t m, size_t n, size_t k, enum wt_weights weights, enum wt_compute compute, int threads,
-                              double budget_s)
+double wt_engine_measure_gemm(int form, size_t m, size_t n, size_t k, int weights, int compute, int threads, double budget_s)
 {
   struct bench b = {.form = form, .m = m, .n = n, .k = k, .compute = compute == WT_COMPUTE_INT16 ? WT_GEMM_INT16 : WT_GEMM_F32};
   double rate = 0, counted = wt_gemm_flop();
@@ -112,7 +111,7 @@ double wt_engine_measure_gemm(int form, size_t m, size_t n, size_t k, enum wt_we
     fill(b.x, m * k);
     fill(b.y, m * n);
     fill(b.w, n * k);
-    bool ready = form == 2 || bench_weights(&b, weights);
+    bool ready = form == 2 || bench_weights(&b, (enum wt_weights)weights);
     size_t scratch = ready && form != 2 ? wt_matrix_scratch_bytes(&b.matrix, m, b.compute) : 0;
     b.scratch = wt_malloc(scratch ? scratch : 1);
     if (ready && b.scratch) {

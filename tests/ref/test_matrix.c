@@ -588,7 +588,7 @@ static void test_calibration_leaves_no_trace(void **state)
   for (int form = 0; form < 3; form++)
     for (int weights = WT_WEIGHTS_F32; weights < WT_WEIGHTS_COUNT; weights++)
       for (int compute = WT_COMPUTE_F32; compute <= WT_COMPUTE_INT16; compute++)
-        assert_true(wt_engine_measure_gemm(form, 48, 96, 80, (enum wt_weights)weights, (enum wt_compute)compute, 1, 0.001) > 0);
+        assert_true(wt_engine_measure_gemm(form, 48, 96, 80, weights, compute, 1, 0.001) > 0);
   assert_int_equal(wt_gemm_threads(), threads);
   assert_true(wt_engine_flop_count() == flop);
   assert_non_null(strstr(wt_engine_kernels_name(), "OpenBLAS"));

@@ -38,7 +38,7 @@ for ((i = 0; i < kills; i++)); do
   whole "$T/run" 2>"$T/err" || fail "kill $i of run: $(tail -n 1 "$T/err")"
   struck "${run[@]}" --out "$T/run" --resume
   go=(--resume)
-  [ -s "$T/run/job.json" ] && [ -e "$T/run/checkpoint/state.json" ] || go=(--force) # killed before there was a state: it begins anew
+  [ -e "$T/run/job.json" ] || go=(--force) # killed before anything was written: no run is here yet
   "${run[@]}" --out "$T/run" "${go[@]}" >"$T/out" 2>"$T/err" </dev/null || fail "kill $i: resume ends with $?: $(head -c 300 "$T/err")"
   whole "$T/run" 2>"$T/err" || fail "kill $i, resumed: $(tail -n 1 "$T/err")"
   [ "$(grep -c . "$T/run/metrics.jsonl")" = 24 ] || fail "kill $i: $(grep -c . "$T/run/metrics.jsonl") lines of metrics instead of 24"

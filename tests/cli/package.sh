@@ -58,7 +58,7 @@ check "the example is built" cc -std=c11 -Wall -Wextra -Werror "$S/api/example/t
 check "the header is C++ too" sh -c "echo '#include <wattune.h>' | c++ -x c++ -Wall -Wextra -pedantic -Werror -fsyntax-only $(pkg-config --cflags wattune) -"
 check "the example runs" "$T/tune" "$S/demo/model" "$S/demo/data/train.jsonl" "$T/run"
 cp "$T/log" "$T/example"
-check "it says what it took" grep -qiE "energy|J" "$T/example"
+check "it says what it took" grep -qE "^Energy +[0-9.]+ [mk]?(J|Wh) " "$T/example"
 check "its folder is a run's" [ -s "$T/run/report.json" ]
 checks=$((checks + 1))
 "$T/tune" "$T/none" "$S/demo/data/train.jsonl" "$T/run2" >/dev/null 2>"$T/err"

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static double clock_read(clockid_t id)
 {
@@ -153,4 +155,23 @@ bool wt_stamp_parse(const char *text, double *ret_real_s)
     return false;
   *ret_real_s = (double)local;
   return true;
+}
+
+double wt_process_age_s(void)
+{
+  char text[1024];
+  FILE *f = fopen("/proc/self/stat", "re");
+  if (!f)
+    return 0;
+  size_t n = fread(text, 1, sizeof text - 1, f);
+  fclose(f);
+  text[n] = 0;
+  char *at = strrchr(text, ')'); /* the name before may hold anything */
+  for (int field = 2; at && field < 22; field++)
+    at = strchr(at + 1, ' ');
+  long ticks = sysconf(_SC_CLK_TCK);
+  if (!at || ticks <= 0)
+    return 0;
+  double started = strtod(at, NULL) / (double)ticks, age = wt_boot_s(&wt_clock_system) - started;
+  return started > 0 && age > 0 && age < 60 ? age : 0; /* older: time of another name space */
 }

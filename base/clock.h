@@ -15,6 +15,8 @@ struct wt_clock {
 };
 
 extern const struct wt_clock wt_clock_system;
+/* Seconds since this process was started (to a clock tick), loading of libraries included; 0 when it cannot be told. */
+double wt_process_age_s(void);
 
 /* A clock that only moves when told (or when slept on): for tests. */
 struct wt_clock_fake {

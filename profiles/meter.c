@@ -542,6 +542,23 @@ static void sample(struct wt_meter *m, bool slow_too)
   pthread_mutex_unlock(&m->sampling);
 }
 
+void wt_meter_set_profile(struct wt_meter *m, const struct wt_profile *p)
+{
+  pthread_mutex_lock(&m->sampling);
+  *m->profile = *p;
+  wt_copy_text(m->model_source, sizeof m->model_source, p->power.measured ? "model:calibrated" : p->power.source);
+  double expected_w = fmax(60, 3 * wt_power_predict(m->profile, m->profile->cpu.threads, 1).high);
+  for (size_t i = 0; m->sensor.kind && i < m->channels_n; i++)
+    m->channel[i].channel.late_w = expected_w;
+  if (!m->sensor.kind) {
+    pthread_mutex_lock(&m->lock);
+    wt_copy_text(m->snapshot.source, sizeof m->snapshot.source, m->model_source);
+    wt_copy_text(m->snapshot.boundary, sizeof m->snapshot.boundary, p->power.boundary[0] ? p->power.boundary : "package");
+    pthread_mutex_unlock(&m->lock);
+  }
+  pthread_mutex_unlock(&m->sampling);
+}
+
 void wt_meter_poll(struct wt_meter *m)
 {
   sample(m, m->manual);

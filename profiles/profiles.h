@@ -161,6 +161,8 @@ struct wt_meter;
 enum wt_status wt_meter_open(const struct wt_meter_options *o, struct wt_meter **ret, struct wt_error *err) WT_MUST_CHECK;
 /* Starts the counters at zero and the sampler thread. */
 enum wt_status wt_meter_start(struct wt_meter *m, struct wt_error *err) WT_MUST_CHECK;
+/* The machine, where it was not known at opening: what is modelled from now on follows it. */
+void wt_meter_set_profile(struct wt_meter *m, const struct wt_profile *p);
 void wt_meter_poll(struct wt_meter *m);                    /* take a sample now (also with a thread: exact figure at a mark) */
 struct wt_meter_reading wt_meter_read(struct wt_meter *m); /* snapshot, lock held for nanoseconds */
 /* Tells the model what the program is doing: threads computing now, 0 = paused. Cheap. */

@@ -36,7 +36,7 @@ struct wt_governor_state {
   bool trusted;
   double block_t_s, block_energy_j, block_busy_s;
   uint64_t first_step;         /* done when the governor was born */
-  bool hot;
+  bool hot, hardware;
 };
 
 struct wt_governor_state *wt_governor_new(const struct wt_governor_limits *l)
@@ -67,7 +67,21 @@ static struct wt_action pause_for(double seconds, enum wt_budget_kind k, const c
   return a;
 }
 
+void wt_governor_hardware(struct wt_governor_state *g, bool on)
+{
+  g->hardware = on;
+  if (on)
+    g->busy_w = fmax(fmin(g->busy_w, g->l.budgets.power_w), g->idle_w + 0.05);
+}
+
 /* ---- the power cap ---- */
+
+/* What is aimed at: a little below the cap by pauses alone, a little above where pauses only mend what a hardware limit lets through. */
+static double target_w(const struct wt_governor_state *g)
+{
+  double margin = g->l.cap_margin > 0 ? g->l.cap_margin : 0.02;
+  return g->l.budgets.power_w * (g->hardware ? 1 + margin : 1 - margin);
+}
 
 /* Both ends of the model, from blocks of what was measured. */
 static void learn(struct wt_governor_state *g, const struct wt_governor_reading *r, double energy_j)
@@ -92,7 +106,7 @@ static void learn(struct wt_governor_state *g, const struct wt_governor_reading 
 
 static void settle_account(struct wt_governor_state *g, const struct wt_governor_reading *r)
 {
-  double cap = g->l.budgets.power_w * (1 - (g->l.cap_margin > 0 ? g->l.cap_margin : 0.02));
+  double cap = target_w(g);
   double energy_j = r->energy_used_wh * 3600;
   if (!g->begun) {
     g->begun = true;
@@ -128,7 +142,7 @@ static struct wt_action hold_cap(struct wt_governor_state *g, const struct wt_go
   if (!(limit > 0))
     return go();
   settle_account(g, r);
-  double cap = limit * (1 - (g->l.cap_margin > 0 ? g->l.cap_margin : 0.02));
+  double cap = target_w(g);
   bool watched = !r->power_measured || r->t_s - g->began_s > WATCH_S;
   if (cap <= g->idle_w * 1.005 && !watched)
     return pause_for(SLEEP_MAX_S, WT_BUDGET_POWER, "power cap: measuring what the idle machine draws");

@@ -20,6 +20,7 @@ static void run_release(struct wt_run *r)
 {
   wt_engine_freep(&r->engine);
   wt_meter_freep(&r->meter);
+  wt_caps_freep(&r->caps);
   wt_governor_free(r->governor);
   wt_order_release(&r->order);
   wt_plan_set_release(&r->set);
@@ -44,6 +45,13 @@ static enum wt_status write_document(const struct wt_run *r, const char *name, c
   return wt_json_write_file(j, path, err);
 }
 
+/* What earlier parts used is in the state that was just made or read; this process's own use is counted from its start. */
+static void books_begin(struct wt_run *r)
+{
+  r->base = r->st;
+  r->priced_wh = 0;
+}
+
 /* A fresh plan: chosen, written, and remembered by a first checkpoint without weights, so that a run killed before its first checkpoint begins again with the same plan. */
 static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, struct wt_outcome *ret, struct wt_error *err)
 {
@@ -57,6 +65,7 @@ static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, st
   r->plan = r->set.plans[r->set.chosen];
   r->st = (struct wt_run_state){.eval_before = NAN, .eval_best = NAN, .eval_last = NAN, .steps_asked = r->plan.steps_asked};
   r->st.lr = wt_lr_plan_make(r->plan.schedule, r->plan.lr, r->plan.warmup, r->plan.steps);
+  books_begin(r);
   if (job)
     WT_TRY(write_document(r, "job.json", job, err));
   WT_TRY(write_document(r, "plan.json", r->plan_document, err));
@@ -88,6 +97,7 @@ static enum wt_status plan_resumed(struct wt_run *r, const struct wt_json *job, 
   if (!found)
     return plan_fresh(r, job, ret, err);
   r->resumed = true;
+  books_begin(r);
   adopt_options(r);
   WT_AUTO(wt_freep) char *path = wt_run_path(r, "plan.json");
   if (path && wt_json_read_file(path, (size_t)1 << 26, &r->plan_document, NULL) == WT_OK)
@@ -106,8 +116,9 @@ static enum wt_status open_engine(struct wt_run *r, struct wt_error *err)
   if (r->resumed)
     WT_TRY(wt_run_engine_load(r, err));
   WT_TRY(wt_order_init(&r->order, r->s.o.seed, !r->s.o.no_shuffle, r->s.train_n, err));
+  if (!wt_run_is_root(r))
+    r->base = r->st;
   WT_TRY(wt_run_metrics_open(r, err)); /* may raise what was used: work after the last checkpoint that was lost */
-  r->base = r->st;
   uint64_t total = wt_engine_get_sizes(r->engine)->total_bytes;
   if (!r->resumed && total != r->plan.memory_bytes)
     wt_run_log(r, "memory: the engine laid out %llu bytes, the plan said %llu", (unsigned long long)total, (unsigned long long)r->plan.memory_bytes);
@@ -178,12 +189,24 @@ static const char *status_name(enum wt_status st)
   return st == WT_OK ? "done" : st == WT_EINTERRUPTED ? "interrupted" : st == WT_EBUDGET ? "stopped" : "failed";
 }
 
+/* Evaluation and saving came after the checkpoint: a continuation must know what they used. */
+static enum wt_status books_close(struct wt_run *r, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) char *path = wt_run_path(r, "checkpoint/state.json");
+  if (!wt_run_is_root(r) || !path || !wt_fs_exists(path))
+    return WT_OK;
+  wt_run_meter_update(r);
+  WT_AUTO(wt_json_freep) struct wt_json *j = wt_run_state_to_json(r);
+  return wt_json_write_file(j, path, err);
+}
+
 static enum wt_status conclude(struct wt_run *r, struct wt_outcome *ret, struct wt_error *err)
 {
   if (r->stop == WT_OK && r->st.step < r->st.steps_asked) {
     r->stop = WT_EBUDGET; /* the schedule was laid over what the budget affords, and that is done */
     snprintf(r->stop_why, sizeof r->stop_why, "the budgets afforded %llu of %llu steps", (unsigned long long)r->st.step, (unsigned long long)r->st.steps_asked);
   }
+  WT_TRY(books_close(r, err));
   WT_AUTO(wt_json_freep) struct wt_json *machines = NULL;
   WT_TRY(wt_run_machines(r, &machines, err));
   if (wt_run_is_root(r))
@@ -199,15 +222,19 @@ static enum wt_status conclude(struct wt_run *r, struct wt_outcome *ret, struct 
 
 static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *o, const struct wt_json *job, const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err)
 {
-  double t0 = wt_mono_s(&wt_clock_system);
+  double t0 = wt_mono_s(&wt_clock_system) - wt_process_age_s();
   WT_TRY(wt_cluster_open(&r->cluster, err));
   WT_TRY(wt_run_agree(r, wt_run_folder_open(r, o, err), err));
   wt_caps_recover(o->sysfs);
   r->phase_mark_s = t0;
+  WT_TRY(wt_run_meter_open(r, o, t0, err));
   WT_TRY(wt_session_open(&r->s, o, obs, t0, err));
+  wt_meter_set_profile(r->meter, &r->s.profile);
+  r->price_now = r->s.rate.price_per_kwh;
+  r->carbon_now = r->s.rate.carbon_g_per_kwh;
   wt_run_phase_begin(r, "profile");
   r->phases[0].time_s = wt_mono_s(r->s.clock) - t0;
-  WT_TRY(wt_run_meter_open(r, err));
+  r->phases[0].energy_wh = r->st.energy_wh;
   wt_run_phase_begin(r, "tokenise");
   WT_TRY(wt_session_load(&r->s, true, err));
   wt_run_phase_begin(r, "plan");

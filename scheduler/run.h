@@ -42,6 +42,10 @@ struct wt_run {
   struct wt_meter *meter;
   struct wt_meter_reading reading;
   double meter_began_s;    /* monotonic */
+  double early_wh;         /* used before the meter began; NaN = not booked yet */
+  struct wt_caps *caps;    /* limits of the hardware, restored when freed; NULL = none set */
+  double cap_rapl_w, cap_look_s, cap_judge_s, cap_paused_s;
+  int cap_writes;
   double priced_wh;        /* energy up to which money and carbon are booked */
   double price_now, carbon_now, rate_until_s;
   /* loop */
@@ -89,13 +93,20 @@ struct wt_json *wt_run_state_to_json(const struct wt_run *r);
 enum wt_status wt_run_state_from_json(struct wt_run *r, const struct wt_json *j, const char *what, struct wt_error *err) WT_MUST_CHECK;
 
 /* ---- run_meter.c ---- */
-enum wt_status wt_run_meter_open(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
+/* As the first thing of all, before the machine is known. */
+enum wt_status wt_run_meter_open(struct wt_run *r, const struct wt_run_options *o, double t0_s, struct wt_error *err) WT_MUST_CHECK;
 /* Takes a sample, books energy, money and carbon into st. */
 void wt_run_meter_update(struct wt_run *r);
 double wt_run_time_s(const struct wt_run *r); /* used in all, earlier parts counted */
 void wt_run_phase_begin(struct wt_run *r, const char *name); /* ends the one before */
 void wt_run_phase_end(struct wt_run *r);
 void wt_run_decided(struct wt_run *r, const char *what, const char *why);
+
+/* ---- actuate.c ---- */
+/* Lets the hardware hold --max-power where its limit can be written; what it does not hold, pauses do. */
+void wt_run_cap_begin(struct wt_run *r);
+/* Looks whether the limit is kept to and still set. Between steps. */
+void wt_run_cap_watch(struct wt_run *r);
 
 /* ---- run_loop.c ---- */
 /* Trains until the schedule ends or something stops it (r->stop). */

@@ -118,10 +118,16 @@ static void book_lost_work(struct wt_run *r, const char *text, size_t len)
   if (wt_json_parse(line, len - (size_t)(line - text), "metrics.jsonl", &j, NULL) != WT_OK)
     return;
   double time_s = wt_json_num_or(j, "time_s", 0), energy_wh = wt_json_num_or(j, "energy_wh", 0);
-  if (time_s > r->st.time_s)
-    r->st.time_s = time_s;
-  if (energy_wh > r->st.energy_wh)
-    r->st.energy_wh = energy_wh;
+  if (time_s > r->base.time_s)
+    r->base.time_s = time_s;
+  double lost_wh = energy_wh - r->base.energy_wh;
+  if (lost_wh > 0) {
+    r->base.energy_wh = energy_wh;
+    r->base.imputed_wh += lost_wh; /* no longer known how it was told */
+    r->st.cost += isfinite(r->price_now) ? lost_wh * r->price_now / 1000 : 0;
+    r->st.co2_g += isfinite(r->carbon_now) ? lost_wh * r->carbon_now / 1000 : 0;
+  }
+  wt_run_meter_update(r);
 }
 
 enum wt_status wt_run_metrics_open(struct wt_run *r, struct wt_error *err)

@@ -81,7 +81,9 @@ static void nap(struct wt_run *r, const struct wt_action *a)
   }
   double slept = wt_mono_s(r->s.clock) - began;
   r->st.paused_s += slept;
-  if (!cap)
+  if (cap)
+    r->cap_paused_s += slept;
+  else
     r->step_pause_s += slept;
   wt_meter_hint(r->meter, r->plan.config.threads);
 }
@@ -362,8 +364,10 @@ static enum wt_status after_step(struct wt_run *r, const struct wt_step_out *out
 
 static enum wt_status one_step(struct wt_run *r, struct wt_example *batch, struct wt_error *err)
 {
-  if (wt_run_is_root(r))
+  if (wt_run_is_root(r)) {
+    wt_run_cap_watch(r);
     govern(r, false);
+  }
   WT_TRY(wt_run_share_decision(r, err));
   if (r->stop != WT_OK || r->st.step >= r->st.lr.steps)
     return WT_OK;
@@ -415,6 +419,7 @@ enum wt_status wt_run_train(struct wt_run *r, struct wt_error *err)
   if (!batch)
     return wt_fail(err, WT_ENOMEM, "batch: out of memory for %zu sequences", r->plan.batch);
   wt_run_phase_begin(r, "train");
+  wt_run_cap_begin(r);
   wt_meter_hint(r->meter, r->plan.config.threads);
   r->train_began_s = wt_mono_s(r->s.clock);
   r->train_began_wh = r->st.energy_wh;

@@ -4,15 +4,16 @@
 #include <math.h>
 #include <string.h>
 
-enum wt_status wt_run_meter_open(struct wt_run *r, struct wt_error *err)
+enum wt_status wt_run_meter_open(struct wt_run *r, const struct wt_run_options *o, double t0_s, struct wt_error *err)
 {
-  struct wt_meter_options m = {.spec = r->s.o.meter, .sysfs = r->s.o.sysfs, .clock = r->s.clock, .profile = &r->s.profile};
+  r->s.clock = &wt_clock_system;
+  r->s.t0_s = t0_s;
+  r->early_wh = NAN;
+  struct wt_meter_options m = {.spec = o->meter, .sysfs = o->sysfs, .clock = r->s.clock};
   WT_TRY(wt_meter_open(&m, &r->meter, err));
   WT_TRY(wt_meter_start(r->meter, err));
   r->meter_began_s = wt_mono_s(r->s.clock);
   r->reading = wt_meter_read(r->meter);
-  r->price_now = r->s.rate.price_per_kwh;
-  r->carbon_now = r->s.rate.carbon_g_per_kwh;
   return WT_OK;
 }
 
@@ -35,12 +36,24 @@ static void update_rate(struct wt_run *r)
     r->carbon_now = carbon;
 }
 
-/* What was used before the meter began (opening, planning) is booked at the first reading's watts, as modelled. */
-static double before_meter_wh(const struct wt_run *r)
+/* What was used before the meter began (loading of libraries) is booked at the first watts that are known, once, as modelled. */
+static double before_meter_wh(struct wt_run *r)
 {
-  double seconds = r->meter_began_s - r->s.t0_s;
-  struct wt_interval w = wt_power_predict(&r->s.profile, 1, 1);
-  return isfinite(w.mean) && seconds > 0 ? w.mean * seconds / 3600 : 0;
+  if (isnan(r->early_wh)) {
+    double seconds = r->meter_began_s - r->s.t0_s, w = wt_power_predict(&r->s.profile, 1, 1).mean;
+    if (r->reading.measured && r->reading.t_s > 0.05)
+      w = r->reading.energy_j / r->reading.t_s;
+    r->early_wh = isfinite(w) && seconds > 0 ? w * seconds / 3600 : 0;
+  }
+  return r->early_wh;
+}
+
+/* What happened to the sensors stands with the other decisions. */
+static void tell_notes(struct wt_run *r)
+{
+  WT_AUTO(wt_freep) char *notes = wt_meter_take_notes(r->meter);
+  for (char *save = NULL, *line = notes ? strtok_r(notes, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save))
+    wt_run_decided(r, "meter", line);
 }
 
 void wt_run_meter_update(struct wt_run *r)
@@ -50,6 +63,7 @@ void wt_run_meter_update(struct wt_run *r)
     return;
   wt_meter_poll(r->meter);
   r->reading = wt_meter_read(r->meter);
+  tell_notes(r);
   double early = before_meter_wh(r);
   double wh = early + r->reading.energy_j / 3600 + r->others_wh;
   update_rate(r);

@@ -120,6 +120,8 @@ enum wt_status wt_run(const struct wt_run_options *o, const struct wt_json *job,
 
 /* ---- governor (pure) ---- */
 struct wt_governor_state;
+/* On: a hardware limit holds the cap, so busy watts are at most the cap and pauses are only for what exceeds it by more than 2 %. */
+void wt_governor_hardware(struct wt_governor_state *g, bool on);
 struct wt_governor_reading {
   double t_s;              /* monotonic since the run's start (resumes counted on in *_used) */
   double time_used_s, energy_used_wh, cost_used, co2_used_g;

@@ -234,3 +234,80 @@ void wt_chart_stack(const char *title, const char *const *names, const double *p
   }
   wt_buf_adds(out, "</ul></figure>\n");
 }
+
+static void log_tick(double v, struct range r, bool upright, struct wt_buf *out)
+{
+  const double right = WT_CHART_W - WT_CHART_RIGHT, bottom = WT_CHART_H - WT_CHART_BOTTOM;
+  double at = log10(v);
+  if (!(at >= r.low && at <= r.high))
+    return;
+  double p = upright ? place(at, r, bottom, WT_CHART_TOP) : place(at, r, WT_CHART_LEFT, right);
+  if (upright)
+    wt_buf_addf(out, "<line class=\"grid\" x1=\"%.0f\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/><text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.1f\">%.6g</text>", WT_CHART_LEFT, right, p,
+                p, WT_CHART_LEFT - 6, p + 4, v);
+  else
+    wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.0f\">%.6g</text>", p, bottom + 16, v);
+}
+
+/* Ticks at 1, 2 and 5 times powers of ten; within less than a decade, at even steps. */
+static void log_ticks(struct range r, bool upright, struct wt_buf *out)
+{
+  static const double steps[] = {1, 2, 5};
+  if (r.high - r.low < 1) {
+    struct range linear = {pow(10, r.low), pow(10, r.high)};
+    double step = tick_step(linear, 5);
+    for (double v = ceil(linear.low / step) * step; v <= linear.high; v += step)
+      log_tick(v, r, upright, out);
+    return;
+  }
+  for (double power = floor(r.low); power <= r.high; power++)
+    for (size_t i = 0; i < (r.high - r.low > 2 ? 1u : 3u); i++)
+      log_tick(steps[i] * pow(10, power), r, upright, out);
+}
+
+static void dot(const struct wt_dot *d, struct range x, struct range y, struct wt_buf *out)
+{
+  static const char *const classes[] = {"front", "rejected", "chosen"};
+  double px = place(log10(d->x), x, WT_CHART_LEFT, WT_CHART_W - WT_CHART_RIGHT), py = place(log10(d->y), y, WT_CHART_H - WT_CHART_BOTTOM, WT_CHART_TOP);
+  if (d->kind == 1)
+    wt_buf_addf(out, "<path class=\"rejected\" d=\"M%.1f %.1fl8 8m0 -8l-8 8\">", px - 4, py - 4);
+  else
+    wt_buf_addf(out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\">", classes[d->kind], px, py, d->kind == 2 ? 7 : 5);
+  wt_buf_adds(out, "<title>");
+  wt_escape_html(d->name, out);
+  wt_buf_addf(out, ": %.4g s, %.4g Wh</title>%s", d->x, d->y, d->kind == 1 ? "</path>" : "</circle>");
+}
+
+void wt_chart_dots(const char *title, const char *x_label, const char *y_label, const struct wt_dot *dots, size_t n, struct wt_buf *out)
+{
+  struct range x = {(double)NAN, (double)NAN}, y = x;
+  size_t points = 0;
+  for (size_t i = 0; i < n; i++)
+    if (dots[i].x > 0 && dots[i].y > 0) {
+      range_add(&x, log10(dots[i].x));
+      range_add(&y, log10(dots[i].y));
+      points++;
+    }
+  if (points < 2)
+    return;
+  double margin_x = fmax(0.08, 0.06 * (x.high - x.low)), margin_y = fmax(0.08, 0.1 * (y.high - y.low));
+  x = (struct range){x.low - margin_x, x.high + margin_x};
+  y = (struct range){y.low - margin_y, y.high + margin_y};
+  wt_buf_addf(out, "<figure><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"", WT_CHART_W, WT_CHART_H);
+  wt_escape_html(title, out);
+  wt_buf_adds(out, "\">");
+  log_ticks(y, true, out);
+  log_ticks(x, false, out);
+  wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.0f\">", WT_CHART_W - WT_CHART_RIGHT, WT_CHART_H - 6);
+  wt_escape_html(x_label, out);
+  wt_buf_addf(out, "</text><text class=\"tick\" x=\"%.0f\" y=\"12\">", WT_CHART_LEFT);
+  wt_escape_html(y_label, out);
+  wt_buf_adds(out, "</text>");
+  static const int order[] = {1, 0, 2}; /* the chosen one on top */
+  for (size_t k = 0; k < sizeof order / sizeof order[0]; k++)
+    for (size_t i = 0; i < n; i++)
+      if (dots[i].kind == order[k] && dots[i].x > 0 && dots[i].y > 0)
+        dot(&dots[i], x, y, out);
+  wt_buf_adds(out, "</svg><ul class=\"legend\"><li><span class=\"key\" style=\"background:var(--c1)\"></span>chosen</li>"
+                   "<li><span class=\"key\" style=\"background:var(--c0)\"></span>on the front</li><li><b class=\"bad\">×</b> rejected</li></ul></figure>\n");
+}

@@ -38,4 +38,12 @@ void wt_chart_interval(const char *title, double low, double mean, double high, 
 /* Parts of a whole as one stacked bar with a legend; parts that are not finite or 0 are left out. */
 void wt_chart_stack(const char *title, const char *const *names, const double *parts, size_t n, const char *unit, struct wt_buf *out);
 
+/* Points on two logarithmic axes (both must be above 0; others are left out). kind: 0 front, 1 rejected, 2 chosen. Nothing with fewer than two points. */
+struct wt_dot {
+  const char *name; /* shown when pointed at */
+  double x, y;
+  int kind;
+};
+void wt_chart_dots(const char *title, const char *x_label, const char *y_label, const struct wt_dot *dots, size_t n, struct wt_buf *out);
+
 #endif

@@ -105,11 +105,11 @@ void wt_sentence_of(const struct wt_json *report, struct wt_buf *out)
   if (rank > 0 && (!strcmp(method, "lora") || !strcmp(method, "dora")))
     wt_buf_addf(out, " r=%.0f", rank);
   wt_buf_adds(out, " of ");
-  wt_buf_adds(out, wt_doc_str(report, "environment.model", "a model"));
+  wt_buf_adds(out, wt_doc_str(report, "environment.model_source", wt_doc_str(report, "environment.model", "a model")));
   const char *arch = wt_doc_str(report, "environment.arch", NULL);
   if (arch)
     wt_buf_addf(out, " (%s)", arch);
-  const char *data = wt_doc_str(report, "environment.data", NULL);
+  const char *data = wt_doc_str(report, "environment.data_source", wt_doc_str(report, "environment.data", NULL));
   if (data)
     wt_buf_addf(out, " on %s", data);
 }

@@ -133,15 +133,18 @@ void wt_html_samples(const struct wt_json *report, struct wt_buf *out)
 static void phases(const struct wt_json *report, struct wt_buf *out)
 {
   const char *names[32];
-  double times[32];
+  double times[32], energies[32];
   size_t n = 0;
   for (const struct wt_json *p = wt_json_first(wt_doc_get(report, "phases")); p && n < WT_COUNT(names); p = wt_json_next(p)) {
     names[n] = wt_json_str_or(p, "name", "?");
+    energies[n] = wt_doc_num(p, "energy_wh");
     times[n++] = wt_doc_num(p, "time_s");
   }
   if (n) {
-    wt_buf_adds(out, "<h3>Phases</h3>\n");
+    wt_buf_adds(out, "<h3>Time by phase</h3>\n");
     wt_chart_stack("Time by phase", names, times, n, "s", out);
+    wt_buf_adds(out, "<h3>Energy by phase</h3>\n");
+    wt_chart_stack("Energy by phase", names, energies, n, "Wh", out);
   }
 }
 
@@ -209,13 +212,47 @@ static void plan_row(const struct wt_json *plan, const char *mark, const struct 
   wt_buf_adds(out, "</td></tr>\n");
 }
 
+#define WT_DOTS_MAX 400
+
+static void add_dots(const struct wt_json *list, const char *member, int kind, const char *chosen, struct wt_dot *dots, size_t *n)
+{
+  for (const struct wt_json *v = wt_json_first(list); v && *n < WT_DOTS_MAX; v = wt_json_next(v)) {
+    const struct wt_json *p = member ? wt_json_get(v, member) : v;
+    const char *id = wt_json_str_or(p, "id", "?");
+    if (strcmp(id, chosen) != 0)
+      dots[(*n)++] = (struct wt_dot){.name = id, .x = wt_doc_num(p, "time_s.mean"), .y = wt_doc_num(p, "energy_wh.mean"), .kind = kind};
+  }
+}
+
+static void front_chart(const struct wt_json *report, struct wt_buf *out)
+{
+  const struct wt_json *chosen = wt_doc_get(report, "plan");
+  const char *id = wt_json_str_or(chosen, "id", "?");
+  struct wt_dot dots[WT_DOTS_MAX + 1];
+  size_t n = 0;
+  add_dots(wt_doc_get(report, "pareto"), NULL, 0, id, dots, &n);
+  add_dots(wt_doc_get(report, "rejected"), "plan", 1, id, dots, &n);
+  dots[n++] = (struct wt_dot){.name = id, .x = wt_doc_num(chosen, "time_s.mean"), .y = wt_doc_num(chosen, "energy_wh.mean"), .kind = 2};
+  struct wt_buf svg;
+  wt_buf_init(&svg, 4u << 20);
+  wt_chart_dots("Plans by predicted time and energy", "predicted seconds (logarithmic)", "predicted Wh (logarithmic)", dots, n, &svg);
+  if (svg.len) {
+    wt_buf_adds(out, "<div class=\"chart plans\"><h3>Plans by predicted time and energy</h3>\n");
+    wt_buf_add(out, svg.data, svg.len);
+    wt_buf_adds(out, "</div>\n");
+  }
+  wt_buf_release(&svg);
+}
+
 void wt_html_plans(const struct wt_json *report, struct wt_buf *out)
 {
   const struct wt_json *pareto = wt_doc_get(report, "pareto"), *rejected = wt_doc_get(report, "rejected"), *chosen = wt_doc_get(report, "plan");
   wt_html_heading("The plan", out);
   wt_buf_adds(out, "<p>");
   wt_escape_html(wt_doc_str(report, "plan.why", ""), out);
-  wt_buf_adds(out, "</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Plans\"><table><thead><tr><th scope=\"col\">plan</th><th scope=\"col\" class=\"n\">time</th><th scope=\"col\" class=\"n\">energy</th>"
+  wt_buf_adds(out, "</p>\n");
+  front_chart(report, out);
+  wt_buf_adds(out, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Plans\"><table><thead><tr><th scope=\"col\">plan</th><th scope=\"col\" class=\"n\">time</th><th scope=\"col\" class=\"n\">energy</th>"
                    "<th scope=\"col\" class=\"n\">memory</th><th scope=\"col\" class=\"n\">quality rank</th><th scope=\"col\">note</th></tr></thead><tbody>\n");
   const char *id = wt_json_str_or(chosen, "id", "");
   plan_row(chosen, "chosen", NULL, out);

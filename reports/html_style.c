@@ -18,6 +18,6 @@ const char wt_html_style[] =
     "pre,code{font:14px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(15rem,1fr));gap:.75rem}"
     "figure{margin:.75rem 0}svg{display:block;width:100%;height:auto}svg.interval{min-width:12rem}.grid{stroke:var(--rule);stroke-width:1}.tick{fill:var(--soft);font-size:12px}"
     ".line{fill:none;stroke-width:1.8;stroke-linejoin:round}.level{stroke:var(--bad);stroke-width:1.5;stroke-dasharray:6 4}.band{fill:var(--c0);opacity:.35}.mean{stroke:var(--c0);stroke-width:2}"
-    ".limit{stroke:var(--bad);stroke-width:2}.actual{fill:var(--c1);stroke:var(--bg);stroke-width:1.5}.legend{list-style:none;display:flex;flex-wrap:wrap;gap:.25rem 1rem;padding:0;margin:.25rem 0}"
+    ".limit{stroke:var(--bad);stroke-width:2}.plans{max-width:46rem}.front{fill:var(--c0);fill-opacity:.75}.chosen{fill:var(--c1);stroke:var(--bg);stroke-width:1.5}.rejected{fill:none;stroke:var(--bad);stroke-width:2}.bad{color:var(--bad)}.actual{fill:var(--c1);stroke:var(--bg);stroke-width:1.5}.legend{list-style:none;display:flex;flex-wrap:wrap;gap:.25rem 1rem;padding:0;margin:.25rem 0}"
     ".key{display:inline-block;width:.8rem;height:.8rem;border-radius:.15rem;margin-right:.4rem;vertical-align:-.05rem}"
     "@media print{main{max-width:none;padding:0}.charts{display:block}.chart{break-inside:avoid;margin-bottom:.5rem}h2{break-after:avoid}figure,table,.card{break-inside:avoid}}";

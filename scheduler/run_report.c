@@ -138,6 +138,75 @@ static enum wt_status read_history(const struct wt_run *r, struct history *h, st
 
 /* ---- the document ---- */
 
+/* "hf://ORG/NAME@REV" -> "ORG/NAME", as model cards name it; of other sources, where the model lies here. */
+static void add_base_model(struct wt_json *e, const char *source, const char *local)
+{
+  if (strncmp(source, "hf://", 5) != 0) {
+    wt_json_add_str(e, "base_model", local);
+    return;
+  }
+  WT_AUTO(wt_freep) char *name = wt_strndup(source + 5, strcspn(source + 5, "@"));
+  wt_json_add_str(e, "base_model", name ? name : source);
+}
+
+static void quote_word(const char *word, struct wt_buf *out)
+{
+  static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./:,=@%+";
+  if (*word && word[strspn(word, plain)] == '\0') {
+    wt_buf_adds(out, word);
+    return;
+  }
+  wt_buf_addc(out, '\'');
+  for (const char *c = word; *c; c++) {
+    if (*c == '\'')
+      wt_buf_adds(out, "'\\'");
+    wt_buf_addc(out, *c);
+  }
+  wt_buf_addc(out, '\'');
+}
+
+/* The command line that stands for job.json: its options, quoted for a shell. */
+static void add_command(struct wt_json *e, const struct wt_json *job)
+{
+  struct wt_buf b;
+  wt_buf_init(&b, 1 << 16);
+  wt_buf_adds(&b, "wattune run");
+  for (const struct wt_json *v = wt_json_first(job); v; v = wt_json_next(v)) {
+    bool on = true;
+    const char *key = wt_json_key(v), *text = wt_json_str(v);
+    if (strcmp(key, "schema") == 0 || wt_json_type(v) == WT_JSON_NULL || (wt_json_bool(v, &on) && !on))
+      continue;
+    wt_buf_adds(&b, " --");
+    for (const char *c = key; *c; c++)
+      wt_buf_addc(&b, *c == '_' ? '-' : *c);
+    bool flag = wt_json_bool(v, &on);
+    if (!flag)
+      wt_buf_addc(&b, ' ');
+    if (text)
+      quote_word(text, &b);
+    else if (!flag)
+      wt_json_print(v, false, &b);
+  }
+  wt_json_add_str(e, "command", b.failed ? NULL : b.data);
+  wt_buf_release(&b);
+}
+
+/* What was asked for, before addresses became local paths. */
+static void add_task(struct wt_json *e, const struct wt_run *r)
+{
+  WT_AUTO(wt_freep) char *path = wt_run_path(r, "job.json");
+  WT_AUTO(wt_json_freep) struct wt_json *job = NULL;
+  if (!path || !wt_fs_exists(path) || wt_json_read_file(path, (size_t)1 << 20, &job, NULL) != WT_OK) {
+    wt_json_add_str(e, "base_model", r->s.o.model);
+    return;
+  }
+  const char *source = wt_json_str_or(job, "model", r->s.o.model);
+  add_base_model(e, source, r->s.o.model);
+  wt_json_add_str(e, "model_source", source);
+  wt_json_add_str(e, "data_source", wt_json_str_or(job, "data", r->s.o.data));
+  add_command(e, job);
+}
+
 static struct wt_json *environment_of(const struct wt_run *r)
 {
   const struct wt_session *s = &r->s;
@@ -145,7 +214,7 @@ static struct wt_json *environment_of(const struct wt_run *r)
   char stamp[WT_STAMP_BYTES];
   struct wt_json *e = wt_json_object();
   wt_json_add_str(e, "model", s->o.model);
-  wt_json_add_str(e, "base_model", s->o.model);
+  add_task(e, r);
   wt_json_add_str(e, "arch", wt_model_get_info(s->model)->arch);
   wt_json_add_u64(e, "params", wt_model_get_info(s->model)->params);
   wt_json_add_str(e, "data", s->o.data);

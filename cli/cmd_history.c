@@ -20,10 +20,12 @@ struct options {
 
 #define AT(field) offsetof(struct options, field)
 static const struct wt_opt table[] = {
-    {"limit", 'n', WT_OPT_INT, AT(limit), WT_OPT_NO_SET, 0, 0, NULL, "N", "History", "so many runs, the newest first (default 20, 0 = all)"},
+    {"limit", 'n', WT_OPT_INT, AT(limit), WT_OPT_NO_SET, 0, 0, NULL, "N", "History",
+     "so many runs, the newest first (default 20, 0 = all)"},
     {"model", 'm', WT_OPT_STRING, AT(model), WT_OPT_NO_SET, 0, 0, NULL, "M", "History", "only runs of this model"},
     {"method", 0, WT_OPT_STRING, AT(method), WT_OPT_NO_SET, 0, 0, NULL, "X", "History", "only runs of this method"},
-    {"calibration", 0, WT_OPT_FLAG, AT(calibration), WT_OPT_NO_SET, 0, 0, NULL, NULL, "History", "how true the estimates were, by their depth"},
+    {"calibration", 0, WT_OPT_FLAG, AT(calibration), WT_OPT_NO_SET, 0, 0, NULL, NULL, "History",
+     "how true the estimates were, by their depth"},
     {"format", 'f', WT_OPT_CHOICE, AT(format), WT_OPT_NO_SET, 0, 0, "text|csv|json", NULL, "History", "default: text"},
     {"ledger", 0, WT_OPT_STRING, AT(ledger), WT_OPT_NO_SET, 0, 0, NULL, "F", "History", "ledger file (default: in the state folder)"},
     WT_CLI_COMMON_ROWS(struct options, common.),
@@ -38,6 +40,15 @@ static void options_release(struct options *o)
 static double number(const struct wt_json *o, const char *key)
 {
   return wt_json_num_or(o, key, NAN);
+}
+
+/* The amount of a row's "cost", {"amount","currency"} or null. */
+static char *money_text(const struct wt_json *row, char *ret)
+{
+  const struct wt_json *cost = wt_json_get(row, "cost");
+  struct wt_money m = {.amount = number(cost, "amount")};
+  snprintf(m.currency, sizeof m.currency, "%.3s", wt_json_str_or(cost, "currency", ""));
+  return wt_format_money(m, ret);
 }
 
 static const char *or_dash(char *formatted)
@@ -59,6 +70,27 @@ static const char *last_part(const char *path)
   return slash && slash[1] ? slash + 1 : path;
 }
 
+/* Totals of all, by month, by model and by method: a line a currency. */
+static void totals_text(const struct wt_json *totals, struct wt_buf *b)
+{
+  static const char *const keys[][2] = {
+      {"all", "in all"}, {"by_month", "by month"}, {"by_model", "by model"}, {"by_method", "by method"}, {"by_currency", "by currency"}};
+  char time[WT_UNIT_BYTES], energy[WT_UNIT_BYTES], money[WT_UNIT_BYTES], mass[WT_UNIT_BYTES];
+  wt_buf_addf(b, "\n %-28s %8s  %-14s %-12s %-14s %s\n", "totals", "runs", "time", "energy", "money", "CO2");
+  for (size_t i = 0; i < WT_COUNT(keys); i++) {
+    if (i == 4 && wt_json_len(wt_json_get(totals, keys[i][0])) < 2)
+      continue;
+    if (i > 0)
+      wt_buf_addf(b, " %s\n", keys[i][1]);
+    for (const struct wt_json *t = wt_json_first(wt_json_get(totals, keys[i][0])); t; t = wt_json_next(t)) {
+      text_add(b, i == 0 ? keys[i][1] : last_part(wt_json_str_or(t, "name", "-")), 28);
+      wt_buf_addf(b, " %8.0f  %-14s", wt_json_num_or(t, "runs", 0), or_dash(wt_format_time(number(t, "time_s"), time)));
+      wt_buf_addf(b, " %-12s %-14s %s\n", or_dash(wt_format_energy(number(t, "energy_wh"), energy)), or_dash(money_text(t, money)),
+                  or_dash(wt_format_mass(number(t, "co2_g"), mass)));
+    }
+  }
+}
+
 static void runs_text(const struct wt_json *doc, struct wt_buf *b)
 {
   char time[WT_UNIT_BYTES], promised[WT_UNIT_BYTES], energy[WT_UNIT_BYTES], money[WT_UNIT_BYTES];
@@ -67,19 +99,17 @@ static void runs_text(const struct wt_json *doc, struct wt_buf *b)
     wt_buf_adds(b, "no runs yet\n");
     return;
   }
-  wt_buf_addf(b, " %-16s %-11s %-20s %-13s %-12s %-12s %-10s %-12s %-15s %s\n", "when (UTC)", "status", "model", "method", "time", "predicted", "energy", "money",
-              "loss", "folder");
+  wt_buf_addf(b, " %-16s %-11s %-20s %-13s %-12s %-12s %-10s %-12s %-15s %s\n", "when (UTC)", "status", "model", "method", "time",
+              "predicted", "energy", "money", "loss", "folder");
   for (; r; r = wt_json_next(r)) {
-    struct wt_money m = {.amount = number(r, "cost")};
-    strncpy(m.currency, wt_json_str_or(r, "currency", ""), 3);
     text_add(b, wt_json_str_or(r, "created", "-"), 16);
     text_add(b, wt_json_str_or(r, "status", "-"), 11);
     text_add(b, last_part(wt_json_str_or(r, "model", "-")), 20);
     text_add(b, wt_json_str_or(r, "method", "-"), 13);
     wt_buf_addf(b, " %-12s", or_dash(wt_format_time(number(r, "time_s"), time)));
-    wt_buf_addf(b, " %-12s", or_dash(wt_format_time(number(r, "time_predicted_s"), promised)));
+    wt_buf_addf(b, " %-12s", or_dash(wt_format_time(number(wt_json_get(r, "time_predicted_s"), "mean"), promised)));
     wt_buf_addf(b, " %-10s", or_dash(wt_format_energy(number(r, "energy_wh"), energy)));
-    wt_buf_addf(b, " %-12s", or_dash(wt_format_money(m, money)));
+    wt_buf_addf(b, " %-12s", or_dash(money_text(r, money)));
     double before = number(r, "eval_before"), after = number(r, "eval_after");
     char loss[40] = "-";
     if (isfinite(before) && isfinite(after))
@@ -90,9 +120,7 @@ static void runs_text(const struct wt_json *doc, struct wt_buf *b)
       b->data[--b->len] = '\0';
     wt_buf_addc(b, '\n');
   }
-  const struct wt_json *all = wt_json_first(wt_json_get(wt_json_get(doc, "totals"), "all"));
-  wt_buf_addf(b, "\nin all: %.0f runs, %s, %s, %s CO2\n", wt_json_num_or(all, "runs", 0), wt_format_time(number(all, "time_s"), time),
-              wt_format_energy(number(all, "energy_wh"), energy), wt_format_mass(number(all, "co2_g"), money));
+  totals_text(wt_json_get(doc, "totals"), b);
 }
 
 static void calibration_text(const struct wt_json *doc, struct wt_buf *b)
@@ -119,7 +147,7 @@ static void csv_add(struct wt_buf *b, const struct wt_json *v)
 {
   const char *s = wt_json_str(v);
   if (!s) {
-    if (wt_json_type(v) != WT_JSON_NULL)
+    if (v && wt_json_type(v) != WT_JSON_NULL)
       wt_json_print(v, false, b);
     return;
   }
@@ -129,26 +157,49 @@ static void csv_add(struct wt_buf *b, const struct wt_json *v)
   for (; *s; s++) {
     if (*s == '"')
       wt_buf_addc(b, '"');
-    wt_buf_addc(b, *s);
+    wt_buf_addc(b, (unsigned char)*s < 0x20 || *s == 0x7f ? ' ' : *s); /* a file of text is also looked at on terminals */
   }
   wt_buf_addc(b, '"');
+}
+
+/* What stands in an object takes several columns. */
+static const struct {
+  const char *key, *parts[3], *columns[3];
+} grouped[] = {
+    {"cost", {"amount", "currency"}, {"cost", "currency"}},
+    {"time_predicted_s", {"mean", "low", "high"}, {"time_predicted_s", "time_predicted_low_s", "time_predicted_high_s"}},
+    {"energy_predicted_wh", {"mean", "low", "high"}, {"energy_predicted_wh", "energy_predicted_low_wh", "energy_predicted_high_wh"}}};
+
+/* row NULL: the names of the columns. */
+static void csv_line(const struct wt_json *keys, const struct wt_json *row, struct wt_buf *b)
+{
+  const char *comma = "";
+  for (const struct wt_json *c = wt_json_first(keys); c; c = wt_json_next(c)) {
+    size_t g = 0;
+    while (g < WT_COUNT(grouped) && strcmp(grouped[g].key, wt_json_key(c)) != 0)
+      g++;
+    const struct wt_json *v = wt_json_get(row, wt_json_key(c));
+    for (size_t i = 0; i < (g < WT_COUNT(grouped) ? 3 : 1); i++) {
+      if (g < WT_COUNT(grouped) && !grouped[g].parts[i])
+        continue;
+      wt_buf_adds(b, comma);
+      comma = ",";
+      if (!row)
+        wt_buf_adds(b, g < WT_COUNT(grouped) ? grouped[g].columns[i] : wt_json_key(c));
+      else
+        csv_add(b, g < WT_COUNT(grouped) ? wt_json_get(v, grouped[g].parts[i]) : v);
+    }
+  }
+  wt_buf_addc(b, '\n');
 }
 
 static void rows_csv(const struct wt_json *rows, struct wt_buf *b)
 {
   const struct wt_json *first = wt_json_first(rows);
-  for (const struct wt_json *c = wt_json_first(first); c; c = wt_json_next(c))
-    wt_buf_addf(b, "%s%s", c == wt_json_first(first) ? "" : ",", wt_json_key(c));
   if (first)
-    wt_buf_addc(b, '\n');
-  for (const struct wt_json *r = first; r; r = wt_json_next(r)) {
-    for (const struct wt_json *c = wt_json_first(r); c; c = wt_json_next(c)) {
-      if (c != wt_json_first(r))
-        wt_buf_addc(b, ',');
-      csv_add(b, c);
-    }
-    wt_buf_addc(b, '\n');
-  }
+    csv_line(first, NULL, b);
+  for (const struct wt_json *r = first; r; r = wt_json_next(r))
+    csv_line(first, r, b);
 }
 
 static enum wt_status run(int argc, char **argv, struct wt_error *err)
@@ -176,4 +227,5 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
   return wt_cli_print_buf(&b, err);
 }
 
-const struct wt_cli_command wt_cmd_history = {"history", "[--limit N] [--calibration] [--format F]", "past runs: predicted against actual, energy, money", table, &table_n, run};
+const struct wt_cli_command wt_cmd_history = {
+    "history", "[--limit N] [--calibration] [--format F]", "past runs: predicted against actual, energy, money", table, &table_n, run};

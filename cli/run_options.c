@@ -84,6 +84,7 @@ const struct wt_opt wt_cli_run_table[] = {
 
     {"sysfs", 0, WT_OPT_STRING, AT(sysfs), NO, 0, 0, NULL, "DIR", "Metering and pacing", "look here instead of at /sys"},
     {"meter", 0, WT_OPT_STRING, AT(meter), NO, 0, 0, NULL, "M", "Metering and pacing", "auto|rapl|hwmon|battery|model|http:URL#json.path|cmd:PROGRAM"},
+    {"prometheus", 0, WT_OPT_STRING, AT(prometheus), NO, 0, 0, NULL, "F", "Metering and pacing", "keep the run's figures in this Prometheus textfile"},
     {"pause-on-battery", 0, WT_OPT_FLAG, AT(pause_on_battery), NO, 0, 0, NULL, NULL, "Metering and pacing", "wait while the machine runs on battery"},
     {"max-temp", 0, WT_OPT_NUMBER, AT(max_temp_c), AT(max_temp_set), 1, 150, NULL, "C", "Metering and pacing", "slow down at this temperature"},
 

@@ -5,12 +5,12 @@
 #include <math.h>
 #include <stdbool.h>
 
-#define WT_CHART_W 720.0
-#define WT_CHART_H 260.0
-#define WT_CHART_LEFT 64.0
-#define WT_CHART_RIGHT 16.0
-#define WT_CHART_TOP 16.0
-#define WT_CHART_BOTTOM 40.0
+#define WT_CHART_W 400.0
+#define WT_CHART_H 200.0
+#define WT_CHART_LEFT 56.0
+#define WT_CHART_RIGHT 15.0
+#define WT_CHART_TOP 18.0
+#define WT_CHART_BOTTOM 34.0
 
 struct range {
   double low, high;
@@ -33,7 +33,10 @@ static double tick_step(struct range r, int want)
   return power * (f <= 1 ? 1 : f <= 2 ? 2 : f <= 5 ? 5 : 10);
 }
 
-static double place(double v, struct range r, double from, double to) { return from + (to - from) * (v - r.low) / (r.high - r.low); }
+static double place(double v, struct range r, double from, double to)
+{
+  return from + (to - from) * (v - r.low) / (r.high - r.low);
+}
 
 static void axis(const struct wt_chart *c, struct range x, struct range y, struct wt_buf *out)
 {
@@ -42,13 +45,14 @@ static void axis(const struct wt_chart *c, struct range x, struct range y, struc
   for (double v = ceil(y.low / step) * step; v <= y.high + 1e-9 * step; v += step) {
     double py = place(v, y, bottom, WT_CHART_TOP);
     wt_buf_addf(out, "<line class=\"grid\" x1=\"%.0f\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/>", WT_CHART_LEFT, right, py, py);
-    wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.1f\">%.6g</text>", WT_CHART_LEFT - 6, py + 4, fabs(v) < 1e-9 * step ? 0.0 : v);
-  }
-  step = tick_step(x, 8);
-  for (double v = ceil(x.low / step) * step; v <= x.high + 1e-9 * step; v += step)
-    wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.0f\">%.6g</text>", place(v, x, WT_CHART_LEFT, right), bottom + 16,
+    wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.1f\">%.6g</text>", WT_CHART_LEFT - 6, py + 4,
                 fabs(v) < 1e-9 * step ? 0.0 : v);
-  wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.0f\">", right, WT_CHART_H - 6);
+  }
+  step = tick_step(x, 5);
+  for (double v = ceil(x.low / step) * step; v <= x.high + 1e-9 * step; v += step)
+    wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.0f\">%.6g</text>", place(v, x, WT_CHART_LEFT, right),
+                bottom + 14, fabs(v) < 1e-9 * step ? 0.0 : v);
+  wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.0f\">", right, WT_CHART_H - 5);
   wt_escape_html(c->x_label, out);
   wt_buf_addf(out, "</text><text class=\"tick\" x=\"%.0f\" y=\"12\">", WT_CHART_LEFT);
   wt_escape_html(c->y_label, out);
@@ -68,7 +72,7 @@ static void curve_path(const struct wt_chart *c, const struct wt_curve *u, size_
 {
   const double right = WT_CHART_W - WT_CHART_RIGHT, bottom = WT_CHART_H - WT_CHART_BOTTOM;
   bool pen = false;
-  wt_buf_addf(out, "<path class=\"line\" style=\"stroke:var(--c%zu)\" d=\"", index % 6);
+  wt_buf_addf(out, "<path class=\"line\" style=\"stroke:var(--c%zu)\" d=\"", index % 8);
   for (size_t i = 0; i < u->n; i++) {
     if (!isfinite(u->x[i]) || !isfinite(u->y[i])) {
       pen = false;
@@ -89,7 +93,8 @@ static void shade(const struct wt_chart *c, struct range x, struct wt_buf *out)
     if (!(from <= to))
       continue;
     double a = place(from, x, WT_CHART_LEFT, right), b = place(to, x, WT_CHART_LEFT, right);
-    wt_buf_addf(out, "<rect class=\"span\" x=\"%.1f\" y=\"%.0f\" width=\"%.1f\" height=\"%.0f\"/>", a, WT_CHART_TOP, fmax(1.5, b - a), bottom - WT_CHART_TOP);
+    wt_buf_addf(out, "<rect class=\"span\" x=\"%.1f\" y=\"%.0f\" width=\"%.1f\" height=\"%.0f\"/>", a, WT_CHART_TOP, fmax(1.5, b - a),
+                bottom - WT_CHART_TOP);
   }
 }
 
@@ -129,16 +134,35 @@ static void legend(const struct wt_chart *c, struct wt_buf *out)
     wt_buf_adds(out, "</li>");
   }
   for (size_t i = 0; c->curves_n > 1 && i < c->curves_n; i++) {
-    wt_buf_addf(out, "<li><span class=\"key\" style=\"background:var(--c%zu)\"></span>", i % 6);
+    wt_buf_addf(out, "<li><span class=\"key\" style=\"background:var(--c%zu)\"></span>", i % 8);
     wt_escape_html(c->curves[i].name, out);
     wt_buf_adds(out, "</li>");
   }
   wt_buf_adds(out, "</ul>");
 }
 
+/* The accessible name goes on with what the eye would take from the picture. */
+static void describe(const struct wt_chart *c, struct range y, struct wt_buf *out)
+{
+  const struct wt_curve *u = &c->curves[0];
+  double first = (double)NAN, last = (double)NAN;
+  for (size_t i = 0; c->curves_n == 1 && i < u->n; i++)
+    if (isfinite(u->y[i])) {
+      first = isfinite(first) ? first : u->y[i];
+      last = u->y[i];
+    }
+  wt_buf_adds(out, ", ");
+  wt_escape_html(c->y_label, out);
+  if (c->curves_n == 1)
+    wt_buf_addf(out, ": first %.4g, last %.4g, ", first, last);
+  else
+    wt_buf_addf(out, " of %zu runs: ", c->curves_n);
+  wt_buf_addf(out, "lowest %.4g, highest %.4g", y.low, y.high);
+}
+
 void wt_chart_lines(const struct wt_chart *c, struct wt_buf *out)
 {
-  struct range x = {(double)NAN, (double)NAN}, y = x;
+  struct range x = {(double)NAN, (double)NAN}, y = x, seen;
   size_t points = 0;
   for (size_t k = 0; k < c->curves_n; k++)
     for (size_t i = 0; i < c->curves[k].n; i++)
@@ -149,6 +173,7 @@ void wt_chart_lines(const struct wt_chart *c, struct wt_buf *out)
       }
   if (points < 2 || !(x.high > x.low))
     return;
+  seen = y;
   range_add(&y, c->level);
   if (c->y_from_zero)
     range_add(&y, 0);
@@ -160,12 +185,14 @@ void wt_chart_lines(const struct wt_chart *c, struct wt_buf *out)
   y.high += margin;
   wt_buf_addf(out, "<figure><svg viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"", WT_CHART_W, WT_CHART_H);
   wt_escape_html(c->title, out);
+  describe(c, seen, out);
   wt_buf_adds(out, "\">");
   shade(c, x, out);
   axis(c, x, y, out);
   if (isfinite(c->level)) {
     double py = place(c->level, y, WT_CHART_H - WT_CHART_BOTTOM, WT_CHART_TOP);
-    wt_buf_addf(out, "<line class=\"level\" x1=\"%.0f\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/>", WT_CHART_LEFT, WT_CHART_W - WT_CHART_RIGHT, py, py);
+    wt_buf_addf(out, "<line class=\"level\" x1=\"%.0f\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/>", WT_CHART_LEFT, WT_CHART_W - WT_CHART_RIGHT,
+                py, py);
     wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.1f\">", WT_CHART_W - WT_CHART_RIGHT, py - 4);
     wt_escape_html(c->level_name, out);
     wt_buf_adds(out, "</text>");
@@ -194,43 +221,51 @@ void wt_chart_interval(const char *title, double low, double mean, double high, 
   r.high *= 1.05;
   wt_buf_adds(out, "<svg class=\"interval\" viewBox=\"0 0 328 24\" role=\"img\" aria-label=\"");
   wt_escape_html(title, out);
+  wt_buf_adds(out, isfinite(actual) && isfinite(low) ? actual < low    ? ": below the promised interval"
+                                                       : actual > high ? ": above the promised interval"
+                                                                       : ": inside the promised interval"
+                                                     : ": promised and actual");
   wt_buf_addf(out, "\"><line class=\"grid\" x1=\"%.0f\" x2=\"%.0f\" y1=\"12\" y2=\"12\"/>", left, left + width);
   if (isfinite(low) && isfinite(high))
     wt_buf_addf(out, "<rect class=\"band\" x=\"%.1f\" y=\"6\" width=\"%.1f\" height=\"12\" rx=\"3\"/>", left + width * low / r.high,
                 fmax(1, width * (high - low) / r.high));
   if (isfinite(mean))
-    wt_buf_addf(out, "<line class=\"mean\" x1=\"%.1f\" x2=\"%.1f\" y1=\"4\" y2=\"20\"/>", left + width * mean / r.high, left + width * mean / r.high);
+    wt_buf_addf(out, "<line class=\"mean\" x1=\"%.1f\" x2=\"%.1f\" y1=\"4\" y2=\"20\"/>", left + width * mean / r.high,
+                left + width * mean / r.high);
   if (isfinite(limit) && limit <= r.high)
-    wt_buf_addf(out, "<line class=\"limit\" x1=\"%.1f\" x2=\"%.1f\" y1=\"1\" y2=\"23\"/>", left + width * limit / r.high, left + width * limit / r.high);
+    wt_buf_addf(out, "<line class=\"limit\" x1=\"%.1f\" x2=\"%.1f\" y1=\"1\" y2=\"23\"/>", left + width * limit / r.high,
+                left + width * limit / r.high);
   if (isfinite(actual))
     wt_buf_addf(out, "<circle class=\"actual\" cx=\"%.1f\" cy=\"12\" r=\"5\"/>", left + width * actual / r.high);
   wt_buf_adds(out, "</svg>");
 }
 
-void wt_chart_stack(const char *title, const char *const *names, const double *parts, size_t n, const char *unit, struct wt_buf *out)
+void wt_chart_stack(const char *title, const char *const *names, const double *parts, size_t n, enum wt_figure_kind kind, struct wt_buf *out)
 {
   double sum = 0, at = 0;
   for (size_t i = 0; i < n; i++)
     sum += isfinite(parts[i]) && parts[i] > 0 ? parts[i] : 0;
   if (!(sum > 0))
     return;
-  wt_buf_adds(out, "<figure><svg viewBox=\"0 0 720 28\" role=\"img\" aria-label=\"");
+  wt_buf_adds(out, "<figure><svg viewBox=\"0 0 720 20\" role=\"img\" aria-label=\"");
   wt_escape_html(title, out);
   wt_buf_adds(out, "\">");
   for (size_t i = 0; i < n; i++) {
     if (!(isfinite(parts[i]) && parts[i] > 0))
       continue;
     double w = 720 * parts[i] / sum;
-    wt_buf_addf(out, "<rect x=\"%.1f\" y=\"2\" width=\"%.1f\" height=\"24\" style=\"fill:var(--c%zu)\"/>", at, fmax(w - 1, 0.5), i % 6);
+    wt_buf_addf(out, "<rect x=\"%.1f\" y=\"2\" width=\"%.1f\" height=\"16\" style=\"fill:var(--c%zu)\"/>", at, fmax(w - 1, 0.5), i % 8);
     at += w;
   }
   wt_buf_adds(out, "</svg><ul class=\"legend\">");
   for (size_t i = 0; i < n; i++) {
     if (!(isfinite(parts[i]) && parts[i] > 0))
       continue;
-    wt_buf_addf(out, "<li><span class=\"key\" style=\"background:var(--c%zu)\"></span>", i % 6);
+    wt_buf_addf(out, "<li><span class=\"key\" style=\"background:var(--c%zu)\"></span>", i % 8);
     wt_escape_html(names[i], out);
-    wt_buf_addf(out, " %.4g %s (%.1f %%)</li>", parts[i], unit, 100 * parts[i] / sum);
+    wt_buf_addc(out, ' ');
+    wt_figure(kind, parts[i], NULL, out);
+    wt_buf_addf(out, " (%.1f %%)</li>", 100 * parts[i] / sum);
   }
   wt_buf_adds(out, "</ul></figure>\n");
 }
@@ -243,10 +278,12 @@ static void log_tick(double v, struct range r, bool upright, struct wt_buf *out)
     return;
   double p = upright ? place(at, r, bottom, WT_CHART_TOP) : place(at, r, WT_CHART_LEFT, right);
   if (upright)
-    wt_buf_addf(out, "<line class=\"grid\" x1=\"%.0f\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/><text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.1f\">%.6g</text>", WT_CHART_LEFT, right, p,
-                p, WT_CHART_LEFT - 6, p + 4, v);
+    wt_buf_addf(out,
+                "<line class=\"grid\" x1=\"%.0f\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/><text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" "
+                "y=\"%.1f\">%.6g</text>",
+                WT_CHART_LEFT, right, p, p, WT_CHART_LEFT - 6, p + 4, v);
   else
-    wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.0f\">%.6g</text>", p, bottom + 16, v);
+    wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.0f\">%.6g</text>", p, bottom + 14, v);
 }
 
 /* Ticks at 1, 2 and 5 times powers of ten; within less than a decade, at even steps. */
@@ -255,7 +292,7 @@ static void log_ticks(struct range r, bool upright, struct wt_buf *out)
   static const double steps[] = {1, 2, 5};
   if (r.high - r.low < 1) {
     struct range linear = {pow(10, r.low), pow(10, r.high)};
-    double step = tick_step(linear, 5);
+    double step = tick_step(linear, 4);
     for (double v = ceil(linear.low / step) * step; v <= linear.high; v += step)
       log_tick(v, r, upright, out);
     return;
@@ -268,7 +305,8 @@ static void log_ticks(struct range r, bool upright, struct wt_buf *out)
 static void dot(const struct wt_dot *d, struct range x, struct range y, struct wt_buf *out)
 {
   static const char *const classes[] = {"front", "rejected", "chosen"};
-  double px = place(log10(d->x), x, WT_CHART_LEFT, WT_CHART_W - WT_CHART_RIGHT), py = place(log10(d->y), y, WT_CHART_H - WT_CHART_BOTTOM, WT_CHART_TOP);
+  double px = place(log10(d->x), x, WT_CHART_LEFT, WT_CHART_W - WT_CHART_RIGHT),
+         py = place(log10(d->y), y, WT_CHART_H - WT_CHART_BOTTOM, WT_CHART_TOP);
   if (d->kind == 1)
     wt_buf_addf(out, "<path class=\"rejected\" d=\"M%.1f %.1fl8 8m0 -8l-8 8\">", px - 4, py - 4);
   else
@@ -298,7 +336,7 @@ void wt_chart_dots(const char *title, const char *x_label, const char *y_label, 
   wt_buf_adds(out, "\">");
   log_ticks(y, true, out);
   log_ticks(x, false, out);
-  wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.0f\">", WT_CHART_W - WT_CHART_RIGHT, WT_CHART_H - 6);
+  wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.0f\">", WT_CHART_W - WT_CHART_RIGHT, WT_CHART_H - 5);
   wt_escape_html(x_label, out);
   wt_buf_addf(out, "</text><text class=\"tick\" x=\"%.0f\" y=\"12\">", WT_CHART_LEFT);
   wt_escape_html(y_label, out);
@@ -309,5 +347,6 @@ void wt_chart_dots(const char *title, const char *x_label, const char *y_label, 
       if (dots[i].kind == order[k] && dots[i].x > 0 && dots[i].y > 0)
         dot(&dots[i], x, y, out);
   wt_buf_adds(out, "</svg><ul class=\"legend\"><li><span class=\"key\" style=\"background:var(--c1)\"></span>chosen</li>"
-                   "<li><span class=\"key\" style=\"background:var(--c0)\"></span>on the front</li><li><b class=\"bad\">×</b> rejected</li></ul></figure>\n");
+                   "<li><span class=\"key\" style=\"background:var(--c0)\"></span>on the front</li><li><b class=\"bad\">×</b> "
+                   "rejected</li></ul></figure>\n");
 }

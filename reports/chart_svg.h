@@ -1,12 +1,13 @@
-/* reports/chart_svg.h: line and interval charts as inline SVG (no script; colours come from the page's CSS variables --c0 ... --c5). Private to reports/. */
+/* reports/chart_svg.h: line and interval charts as inline SVG (no script; colours come from the page's CSS variables --c0 ... --c7).
+ * Private to reports/. */
 #ifndef WT_REPORTS_CHART_SVG_H
 #define WT_REPORTS_CHART_SVG_H
 
-#include "base/buf.h"
+#include "reports/doc.h"
 #include <stddef.h>
 
 struct wt_curve {
-  const char *name; /* shown in the legend when there are several; hostile text allowed */
+  const char *name;    /* shown in the legend when there are several; hostile text allowed */
   const double *x, *y; /* NaN points break the line */
   size_t n;
 };
@@ -17,11 +18,11 @@ struct wt_span {
 };
 
 struct wt_chart {
-  const char *title;   /* accessible name */
+  const char *title; /* accessible name */
   const char *x_label, *y_label;
   const struct wt_curve *curves;
   size_t curves_n;
-  double level;        /* horizontal dashed line (a cap, a budget); NaN = none */
+  double level; /* horizontal dashed line (a cap, a budget); NaN = none */
   const char *level_name;
   int y_from_zero;
   const struct wt_span *spans;
@@ -36,9 +37,10 @@ void wt_chart_lines(const struct wt_chart *c, struct wt_buf *out);
 void wt_chart_interval(const char *title, double low, double mean, double high, double actual, double limit, struct wt_buf *out);
 
 /* Parts of a whole as one stacked bar with a legend; parts that are not finite or 0 are left out. */
-void wt_chart_stack(const char *title, const char *const *names, const double *parts, size_t n, const char *unit, struct wt_buf *out);
+void wt_chart_stack(const char *title, const char *const *names, const double *parts, size_t n, enum wt_figure_kind kind, struct wt_buf *out);
 
-/* Points on two logarithmic axes (both must be above 0; others are left out). kind: 0 front, 1 rejected, 2 chosen. Nothing with fewer than two points. */
+/* Points on two logarithmic axes (both must be above 0; others are left out). kind: 0 front, 1 rejected, 2 chosen. Nothing with fewer than
+ * two points. */
 struct wt_dot {
   const char *name; /* shown when pointed at */
   double x, y;

@@ -45,13 +45,27 @@ void wt_figure(enum wt_figure_kind kind, double x, const char *currency, struct 
     return;
   }
   switch (kind) {
-  case WT_FIGURE_TIME: wt_buf_adds(out, wt_format_time(x, text)); break;
-  case WT_FIGURE_ENERGY: wt_buf_adds(out, wt_format_energy(x, text)); break;
-  case WT_FIGURE_POWER: wt_buf_adds(out, wt_format_power(x, text)); break;
-  case WT_FIGURE_BYTES: wt_buf_adds(out, wt_format_bytes(x, text)); break;
-  case WT_FIGURE_MASS: wt_buf_adds(out, wt_format_mass(x, text)); break;
-  case WT_FIGURE_COUNT: wt_buf_adds(out, wt_format_count(x, text)); break;
-  case WT_FIGURE_NUMBER: wt_buf_addf(out, "%.4g", x); break;
+  case WT_FIGURE_TIME:
+    wt_buf_adds(out, wt_format_time(x, text));
+    break;
+  case WT_FIGURE_ENERGY:
+    wt_buf_adds(out, wt_format_energy(x, text));
+    break;
+  case WT_FIGURE_POWER:
+    wt_buf_adds(out, wt_format_power(x, text));
+    break;
+  case WT_FIGURE_BYTES:
+    wt_buf_adds(out, wt_format_bytes(x, text));
+    break;
+  case WT_FIGURE_MASS:
+    wt_buf_adds(out, wt_format_mass(x, text));
+    break;
+  case WT_FIGURE_COUNT:
+    wt_buf_adds(out, wt_format_count(x, text));
+    break;
+  case WT_FIGURE_NUMBER:
+    wt_buf_addf(out, "%.4g", x);
+    break;
   case WT_FIGURE_MONEY: {
     struct wt_money m = {.amount = x};
     snprintf(m.currency, sizeof m.currency, "%.3s", currency ? currency : "");
@@ -97,6 +111,23 @@ size_t wt_promises_of(const struct wt_json *report, struct wt_promise *ret)
   return n;
 }
 
+const char *wt_currency_of(const struct wt_json *report)
+{
+  return wt_doc_str(report, "actual.cost.currency", wt_doc_str(report, "environment.currency", ""));
+}
+
+const char *wt_short_name(const char *source)
+{
+  const char *scheme = strstr(source, "://");
+  if (!strncmp(source, "hf://", 5) || !strncmp(source, "ms://", 5))
+    return source + 5;
+  const char *last = scheme ? scheme + 3 : source;
+  for (const char *s = last; *s; s++)
+    if (*s == '/' && s[1])
+      last = s + 1;
+  return last;
+}
+
 void wt_sentence_of(const struct wt_json *report, struct wt_buf *out)
 {
   const char *method = wt_doc_str(report, "plan.method", "unknown method");
@@ -105,13 +136,67 @@ void wt_sentence_of(const struct wt_json *report, struct wt_buf *out)
   if (rank > 0 && (!strcmp(method, "lora") || !strcmp(method, "dora")))
     wt_buf_addf(out, " r=%.0f", rank);
   wt_buf_adds(out, " of ");
-  wt_buf_adds(out, wt_doc_str(report, "environment.model_source", wt_doc_str(report, "environment.model", "a model")));
+  wt_buf_adds(out, wt_short_name(wt_doc_str(report, "environment.model_source", wt_doc_str(report, "environment.model", "a model"))));
   const char *arch = wt_doc_str(report, "environment.arch", NULL);
   if (arch)
     wt_buf_addf(out, " (%s)", arch);
   const char *data = wt_doc_str(report, "environment.data_source", wt_doc_str(report, "environment.data", NULL));
   if (data)
-    wt_buf_addf(out, " on %s", data);
+    wt_buf_addf(out, " on %s", wt_short_name(data));
+}
+
+void wt_verdict_of(const struct wt_json *report, struct wt_buf *out)
+{
+  double before = wt_doc_num(report, "loss.eval_before"), after = wt_doc_num(report, "loss.eval_after");
+  double first = wt_doc_num(report, "loss.first"), last = wt_doc_num(report, "loss.last");
+  if (isfinite(before) && isfinite(after)) {
+    double change = before > 0 ? 100 * (after / before - 1) : 0;
+    wt_buf_adds(out, change < -1  ? "It learned: evaluation loss fell"
+                     : change > 1 ? "It got worse: evaluation loss rose"
+                                  : "Evaluation loss hardly moved");
+    wt_buf_addf(out, " from %.4f to %.4f (%+.1f %%).", before, after, change);
+  } else if (isfinite(first) && isfinite(last))
+    wt_buf_addf(out, "Training loss went from %.4f to %.4f; no evaluation tells how it does on data it has not seen.", first, last);
+  else
+    wt_buf_adds(out, "No step was trained.");
+}
+
+static enum wt_figure_kind kind_of_budget(const char *name)
+{
+  static const struct {
+    const char *name;
+    enum wt_figure_kind kind;
+  } kinds[] = {{"time", WT_FIGURE_TIME},   {"energy", WT_FIGURE_ENERGY}, {"cost", WT_FIGURE_MONEY}, {"co2", WT_FIGURE_MASS},
+               {"power", WT_FIGURE_POWER}, {"memory", WT_FIGURE_BYTES},  {"disk", WT_FIGURE_BYTES}};
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+    if (!strcmp(kinds[i].name, name))
+      return kinds[i].kind;
+  return WT_FIGURE_NUMBER;
+}
+
+void wt_bound_of(const struct wt_json *report, struct wt_buf *out)
+{
+  const struct wt_json *nearest = NULL;
+  double most = -1;
+  for (const struct wt_json *b = wt_json_first(wt_doc_get(report, "budgets")); b; b = wt_json_next(b)) {
+    double pct = wt_doc_num(b, "used_pct");
+    if (pct > most) {
+      most = pct;
+      nearest = b;
+    }
+  }
+  if (!nearest) {
+    wt_buf_adds(out, wt_json_first(wt_doc_get(report, "budgets")) ? "What the budgets held is unknown." : "No budget was set.");
+    return;
+  }
+  const char *name = wt_json_key(nearest);
+  bool stopped = !strcmp(wt_doc_str(report, "status", ""), "stopped");
+  if (stopped || most >= 99)
+    wt_buf_addf(out, "The budget of %s bound it: %.0f %% of ", name, most);
+  else
+    wt_buf_addf(out, "No budget bound it; nearest was %s, %.0f %% of ", name, most);
+  wt_figure(kind_of_budget(name), wt_doc_num(nearest, "limit"), wt_currency_of(report), out);
+  wt_buf_adds(out, ".");
 }
 
 void wt_energy_source_of(const struct wt_json *report, struct wt_buf *out)

@@ -23,7 +23,16 @@ void wt_escape_terminal(const char *s, struct wt_buf *out);
 void wt_escape_yaml(const char *s, struct wt_buf *out);
 
 /* A figure of the report as people read it; unknown gives "unknown". */
-enum wt_figure_kind { WT_FIGURE_TIME, WT_FIGURE_ENERGY, WT_FIGURE_POWER, WT_FIGURE_BYTES, WT_FIGURE_MASS, WT_FIGURE_COUNT, WT_FIGURE_NUMBER, WT_FIGURE_MONEY };
+enum wt_figure_kind {
+  WT_FIGURE_TIME,
+  WT_FIGURE_ENERGY,
+  WT_FIGURE_POWER,
+  WT_FIGURE_BYTES,
+  WT_FIGURE_MASS,
+  WT_FIGURE_COUNT,
+  WT_FIGURE_NUMBER,
+  WT_FIGURE_MONEY
+};
 void wt_figure(enum wt_figure_kind kind, double x, const char *currency, struct wt_buf *out);
 
 /* The rows "promised against actual" that every writer shows. */
@@ -39,8 +48,16 @@ size_t wt_promises_of(const struct wt_json *report, struct wt_promise *ret);
 void wt_sentence_of(const struct wt_json *report, struct wt_buf *out);
 /* "measured by powercap (package+dram), ±5 %" or "modelled (model:tdp-table), −50…+40 %" */
 void wt_energy_source_of(const struct wt_json *report, struct wt_buf *out);
-/* One line that says how the run ended and which budget bound. */
+/* "done", or "stopped: WHY": how the run ended. */
 void wt_ending_of(const struct wt_json *report, struct wt_buf *out);
+/* Did it work: the losses before and after as a sentence. */
+void wt_verdict_of(const struct wt_json *report, struct wt_buf *out);
+/* Which budget bound, or which was nearest, as a sentence. */
+void wt_bound_of(const struct wt_json *report, struct wt_buf *out);
+/* Currency of the money in the report, "" unknown. */
+const char *wt_currency_of(const struct wt_json *report);
+/* What people call a model or dataset: "ORG/NAME" of an address, the last part of a path. Points into source. */
+const char *wt_short_name(const char *source);
 
 /* Writers, one file each (see the table in render.c). */
 struct wt_render {
@@ -50,6 +67,16 @@ struct wt_render {
   bool color;
   int live_refresh_s;
 };
+/* ---- several reports side by side (compare.c) ---- */
+enum wt_comparison { WT_COMPARE_COSTS, WT_COMPARE_CHOICES };
+/* Calls row once for each row of which at least one report knows the value; cells: r->n texts, "" unknown, hostile; different: not all the
+ * same. */
+void wt_compare(const struct wt_render *r, enum wt_comparison which,
+                void (*row)(void *ctx, const char *name, const struct wt_buf *cells, bool different), void *ctx);
+/* Loss of the last step that ended at or before x on the axis key (t_s, energy_wh); NaN before the first and after the last step. */
+double wt_loss_at(const struct wt_json *report, const char *key, double x);
+double wt_series_end(const struct wt_json *report, const char *key); /* last known value of a column of the series; NaN none */
+
 void wt_render_text(const struct wt_render *r, struct wt_buf *out);
 void wt_render_markdown(const struct wt_render *r, struct wt_buf *out);
 void wt_render_json(const struct wt_render *r, struct wt_buf *out);

@@ -23,9 +23,18 @@ void wt_escape_html(const char *s, struct wt_buf *out)
   }
 }
 
+/* What would begin a heading, a list or a rule where only spaces and digits came before: at the beginning of a line. */
+static bool begins_block(const char *begin, const char *s)
+{
+  size_t spaces = strspn(begin, " "), digits = strspn(begin + spaces, "0123456789");
+  if (begin + spaces == s)
+    return strchr("#+-=", *s) != NULL;
+  return begin + spaces + digits == s && strchr(".)", *s) != NULL;
+}
+
 void wt_escape_md(const char *s, struct wt_buf *out)
 {
-  for (; s && *s; s++) {
+  for (const char *begin = s; s && *s; s++) {
     if (*s == '<')
       wt_buf_adds(out, "&lt;");
     else if (*s == '>')
@@ -34,8 +43,10 @@ void wt_escape_md(const char *s, struct wt_buf *out)
       wt_buf_adds(out, "&amp;");
     else if (is_control((unsigned char)*s))
       wt_buf_addc(out, ' ');
+    else if (!strncmp(s, "://", 3))
+      wt_buf_adds(out, "&#58;"); /* no address becomes a link by itself */
     else {
-      if (strchr("\\`*_{}[]()#+-.!|~", *s))
+      if (strchr("\\`*_[]|~", *s) || begins_block(begin, s))
         wt_buf_addc(out, '\\');
       wt_buf_addc(out, *s);
     }

@@ -17,17 +17,6 @@ void wt_html_heading(const char *text, struct wt_buf *out)
   wt_buf_adds(out, "</h2>\n");
 }
 
-void wt_html_row(const char *name, const char *value, struct wt_buf *out)
-{
-  if (!value || !*value)
-    return;
-  wt_buf_adds(out, "<tr><th scope=\"row\">");
-  wt_escape_html(name, out);
-  wt_buf_adds(out, "</th><td>");
-  wt_escape_html(value, out);
-  wt_buf_adds(out, "</td></tr>\n");
-}
-
 /* One column of the series of a report as numbers. */
 static double *column(const struct wt_json *report, const char *key, size_t n)
 {
@@ -46,9 +35,9 @@ struct chart_row {
 };
 
 static const struct chart_row chart_rows[] = {
-    {"Training loss by step", "step", "step", "loss", "loss", NULL, NULL, 0, 0, 0},
-    {"Training loss by time", "t_s", "s", "loss", "loss", NULL, NULL, 0, 1, 0},
-    {"Training loss by energy", "energy_wh", "Wh", "loss", "loss", NULL, NULL, 0, 1, 0},
+    {"Training loss by step", "step", "step", "loss", "loss, nats a token", NULL, NULL, 0, 0, 0},
+    {"Training loss by time", "t_s", "s", "loss", "loss, nats a token", NULL, NULL, 0, 1, 0},
+    {"Training loss by energy", "energy_wh", "Wh", "loss", "loss, nats a token", NULL, NULL, 0, 1, 0},
     {"Learning rate", "step", "step", "lr", "learning rate", NULL, NULL, 1, 0, 0},
     {"Gradient norm", "step", "step", "grad_norm", "gradient norm", NULL, NULL, 1, 0, 0},
     {"Power over time", "t_s", "s", "power_w", "W", "budgets.power.limit", "power cap", 1, 0, 1},
@@ -62,7 +51,8 @@ static int ascending(const void *a, const void *b)
   return (x > y) - (x < y);
 }
 
-/* Stretches in which no step ended: far longer than between most neighbours (pauses, suspends, gaps of the meter, evaluations). Up to most; returns how many. */
+/* Stretches in which no step ended: far longer than between most neighbours (pauses, suspends, gaps of the meter, evaluations). Up to most;
+ * returns how many. */
 static size_t find_gaps(const double *t, size_t n, struct wt_span *ret, size_t most)
 {
   double *steps = n > 8 ? wt_calloc(n - 1, sizeof *steps) : NULL;
@@ -80,22 +70,66 @@ static size_t find_gaps(const double *t, size_t n, struct wt_span *ret, size_t m
   return found;
 }
 
+/* Seconds and watt-hours in the unit that suits the largest value: *label becomes it; returns the factor. */
+static double scale_of(double most, const char **label)
+{
+  static const struct {
+    const char *base, *unit;
+    double above, factor;
+  } scales[] = {
+      {"s", "h", 7200, 1 / 3600.0}, {"s", "min", 240, 1 / 60.0}, {"Wh", "kWh", 2000, 1e-3}, {"Wh", "Wh", 0.2, 1}, {"Wh", "J", 0, 3600}};
+  for (size_t i = 0; i < WT_COUNT(scales); i++)
+    if (!strcmp(*label, scales[i].base) && most > scales[i].above) {
+      *label = scales[i].unit;
+      return scales[i].factor;
+    }
+  return 1;
+}
+
+static double largest(const struct wt_curve *curves, size_t n, bool of_x)
+{
+  double most = 0;
+  for (size_t k = 0; k < n; k++)
+    for (size_t i = 0; i < curves[k].n; i++)
+      most = fmax(most, of_x ? curves[k].x[i] : curves[k].y[i]); /* NaN is passed over */
+  return most;
+}
+
+static void rescale(struct wt_chart *c, double **values)
+{
+  double fx = scale_of(largest(c->curves, c->curves_n, true), &c->x_label),
+         fy = scale_of(fmax(isfinite(c->level) ? c->level : 0, largest(c->curves, c->curves_n, false)), &c->y_label);
+  for (size_t k = 0; k < c->curves_n; k++)
+    for (size_t i = 0; i < c->curves[k].n; i++) {
+      values[2 * k][i] *= fx;
+      values[2 * k + 1][i] *= fy;
+    }
+  c->level *= fy;
+}
+
 static void one_chart(const struct wt_render *r, const struct chart_row *row, struct wt_buf *out)
 {
   struct wt_curve *curves = wt_calloc(r->n, sizeof *curves);
   double **values = wt_calloc(2 * r->n, sizeof *values);
-  struct wt_chart chart = {.title = row->title, .x_label = row->x_label, .y_label = row->y_label, .curves = curves, .level = (double)NAN,
-                           .level_name = row->limit_name, .y_from_zero = row->y_from_zero};
+  struct wt_chart chart = {.title = row->title,
+                           .x_label = row->x_label,
+                           .y_label = row->y_label,
+                           .curves = curves,
+                           .level = (double)NAN,
+                           .level_name = row->limit_name,
+                           .y_from_zero = row->y_from_zero};
   for (size_t i = 0; curves && values && i < r->n; i++) {
     size_t n = wt_json_len(wt_json_get(r->reports[i], "series"));
     values[2 * i] = column(r->reports[i], row->x_key, n);
     values[2 * i + 1] = column(r->reports[i], row->y_key, n);
     if (!values[2 * i] || !values[2 * i + 1])
-      continue;
+      break;
     curves[chart.curves_n++] = (struct wt_curve){.name = r->names[i], .x = values[2 * i], .y = values[2 * i + 1], .n = n};
   }
   if (r->n == 1 && row->limit_path)
     chart.level = wt_doc_num(r->reports[0], row->limit_path);
+  if (values)
+    rescale(&chart, values);
   struct wt_span gaps[WT_GAPS_MAX];
   if (r->n == 1 && row->by_time && chart.curves_n) {
     chart.spans_n = find_gaps(curves[0].x, curves[0].n, gaps, WT_GAPS_MAX);
@@ -138,9 +172,11 @@ void wt_html_charts(const struct wt_render *r, struct wt_buf *out)
 
 static void page_head(const struct wt_render *r, struct wt_buf *out)
 {
-  wt_buf_adds(out, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                   "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n"
-                   "<link rel=\"icon\" href=\"data:,\">\n");
+  wt_buf_adds(out,
+              "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
+              "content=\"width=device-width, initial-scale=1\">\n"
+              "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n"
+              "<link rel=\"icon\" href=\"data:,\">\n");
   if (r->live_refresh_s > 0)
     wt_buf_addf(out, "<meta http-equiv=\"refresh\" content=\"%d\">\n", r->live_refresh_s);
   wt_buf_adds(out, "<title>");
@@ -149,7 +185,8 @@ static void page_head(const struct wt_render *r, struct wt_buf *out)
     wt_escape_html(r->names[i], out);
   }
   wt_buf_adds(out, "</title>\n<style>");
-  wt_buf_adds(out, wt_html_style);
+  for (const char *const *piece = wt_html_style; *piece; piece++)
+    wt_buf_adds(out, *piece);
   wt_buf_adds(out, "</style>\n</head>\n<body>\n<main>\n");
 }
 
@@ -158,15 +195,13 @@ void wt_render_html(const struct wt_render *r, struct wt_buf *out)
   page_head(r, out);
   if (r->n == 1) {
     const struct wt_json *report = r->reports[0];
-    wt_html_first_screen(report, out);
-    wt_html_promises(report, out);
-    wt_html_samples(report, out);
+    wt_html_first_screen(report, r->live_refresh_s, out);
     wt_html_charts(r, out);
     wt_html_energy(report, out);
     wt_html_decisions(report, out);
     wt_html_plans(report, out);
     wt_html_machine(report, out);
-    wt_html_usage(report, out);
+    wt_html_usage(report, r->names[0], out);
   } else {
     wt_html_comparison(r, out);
     wt_html_charts(r, out);

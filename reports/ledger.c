@@ -211,12 +211,13 @@ static void bind_text(sqlite3_stmt *s, int i, const char *text)
 static const struct {
   const char *path;
   bool text;
-} bound[] = {{"status", true}, {"environment.model", true}, {"plan.method", true}, {"environment.data", true}, {"actual.steps", false},
-             {"actual.tokens", false}, {"actual.time_s", false}, {"predicted.time_s.mean", false}, {"predicted.time_s.low", false},
-             {"predicted.time_s.high", false}, {"actual.energy_wh", false}, {"predicted.energy_wh.mean", false}, {"predicted.energy_wh.low", false},
-             {"predicted.energy_wh.high", false}, {"energy.source", true}, {"actual.cost.amount", false}, {"actual.cost.currency", true},
-             {"actual.co2_g", false}, {"actual.memory_bytes", false}, {"predicted.memory_bytes", false}, {"loss.eval_before", false},
-             {"loss.eval_after", false}};
+  const char *otherwise;
+} bound[] = {{"status", true, NULL}, {"environment.base_model", true, "environment.model"}, {"plan.method", true, NULL}, {"environment.data", true, NULL}, {"actual.steps", false, NULL},
+             {"actual.tokens", false, NULL}, {"actual.time_s", false, NULL}, {"predicted.time_s.mean", false, NULL}, {"predicted.time_s.low", false, NULL},
+             {"predicted.time_s.high", false, NULL}, {"actual.energy_wh", false, NULL}, {"predicted.energy_wh.mean", false, NULL}, {"predicted.energy_wh.low", false, NULL},
+             {"predicted.energy_wh.high", false, NULL}, {"energy.source", true, NULL}, {"actual.cost.amount", false, NULL}, {"actual.cost.currency", true, NULL},
+             {"actual.co2_g", false, NULL}, {"actual.memory_bytes", false, NULL}, {"predicted.memory_bytes", false, NULL}, {"loss.eval_before", false, NULL},
+             {"loss.eval_after", false, NULL}};
 
 enum wt_status wt_ledger_insert(struct wt_ledger *l, const struct wt_json *report, const char *run_dir, const char *depth, const char *fingerprint, struct wt_error *err)
 {
@@ -230,7 +231,7 @@ enum wt_status wt_ledger_insert(struct wt_ledger *l, const struct wt_json *repor
   int at = 1;
   for (size_t i = 0; i < WT_COUNT(bound); i++, at++) {
     if (bound[i].text)
-      bind_text(s, at, wt_doc_str(report, bound[i].path, NULL));
+      bind_text(s, at, wt_doc_str(report, bound[i].path, bound[i].otherwise ? wt_doc_str(report, bound[i].otherwise, NULL) : NULL));
     else
       bind_num(s, at, wt_doc_num(report, bound[i].path));
   }

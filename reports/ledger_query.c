@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char filter_sql[] = " WHERE (?1 IS NULL OR fingerprint = ?1) AND (?2 IS NULL OR model = ?2) AND (?3 IS NULL OR method = ?3) AND (?4 IS NULL OR depth = ?4) ";
+static const char filter_sql[] = " WHERE (?1 IS NULL OR fingerprint = ?1) AND (?2 IS NULL OR model = ?2) AND (?3 IS NULL OR method = ?3) "
+                                 "AND (?4 IS NULL OR depth = ?4) ";
 
 static sqlite3_stmt *prepare(struct wt_ledger *l, const char *select, const char *rest, const struct wt_ledger_filter *f)
 {
@@ -23,21 +24,52 @@ static sqlite3_stmt *prepare(struct wt_ledger *l, const char *select, const char
   return s;
 }
 
+static double column(sqlite3_stmt *s, int i) { return sqlite3_column_type(s, i) == SQLITE_NULL ? (double)NAN : sqlite3_column_double(s, i); }
+
+/* Columns that belong together: money with the currency after it, a prediction with the ends of its interval after it. Returns how many it took. */
+static int push_group(struct wt_json *o, sqlite3_stmt *s, int i, const char *key)
+{
+  bool money = !strcmp(key, "cost");
+  int n = money ? 2 : 3;
+  if (sqlite3_column_type(s, i) == SQLITE_NULL) {
+    wt_json_add_null(o, key);
+    return n;
+  }
+  struct wt_json *group = wt_json_add_object(o, key);
+  wt_json_add_num(group, money ? "amount" : "mean", column(s, i));
+  if (money)
+    wt_json_add_str(group, "currency", (const char *)sqlite3_column_text(s, i + 1));
+  else {
+    wt_json_add_num(group, "low", column(s, i + 1));
+    wt_json_add_num(group, "high", column(s, i + 2));
+  }
+  return n;
+}
+
 /* A row as an object, keys = column names; NULL -> null. */
 static void push_row(struct wt_json *array, sqlite3_stmt *s)
 {
   struct wt_json *o = wt_json_push(array, wt_json_object());
-  for (int i = 0; i < sqlite3_column_count(s); i++) {
+  for (int i = 0; i < sqlite3_column_count(s);) {
     const char *key = sqlite3_column_name(s, i);
-    switch (sqlite3_column_type(s, i)) {
-    case SQLITE_TEXT: wt_json_add_str(o, key, (const char *)sqlite3_column_text(s, i)); break;
-    case SQLITE_NULL: wt_json_add_null(o, key); break;
-    default: wt_json_add_num(o, key, sqlite3_column_double(s, i));
+    if (!strcmp(key, "cost") || strstr(key, "_predicted_s") || strstr(key, "_predicted_wh")) {
+      i += push_group(o, s, i, key);
+      continue;
     }
+    if (sqlite3_column_type(s, i) == SQLITE_NULL)
+      wt_json_add_null(o, key);
+    else if (!strcmp(key, "measured"))
+      wt_json_add_bool(o, key, sqlite3_column_int(s, i) != 0);
+    else if (sqlite3_column_type(s, i) == SQLITE_TEXT)
+      wt_json_add_str(o, key, (const char *)sqlite3_column_text(s, i));
+    else
+      wt_json_add_num(o, key, sqlite3_column_double(s, i));
+    i++;
   }
 }
 
-static enum wt_status push_all(struct wt_ledger *l, struct wt_json *array, const char *select, const char *rest, const struct wt_ledger_filter *f, struct wt_error *err)
+static enum wt_status push_all(struct wt_ledger *l, struct wt_json *array, const char *select, const char *rest,
+                               const struct wt_ledger_filter *f, struct wt_error *err)
 {
   sqlite3_stmt *s = prepare(l, select, rest, f);
   if (!s)
@@ -51,18 +83,28 @@ static enum wt_status push_all(struct wt_ledger *l, struct wt_json *array, const
 
 static enum wt_status history(struct wt_ledger *l, const struct wt_ledger_filter *f, struct wt_json **ret, struct wt_error *err)
 {
-  static const char sums[] = "ifnull(sum(runs), 0) AS runs, iif(sum(time_n) > 0, sum(time_s), NULL) AS time_s, iif(sum(energy_n) > 0, sum(energy_wh), NULL) AS energy_wh,"
-                             " iif(sum(cost_n) > 0, sum(cost), NULL) AS cost, nullif(max(currency), '') AS currency, iif(sum(co2_n) > 0, sum(co2_g), NULL) AS co2_g FROM sums";
+  static const char sums[] =
+      "ifnull(sum(runs), 0) AS runs, iif(sum(time_n) > 0, sum(time_s), NULL) AS time_s, iif(sum(energy_n) > 0, sum(energy_wh), NULL) AS "
+      "energy_wh,"
+      " iif(count(DISTINCT iif(cost_n > 0, currency, NULL)) = 1, sum(iif(cost_n > 0, cost, 0)), NULL) AS cost," /* EUR and USD have no sum
+                                                                                                                 */
+      " iif(count(DISTINCT iif(cost_n > 0, currency, NULL)) = 1, nullif(max(iif(cost_n > 0, currency, '')), ''), NULL) AS currency, "
+      "iif(sum(co2_n) > 0, sum(co2_g), NULL) AS co2_g FROM sums";
   static const struct {
     const char *key, *by;
-  } groups[] = {{"by_month", "month"}, {"by_model", "nullif(model, '')"}, {"by_method", "nullif(method, '')"}};
+  } groups[] = {{"by_month", "month"},
+                {"by_model", "nullif(model, '')"},
+                {"by_method", "nullif(method, '')"},
+                {"by_currency", "nullif(currency, '')"}};
   WT_AUTO(wt_json_freep) struct wt_json *doc = wt_json_object();
   char rest[128], select[768];
   wt_json_add_str(doc, "schema", "wattune.history/1");
   snprintf(rest, sizeof rest, "ORDER BY created DESC, id DESC LIMIT %lld", f && f->limit ? (long long)f->limit : -1LL);
   WT_TRY(push_all(l, wt_json_add_array(doc, "runs"),
-                  "SELECT created, status, model, method, data, depth, steps, tokens, time_s, time_mean_s AS time_predicted_s, energy_wh, energy_mean_wh AS energy_predicted_wh,"
-                  " energy_source AS source, energy_measured AS measured, cost, currency, co2_g, memory_bytes, memory_mean_bytes AS memory_predicted_bytes, eval_before, eval_after,"
+                  "SELECT created, status, model, method, data, depth, steps, tokens, time_s, time_mean_s AS time_predicted_s, time_low_s, time_high_s, energy_wh, "
+                  "energy_mean_wh AS energy_predicted_wh, energy_low_wh, energy_high_wh,"
+                  " energy_source AS source, energy_measured AS measured, cost, currency, co2_g, memory_bytes, memory_mean_bytes AS "
+                  "memory_predicted_bytes, eval_before, eval_after,"
                   " run_dir, fingerprint FROM runs",
                   rest, f, err));
   struct wt_json *totals = wt_json_add_object(doc, "totals");
@@ -129,15 +171,15 @@ static void errors_write(struct errors *e, struct wt_json *o, const char *what)
   free(e->pct);
 }
 
-static double column(sqlite3_stmt *s, int i) { return sqlite3_column_type(s, i) == SQLITE_NULL ? (double)NAN : sqlite3_column_double(s, i); }
-
-static enum wt_status depth_row(struct wt_ledger *l, const char *fingerprint, const char *depth, struct wt_json *array, struct wt_error *err)
+static enum wt_status depth_row(struct wt_ledger *l, const char *fingerprint, const char *depth, struct wt_json *array,
+                                struct wt_error *err)
 {
   struct wt_ledger_filter f = {.fingerprint = fingerprint, .depth = depth};
   struct errors time = {0}, energy = {0};
   size_t runs = 0;
-  sqlite3_stmt *s = prepare(l, "SELECT time_s, time_mean_s, time_low_s, time_high_s, energy_wh, energy_mean_wh, energy_low_wh, energy_high_wh FROM runs",
-                            "AND status = 'done' ORDER BY created", &f);
+  sqlite3_stmt *s =
+      prepare(l, "SELECT time_s, time_mean_s, time_low_s, time_high_s, energy_wh, energy_mean_wh, energy_low_wh, energy_high_wh FROM runs",
+              "AND status = 'done' ORDER BY created", &f);
   if (!s)
     return wt_ledger_sql_error(l, "cannot read", err);
   for (; sqlite3_step(s) == SQLITE_ROW; runs++) {

@@ -49,8 +49,13 @@ static void first_line(const struct wt_live *l, int width, struct wt_buf *line)
   }
   if (isfinite(l->tokens_per_s))
     part(line, width, "%s tok/s", wt_format_count(l->tokens_per_s, text));
-  if (l->state && *l->state)
-    part(line, width, "%s", l->state);
+  if (l->state && *l->state) {
+    struct wt_buf state;
+    wt_buf_init(&state, 4096);
+    wt_escape_terminal(l->state, &state);
+    part(line, width, "%s", state.data);
+    wt_buf_release(&state);
+  }
 }
 
 static void second_line(const struct wt_live *l, int width, struct wt_buf *line)

@@ -100,9 +100,10 @@ static void one(const struct wt_json *report, struct wt_buf *out)
   wt_buf_adds(out, "\n\nStatus: ");
   escaped(out, wt_ending_of, report);
   wt_buf_adds(out, "\n\n");
-  double before = wt_doc_num(report, "loss.eval_before"), after = wt_doc_num(report, "loss.eval_after");
-  if (isfinite(before) && isfinite(after))
-    wt_buf_addf(out, "Evaluation loss: %.4f before, %.4f after (%+.1f %%).\n\n", before, after, before > 0 ? 100 * (after / before - 1) : 0.0);
+  escaped(out, wt_verdict_of, report);
+  wt_buf_addc(out, ' ');
+  escaped(out, wt_bound_of, report);
+  wt_buf_adds(out, "\n\n");
   wt_buf_adds(out, "## Promised and actual\n\n");
   promises(report, out);
   wt_buf_adds(out, "\nEnergy is ");
@@ -121,19 +122,144 @@ static void one(const struct wt_json *report, struct wt_buf *out)
     wt_buf_adds(out, "\nPrompt:\n\n");
     quote(wt_json_str_or(s, "prompt", ""), out);
     wt_buf_adds(out, "\nBefore:\n\n");
-    quote(wt_json_str_or(s, "before", ""), out);
+    quote(wt_json_str_or(s, "before", "(none)"), out);
     wt_buf_adds(out, "\nAfter:\n\n");
-    quote(wt_json_str_or(s, "after", ""), out);
+    quote(wt_json_str_or(s, "after", "(none)"), out);
   }
+}
+
+static void provenance(const struct wt_json *report, struct wt_buf *out)
+{
+  static const struct {
+    const char *name, *path;
+  } rows[] = {{"Base model", "environment.base_model"},
+              {"Model sha256", "environment.model_sha256"},
+              {"Data", "environment.data_source"},
+              {"Data sha256", "environment.data_sha256"},
+              {"Seed", "environment.seed"},
+              {"Processor", "environment.cpu"},
+              {"wattune", "environment.version"},
+              {"Libraries", "environment.libraries"},
+              {"Command", "environment.command"},
+              {"Ended", "environment.finished"}};
+  struct wt_buf text;
+  wt_buf_init(&text, 1u << 20);
+  wt_buf_adds(out, "\n## Provenance\n\n| | |\n| --- | --- |\n");
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    const struct wt_json *v = wt_doc_get(report, rows[i].path);
+    if (!v || wt_json_type(v) == WT_JSON_NULL)
+      continue;
+    wt_buf_clear(&text);
+    if (wt_json_str(v))
+      wt_buf_adds(&text, wt_json_str(v));
+    else
+      wt_json_print(v, false, &text);
+    wt_buf_addf(out, "| %s | ", rows[i].name);
+    wt_escape_md(text.data, out);
+    wt_buf_adds(out, " |\n");
+  }
+  wt_buf_release(&text);
+}
+
+struct table {
+  struct wt_buf *out;
+  size_t n;
+  bool only_different, any;
+};
+
+static void compared_row(void *ctx, const char *name, const struct wt_buf *cells, bool different)
+{
+  struct table *t = ctx;
+  if (t->only_different && !different)
+    return;
+  t->any = true;
+  wt_buf_addf(t->out, "| %s |", name);
+  for (size_t i = 0; i < t->n; i++) {
+    wt_buf_addc(t->out, ' ');
+    wt_escape_md(cells[i].len ? cells[i].data : "–", t->out);
+    wt_buf_adds(t->out, " |");
+  }
+  wt_buf_addc(t->out, '\n');
+}
+
+static void compared_head(const struct wt_render *r, const char *first, struct wt_buf *out)
+{
+  wt_buf_addf(out, "| %s |", first);
+  for (size_t i = 0; i < r->n; i++) {
+    wt_buf_addc(out, ' ');
+    wt_escape_md(r->names[i], out);
+    wt_buf_adds(out, " |");
+  }
+  wt_buf_adds(out, "\n| --- |");
+  for (size_t i = 0; i < r->n; i++)
+    wt_buf_adds(out, " --- |");
+  wt_buf_addc(out, '\n');
+}
+
+/* The losses of all runs at the same time, or at the same energy: Markdown has no pictures, so rows at even steps. */
+static void losses_by(const struct wt_render *r, const char *heading, const char *key, enum wt_figure_kind kind, struct wt_buf *out)
+{
+  enum { STEPS = 8 };
+  double end = (double)NAN;
+  for (size_t i = 0; i < r->n; i++)
+    end = fmax(end, wt_series_end(r->reports[i], key));
+  if (!(end > 0))
+    return;
+  wt_buf_addf(out, "\n## %s\n\n", heading);
+  compared_head(r, kind == WT_FIGURE_TIME ? "after" : "with", out);
+  for (int k = 1; k <= STEPS; k++) {
+    wt_buf_adds(out, "| ");
+    wt_figure(kind, end * k / STEPS, NULL, out);
+    wt_buf_adds(out, " |");
+    for (size_t i = 0; i < r->n; i++) {
+      double loss = wt_loss_at(r->reports[i], key, end * k / STEPS);
+      if (isfinite(loss))
+        wt_buf_addf(out, " %.4f |", loss);
+      else
+        wt_buf_adds(out, " |");
+    }
+    wt_buf_addc(out, '\n');
+  }
+}
+
+static void compared(const struct wt_render *r, struct wt_buf *out)
+{
+  wt_buf_addf(out, "# %zu runs side by side\n\n", r->n);
+  for (size_t i = 0; i < r->n; i++) {
+    wt_buf_adds(out, "- **");
+    wt_escape_md(r->names[i], out);
+    wt_buf_adds(out, "**: ");
+    escaped(out, wt_sentence_of, r->reports[i]);
+    wt_buf_adds(out, "\\. ");
+    escaped(out, wt_verdict_of, r->reports[i]);
+    wt_buf_addc(out, '\n');
+  }
+  struct table t = {.out = out, .n = r->n};
+  wt_buf_adds(out, "\n## What they took\n\n");
+  compared_head(r, "", out);
+  wt_compare(r, WT_COMPARE_COSTS, compared_row, &t);
+  wt_buf_adds(out, "\n## What differs between them\n\n");
+  struct wt_buf rows;
+  wt_buf_init(&rows, 16u << 20);
+  t = (struct table){.out = &rows, .n = r->n, .only_different = true};
+  wt_compare(r, WT_COMPARE_CHOICES, compared_row, &t);
+  if (t.any) {
+    compared_head(r, "", out);
+    wt_buf_add(out, rows.data, rows.len);
+  } else
+    wt_buf_adds(out, "Plans, data, budgets and machines are the same.\n");
+  wt_buf_release(&rows);
+  losses_by(r, "Training loss at the same time", "t_s", WT_FIGURE_TIME, out);
+  losses_by(r, "Training loss at the same energy", "energy_wh", WT_FIGURE_ENERGY, out);
 }
 
 void wt_render_markdown(const struct wt_render *r, struct wt_buf *out)
 {
-  if (r->n == 1)
-    head(r->reports[0], out);
-  for (size_t i = 0; i < r->n; i++) {
-    if (i)
-      wt_buf_adds(out, "\n---\n\n");
-    one(r->reports[i], out);
+  if (r->n > 1) {
+    compared(r, out);
+    return;
   }
+  head(r->reports[0], out);
+  one(r->reports[0], out);
+  provenance(r->reports[0], out);
 }

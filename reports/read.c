@@ -20,83 +20,26 @@ static enum wt_status check_schema(const struct wt_json *doc, const char *path, 
   return WT_OK;
 }
 
-struct unfinished {
-  struct wt_series_point *points;
-  size_t n, capacity;
-  uint64_t tokens, supervised;
-  double time_s, energy_wh, first, last;
-};
-
-static bool unfinished_add(struct unfinished *u, const struct wt_json *line)
-{
-  if (isnan(wt_doc_num(line, "loss")))
-    return true;
-  if (u->n == u->capacity) {
-    size_t capacity = u->capacity ? 2 * u->capacity : 256;
-    struct wt_series_point *p = wt_realloc_array(u->points, capacity, sizeof *p);
-    if (!p)
-      return false;
-    u->points = p;
-    u->capacity = capacity;
-  }
-  struct wt_series_point p = {.t_s = wt_doc_num(line, "time_s"), .loss = wt_doc_num(line, "loss"), .power_w = wt_doc_num(line, "power_w"),
-                              .energy_wh = wt_doc_num(line, "energy_wh"), .tokens_per_s = wt_doc_num(line, "tokens_per_s"), .lr = wt_doc_num(line, "lr"), .grad_norm = wt_doc_num(line, "grad_norm")};
-  wt_json_u64(wt_json_get(line, "step"), &p.step);
-  uint64_t tokens = 0, supervised = 0;
-  wt_json_u64(wt_json_get(line, "tokens"), &tokens);
-  wt_json_u64(wt_json_get(line, "supervised_tokens"), &supervised);
-  u->tokens += tokens;
-  u->supervised += supervised;
-  u->time_s = p.t_s;
-  u->energy_wh = p.energy_wh;
-  u->last = p.loss;
-  if (u->n == 0)
-    u->first = p.loss;
-  u->points[u->n++] = p;
-  return true;
-}
-
-/* metrics.jsonl; a torn last line (the run was killed while writing) is left out. */
-static enum wt_status read_metrics(const char *path, struct unfinished *u, struct wt_error *err)
-{
-  struct wt_buf text;
-  wt_buf_init(&text, (size_t)4 << 30);
-  enum wt_status status = wt_fs_read(path, (size_t)4 << 30, &text, err);
-  const char *p = text.data, *end = text.data + text.len;
-  for (unsigned line = 1; status == WT_OK && p < end; line++) {
-    const char *eol = memchr(p, '\n', (size_t)(end - p));
-    if (!eol)
-      break;
-    char what[64];
-    snprintf(what, sizeof what, "metrics.jsonl:%u", line);
-    struct wt_json *v = NULL;
-    status = wt_json_parse(p, (size_t)(eol - p), what, &v, err);
-    if (status == WT_OK && !unfinished_add(u, v))
-      status = wt_fail(err, WT_ENOMEM, "report: out of memory reading '%s'", path);
-    wt_json_free(v);
-    p = eol + 1;
-  }
-  wt_buf_release(&text);
-  return status;
-}
+#define WT_UNFINISHED_POINTS 4000
 
 /* A run without report.json (killed, or still going): what plan.json and metrics.jsonl tell. */
 static enum wt_status summarise_unfinished(const char *plan_path, const char *metrics_path, struct wt_json **ret, struct wt_error *err)
 {
   WT_AUTO(wt_json_freep) struct wt_json *plan = NULL;
   WT_TRY(wt_json_read_file(plan_path, WT_REPORT_MAX_BYTES, &plan, err));
-  struct unfinished u = {.time_s = (double)NAN, .energy_wh = (double)NAN, .first = (double)NAN, .last = (double)NAN};
-  enum wt_status status = wt_fs_exists(metrics_path) ? read_metrics(metrics_path, &u, err) : WT_OK;
+  WT_AUTO(wt_metrics_release) struct wt_metrics u;
+  wt_metrics_init(&u, WT_UNFINISHED_POINTS);
+  enum wt_status status = wt_fs_exists(metrics_path) ? wt_metrics_read(&u, metrics_path, err) : WT_OK;
   if (status == WT_OK) {
     const struct wt_json *chosen = wt_json_get(plan, "chosen");
     double nan = (double)NAN;
     struct wt_run_summary s = {.status = "interrupted", .stop_reason = "the run has not ended, or was killed: --resume continues it", .plan = chosen,
                                .plan_document = plan, .time_s = u.time_s, .energy_wh = u.energy_wh, .cost = nan, .co2_g = nan, .co2_embodied_g = nan,
-                               .power_mean_w = u.time_s > 0 ? u.energy_wh * 3600 / u.time_s : nan, .power_max_w = nan, .tokens = u.tokens,
-                               .supervised_tokens = u.supervised, .steps = u.n, .tokens_per_s = u.time_s > 0 ? (double)u.tokens / u.time_s : nan,
+                               .power_mean_w = u.time_s > 0 ? u.energy_wh * 3600 / u.time_s : nan, .power_max_w = u.steps ? u.power_max_w : nan, .tokens = (uint64_t)u.tokens,
+                               .supervised_tokens = (uint64_t)u.supervised_tokens, .steps = u.steps, .tokens_per_s = u.time_s > 0 ? u.tokens / u.time_s : nan,
                                .gflops = nan, .peak_pct = nan, .energy_uncertainty_pct = nan, .energy_low_wh = nan, .energy_high_wh = nan,
                                .measured_wh = nan, .modelled_wh = nan, .imputed_wh = nan, .gap_s = nan, .suspended_s = nan, .paused_s = nan,
-                               .loss_first = u.first, .loss_last = u.last, .eval_before = nan, .eval_after = nan, .eval_best = nan,
+                               .loss_first = u.loss_first, .loss_last = u.loss_last, .eval_before = nan, .eval_after = nan, .eval_best = nan,
                                .series = u.points, .series_n = u.n};
     static const char *const names[] = {"time_s", "energy_wh", "cost", "co2_g", "power_w"};
     double *const into[] = {s.predicted_time_s, s.predicted_energy_wh, s.predicted_cost, s.predicted_co2_g, s.predicted_power_w};
@@ -113,7 +56,6 @@ static enum wt_status summarise_unfinished(const char *plan_path, const char *me
     if (!*ret)
       status = wt_fail(err, WT_ENOMEM, "report: out of memory");
   }
-  free(u.points);
   return status;
 }
 
@@ -138,31 +80,58 @@ enum wt_status wt_report_read(const char *run_dir, struct wt_json **ret, struct 
   return WT_OK;
 }
 
-/* trainer_state.json as plots of Hugging Face's trainer read it: log_history of {epoch, step, loss, learning_rate, ...}. */
+static struct wt_json *trainer_line(struct wt_json *history, double epoch, double step)
+{
+  struct wt_json *o = wt_json_push(history, wt_json_object());
+  wt_json_add_num(o, "epoch", epoch);
+  wt_json_add_num(o, "step", step);
+  return o;
+}
+
+static void add_known(struct wt_json *o, const char *key, double x)
+{
+  if (isfinite(x))
+    wt_json_add_num(o, key, x);
+}
+
+/* trainer_state.json as Hugging Face's trainer and plots of it read it: only keys that its TrainerState knows; log_history has a line for each point of the series
+ * (loss, learning_rate, grad_norm), for the evaluations, and the summary at the end. */
 static struct wt_json *trainer_state(const struct wt_json *report)
 {
   struct wt_json *doc = wt_json_object();
   double steps = wt_doc_num(report, "actual.steps"), planned = wt_doc_num(report, "actual.steps_planned"), epochs = wt_doc_num(report, "plan.epochs");
-  wt_json_add_num(doc, "epoch", planned > 0 ? epochs * steps / planned : epochs);
+  double epoch = planned > 0 ? epochs * steps / planned : epochs, time_s = wt_doc_num(report, "actual.time_s");
+  wt_json_add_num(doc, "epoch", epoch);
   wt_json_add_num(doc, "global_step", steps);
   wt_json_add_num(doc, "max_steps", planned);
-  wt_json_add_num(doc, "num_train_epochs", epochs);
+  wt_json_add_num(doc, "num_train_epochs", ceil(epochs));
+  wt_json_add_num(doc, "num_input_tokens_seen", wt_doc_num(report, "actual.tokens"));
+  wt_json_add_num(doc, "train_batch_size", wt_doc_num(report, "plan.batch"));
   wt_json_add_num(doc, "best_metric", wt_doc_num(report, "loss.eval_best"));
+  wt_json_add_null(doc, "best_model_checkpoint");
+  wt_json_add_bool(doc, "is_local_process_zero", true);
   wt_json_add_bool(doc, "is_world_process_zero", true);
+  wt_json_add_bool(doc, "is_hyper_param_search", false);
   struct wt_json *history = wt_json_add_array(doc, "log_history");
+  double before = wt_doc_num(report, "loss.eval_before"), after = wt_doc_num(report, "loss.eval_after"), sum = 0;
+  size_t n = 0;
+  if (isfinite(before))
+    wt_json_add_num(trainer_line(history, 0, 0), "eval_loss", before);
   for (const struct wt_json *p = wt_json_first(wt_json_get(report, "series")); p; p = wt_json_next(p)) {
-    struct wt_json *o = wt_json_push(history, wt_json_object());
-    double step = wt_doc_num(p, "step");
-    wt_json_add_num(o, "epoch", planned > 0 ? epochs * step / planned : (double)NAN);
-    wt_json_add_num(o, "step", step);
-    wt_json_add_num(o, "loss", wt_doc_num(p, "loss"));
+    double step = wt_doc_num(p, "step"), loss = wt_doc_num(p, "loss");
+    struct wt_json *o = trainer_line(history, planned > 0 ? epochs * step / planned : (double)NAN, step);
+    add_known(o, "loss", loss);
+    add_known(o, "learning_rate", wt_doc_num(p, "lr"));
+    add_known(o, "grad_norm", wt_doc_num(p, "grad_norm"));
+    sum += isfinite(loss) ? loss : 0;
+    n += isfinite(loss);
   }
-  double eval = wt_doc_num(report, "loss.eval_after");
-  if (isfinite(eval)) {
-    struct wt_json *o = wt_json_push(history, wt_json_object());
-    wt_json_add_num(o, "step", steps);
-    wt_json_add_num(o, "eval_loss", eval);
-  }
+  if (isfinite(after))
+    wt_json_add_num(trainer_line(history, epoch, steps), "eval_loss", after);
+  struct wt_json *end = trainer_line(history, epoch, steps);
+  add_known(end, "train_loss", n ? sum / (double)n : (double)NAN);
+  add_known(end, "train_runtime", time_s);
+  add_known(end, "train_steps_per_second", time_s > 0 ? steps / time_s : (double)NAN);
   return doc;
 }
 

@@ -67,6 +67,26 @@ struct wt_run_summary {
   const struct wt_json *machines;    /* a row a machine (cluster), or NULL */
 };
 
+/* Steps of a run as sums and a thinned series, in memory that does not grow with them. _init .. add or read .. _points .. _release. */
+struct wt_metrics_bucket;
+struct wt_metrics {
+  struct wt_series_point *points; /* after wt_metrics_points: in order, first and last step and the extremes of the loss among them */
+  size_t n;
+  uint64_t steps;                 /* lines */
+  double tokens, supervised_tokens, loss_first, loss_last, power_max_w, time_s, energy_wh; /* the last two: of the last step; NaN without steps */
+  /* private */
+  struct wt_metrics_bucket *buckets;
+  size_t buckets_n, capacity;
+  uint64_t per_bucket, in_last;
+  struct wt_series_point first, last;
+};
+void wt_metrics_init(struct wt_metrics *m, size_t most_points); /* points kept: up to most_points + 2 */
+bool wt_metrics_add(struct wt_metrics *m, const struct wt_series_point *p, double tokens, double supervised_tokens); /* false: out of memory */
+bool wt_metrics_points(struct wt_metrics *m); /* false: out of memory */
+/* Adds all lines of a metrics.jsonl, then wt_metrics_points; a torn last line is left out. */
+enum wt_status wt_metrics_read(struct wt_metrics *m, const char *path, struct wt_error *err) WT_MUST_CHECK;
+void wt_metrics_release(struct wt_metrics *m);
+
 struct wt_json *wt_summary_to_json(const struct wt_run_summary *s); /* NULL: out of memory */
 
 enum wt_report_format { WT_REPORT_HTML, WT_REPORT_MD, WT_REPORT_JSON, WT_REPORT_CSV, WT_REPORT_TEXT };

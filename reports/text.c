@@ -4,8 +4,14 @@
 #include <math.h>
 #include <string.h>
 
-static const char *bold(const struct wt_render *r) { return r->color ? "\033[1m" : ""; }
-static const char *plain(const struct wt_render *r) { return r->color ? "\033[0m" : ""; }
+static const char *bold(const struct wt_render *r)
+{
+  return r->color ? "\033[1m" : "";
+}
+static const char *plain(const struct wt_render *r)
+{
+  return r->color ? "\033[0m" : "";
+}
 
 /* One cell of a table, padded to width columns (figures are ASCII but for the sign of money). */
 static void cell(struct wt_buf *out, enum wt_figure_kind kind, double x, const char *currency, int width)
@@ -20,7 +26,7 @@ static void promises(const struct wt_render *r, const struct wt_json *report, st
 {
   struct wt_promise p[WT_PROMISES];
   size_t n = wt_promises_of(report, p);
-  const char *currency = wt_doc_str(report, "actual.cost.currency", wt_doc_str(report, "environment.currency", ""));
+  const char *currency = wt_currency_of(report);
   wt_buf_addf(out, "%s%-12s %-16s %-30s %-16s %s%s\n", bold(r), "", "promised", "80 % interval", "actual", "error", plain(r));
   for (size_t i = 0; i < n; i++) {
     wt_buf_addf(out, "%-12s ", p[i].name);
@@ -90,14 +96,70 @@ static void one(const struct wt_render *r, const struct wt_json *report, struct 
   wt_buf_release(&line);
 }
 
+enum { CELL_COLUMNS = 26 };
+
+/* One cell of the comparison: cut to its width, no control sequences. */
+static void compared_cell(const char *text, struct wt_buf *out)
+{
+  struct wt_buf safe;
+  wt_buf_init(&safe, 1u << 20);
+  wt_escape_terminal(text, &safe);
+  size_t columns = 0, n = 0;
+  for (; n < safe.len && safe.data[n] != '\n'; n++) { /* a character of several bytes is cut before, not in the middle */
+    bool begins = ((unsigned char)safe.data[n] & 0xc0) != 0x80;
+    if (begins && columns == CELL_COLUMNS - 2)
+      break;
+    columns += begins;
+  }
+  wt_buf_add(out, safe.data, n);
+  for (; columns < CELL_COLUMNS; columns++)
+    wt_buf_addc(out, ' ');
+  wt_buf_release(&safe);
+}
+
+struct table {
+  struct wt_buf *out;
+  size_t n;
+  bool only_different;
+};
+
+static void end_line(struct wt_buf *out)
+{
+  while (out->len && out->data[out->len - 1] == ' ')
+    out->data[--out->len] = '\0';
+  wt_buf_addc(out, '\n');
+}
+
+static void compared_row(void *ctx, const char *name, const struct wt_buf *cells, bool different)
+{
+  struct table *t = ctx;
+  if (t->only_different && !different)
+    return;
+  compared_cell(name, t->out);
+  for (size_t i = 0; i < t->n; i++)
+    compared_cell(cells[i].len ? cells[i].data : "-", t->out);
+  end_line(t->out);
+}
+
+static void compared(const struct wt_render *r, struct wt_buf *out)
+{
+  struct table t = {.out = out, .n = r->n};
+  wt_buf_adds(out, bold(r));
+  compared_cell("", out);
+  for (size_t i = 0; i < r->n; i++)
+    compared_cell(r->names[i], out);
+  wt_buf_adds(out, plain(r));
+  end_line(out);
+  wt_compare(r, WT_COMPARE_COSTS, compared_row, &t);
+  wt_buf_addf(out, "\n%sWhat differs%s\n", bold(r), plain(r));
+  t.only_different = true;
+  wt_compare(r, WT_COMPARE_CHOICES, compared_row, &t);
+}
+
 void wt_render_text(const struct wt_render *r, struct wt_buf *out)
 {
-  for (size_t i = 0; i < r->n; i++) {
-    if (r->n > 1) {
-      wt_buf_addf(out, "%s== ", i ? "\n" : "");
-      wt_escape_terminal(r->names[i], out);
-      wt_buf_adds(out, " ==\n");
-    }
-    one(r, r->reports[i], out);
-  }
+  if (r->n > 1)
+    compared(r, out);
+  else
+    one(r, r->reports[0], out);
 }

@@ -33,6 +33,7 @@ static void run_release(struct wt_run *r)
     wt_freep(&r->samples[i].after);
   }
   wt_freep(&r->speeds);
+  wt_metrics_release(&r->page);
   wt_session_release(&r->s);
   wt_run_folder_close(r);
 }
@@ -109,6 +110,7 @@ static enum wt_status open_engine(struct wt_run *r, struct wt_error *err)
 {
   wt_run_phase_begin(r, "load");
   wt_session_phase(&r->s, "opening the engine");
+  wt_run_identify(r);
   malloc_trim(0);
   wt_resident_reset_peak();
   r->s.fixed_bytes = wt_resident_bytes();

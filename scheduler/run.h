@@ -2,11 +2,12 @@
 #ifndef WT_SCHEDULER_RUN_H
 #define WT_SCHEDULER_RUN_H
 
+#include "base/sha256.h"
 #include "scheduler/cluster.h"
 #include "scheduler/session.h"
 #include <stdio.h>
 
-enum { WT_RUN_PHASES_MAX = 12, WT_RUN_DECISIONS_MAX = 200, WT_RUN_SAMPLES = 3, WT_RUN_SAMPLE_TOKENS = 48 };
+enum { WT_RUN_PHASES_MAX = 12, WT_RUN_DECISIONS_MAX = 200, WT_RUN_SAMPLES = 3, WT_RUN_SAMPLE_TOKENS = 48, WT_RUN_POINTS = 4000 };
 
 /* What a checkpoint remembers beside the engine's own state. */
 struct wt_run_state {
@@ -72,6 +73,9 @@ struct wt_run {
   bool cap_noted, pause_noted;
   struct wt_sample_text samples[WT_RUN_SAMPLES];
   size_t samples_n;
+  char model_sha256[WT_SHA256_HEX_BYTES]; /* "" = not known */
+  struct wt_metrics page; /* of the live report */
+  double page_mark_s, page_took_s;
 };
 
 /* ---- run_files.c ---- */
@@ -130,7 +134,18 @@ enum wt_status wt_run_machines(struct wt_run *r, struct wt_json **ret, struct wt
 
 /* ---- run_report.c ---- */
 enum wt_status wt_run_samples(struct wt_run *r, bool after, struct wt_error *err) WT_MUST_CHECK;
+/* The report of what has been so far. status: done, stopped, interrupted, failed, running. NULL: out of memory. */
+struct wt_json *wt_run_document(const struct wt_run *r, const char *status, const char *reason, const struct wt_metrics *m, const struct wt_json *machines);
 /* Builds report.json and its renderings, writes the ledger's row. status: done, stopped, interrupted, failed. */
 enum wt_status wt_run_report(struct wt_run *r, const char *status, const struct wt_json *machines, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
+
+/* ---- run_page.c: what others may watch while the run goes on: report.html and --prometheus ---- */
+/* One step more; oldest first. Never fails: without memory the page shows no curve. */
+void wt_run_page_add(struct wt_run *r, const struct wt_series_point *point, double tokens, double supervised_tokens);
+/* Writes both anew when it is time. state: training, evaluating, the reason of a pause. A page that cannot be written is noted once and stops nothing. */
+void wt_run_page(struct wt_run *r, const char *state);
+/* The weights' sha256 into r->model_sha256: of one file its own, of several that of their list as sha256sum prints it. Cheap for files in a hub's cache, whose names
+ * tell; left unknown where reading would take more than a hundredth of the time budget. */
+void wt_run_identify(struct wt_run *r);
 
 #endif

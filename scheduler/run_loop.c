@@ -135,6 +135,7 @@ static bool between(void *ctx, size_t micro_step, size_t micro_steps)
 void wt_run_live(struct wt_run *r, const char *state, bool now)
 {
   double t = wt_mono_s(r->s.clock);
+  wt_run_page(r, state);
   if (!r->s.obs || !r->s.obs->live || (!now && t - r->live_mark_s < LIVE_S))
     return;
   r->live_mark_s = t;
@@ -224,6 +225,9 @@ static enum wt_status write_metrics(struct wt_run *r, const struct wt_step_out *
 {
   if (!wt_run_is_root(r))
     return WT_OK;
+  struct wt_series_point point = {.t_s = r->st.time_s, .loss = out->loss, .power_w = r->reading.power_w, .energy_wh = r->st.energy_wh,
+                                  .tokens_per_s = step_s > 0 ? (double)out->tokens / step_s : (double)NAN, .step = r->st.step, .lr = lr, .grad_norm = out->grad_norm};
+  wt_run_page_add(r, &point, (double)out->tokens, (double)out->supervised_tokens);
   WT_AUTO(wt_json_freep) struct wt_json *j = wt_json_object();
   wt_json_add_u64(j, "step", r->st.step);
   wt_json_add_num(j, "epoch", epoch_of(r));

@@ -4,6 +4,7 @@
 #include "scheduler/run.h"
 #include <math.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #define PROMPT_TOKENS_MAX 256
 
@@ -76,64 +77,6 @@ enum wt_status wt_run_samples(struct wt_run *r, bool after, struct wt_error *err
     *slot = text;
   }
   return WT_OK;
-}
-
-/* ---- the metrics as a series ---- */
-
-struct history {
-  struct wt_series_point *points;
-  size_t n, capacity;
-  double tokens, supervised, loss_first, loss_last, power_max;
-};
-
-static enum wt_status add_line(struct history *h, const struct wt_json *j, struct wt_error *err)
-{
-  if (h->n == h->capacity) {
-    size_t capacity = h->capacity ? 2 * h->capacity : 1024;
-    struct wt_series_point *grown = wt_realloc_array(h->points, capacity, sizeof *grown);
-    if (!grown)
-      return wt_fail(err, WT_ENOMEM, "report: out of memory for the series");
-    h->points = grown;
-    h->capacity = capacity;
-  }
-  struct wt_series_point *p = &h->points[h->n++];
-  memset(p, 0, sizeof *p);
-  p->t_s = wt_json_num_or(j, "time_s", NAN);
-  p->loss = wt_json_num_or(j, "loss", NAN);
-  p->power_w = wt_json_num_or(j, "power_w", NAN);
-  p->energy_wh = wt_json_num_or(j, "energy_wh", NAN);
-  p->tokens_per_s = wt_json_num_or(j, "tokens_per_s", NAN);
-  p->lr = wt_json_num_or(j, "lr", 0);
-  p->grad_norm = wt_json_num_or(j, "grad_norm", 0);
-  wt_json_u64(wt_json_get(j, "step"), &p->step);
-  h->tokens += wt_json_num_or(j, "tokens", 0);
-  h->supervised += wt_json_num_or(j, "supervised_tokens", 0);
-  if (h->n == 1)
-    h->loss_first = p->loss;
-  h->loss_last = p->loss;
-  h->power_max = fmax(h->power_max, isfinite(p->power_w) ? p->power_w : 0);
-  return WT_OK;
-}
-
-static enum wt_status read_history(const struct wt_run *r, struct history *h, struct wt_error *err)
-{
-  h->loss_first = h->loss_last = NAN;
-  WT_AUTO(wt_freep) char *path = wt_run_path(r, "metrics.jsonl");
-  struct wt_buf b;
-  wt_buf_init(&b, (size_t)1 << 30);
-  enum wt_status st = path ? wt_fs_read(path, (size_t)1 << 30, &b, err) : wt_fail(err, WT_ENOMEM, "report: out of memory");
-  for (const char *at = b.data; st == WT_OK && at < b.data + b.len;) {
-    const char *end = memchr(at, '\n', (size_t)(b.data + b.len - at));
-    if (!end)
-      break;
-    WT_AUTO(wt_json_freep) struct wt_json *j = NULL;
-    st = wt_json_parse(at, (size_t)(end - at), "metrics.jsonl", &j, err);
-    if (st == WT_OK)
-      st = add_line(h, j, err);
-    at = end + 1;
-  }
-  wt_buf_release(&b);
-  return st;
 }
 
 /* ---- the document ---- */
@@ -215,6 +158,7 @@ static struct wt_json *environment_of(const struct wt_run *r)
   struct wt_json *e = wt_json_object();
   wt_json_add_str(e, "model", s->o.model);
   add_task(e, r);
+  wt_json_add_str(e, "model_sha256", r->model_sha256[0] ? r->model_sha256 : NULL);
   wt_json_add_str(e, "arch", wt_model_get_info(s->model)->arch);
   wt_json_add_u64(e, "params", wt_model_get_info(s->model)->params);
   wt_json_add_str(e, "data", s->o.data);
@@ -222,13 +166,22 @@ static struct wt_json *environment_of(const struct wt_run *r)
   wt_json_add_str(e, "data_sha256", d->sha256[0] ? d->sha256 : NULL);
   wt_json_add_str(e, "template", d->template_name[0] ? d->template_name : NULL);
   wt_json_add_u64(e, "seed", s->o.seed);
-  wt_json_add_str(e, "cpu", s->profile.cpu.model);
+  WT_AUTO(wt_freep) char *cpu = wt_strdup(s->profile.cpu.model);
+  for (size_t n = cpu ? strlen(cpu) : 0; n > 0 && cpu[n - 1] == ' '; n--) /* some firmware pads it */
+    cpu[n - 1] = '\0';
+  wt_json_add_str(e, "cpu", cpu);
   wt_json_add_num(e, "cores", s->profile.cpu.cores);
   wt_json_add_u64(e, "memory_total_bytes", s->profile.memory.total_bytes);
   wt_json_add_str(e, "hostname", s->profile.hostname);
   wt_json_add_str(e, "fingerprint", s->profile.fingerprint);
   wt_json_add_str(e, "kernels", wt_engine_kernels_name());
   wt_json_add_str(e, "version", WT_VERSION);
+  struct utsname os;
+  if (uname(&os) == 0) {
+    char text[sizeof os.sysname + sizeof os.release + sizeof os.machine + 3];
+    snprintf(text, sizeof text, "%s %s %s", os.sysname, os.release, os.machine);
+    wt_json_add_str(e, "system", text);
+  }
   wt_json_add_str(e, "depth", r->plan.depth);
   wt_json_add_str(e, "currency", s->rate.currency[0] ? s->rate.currency : NULL);
   wt_json_add_num(e, "price_per_kwh", s->rate.price_per_kwh);
@@ -295,7 +248,7 @@ static void fill_energy(const struct wt_run *r, struct wt_run_summary *s)
   s->paused_s = r->st.paused_s;
 }
 
-static void fill_actual(const struct wt_run *r, const struct history *h, struct wt_run_summary *s)
+static void fill_actual(const struct wt_run *r, const struct wt_metrics *m, struct wt_run_summary *s)
 {
   const char *source = NULL;
   s->time_s = r->st.time_s;
@@ -304,26 +257,26 @@ static void fill_actual(const struct wt_run *r, const struct history *h, struct 
   s->co2_g = isfinite(r->s.rate.carbon_g_per_kwh) ? r->st.co2_g : (double)NAN;
   s->co2_embodied_g = wt_embodied_g_per_hour(isfinite(r->reading.battery_pct), &source) * r->st.time_s / 3600;
   s->power_mean_w = s->time_s > 0 ? s->energy_wh * 3600 / s->time_s : (double)NAN;
-  s->power_max_w = fmax(r->reading.power_max_w, h->power_max);
+  s->power_max_w = fmax(r->reading.power_max_w, m->power_max_w);
   s->currency = r->s.rate.currency;
-  s->peak_rss_bytes = r->peak_rss_bytes;
+  s->peak_rss_bytes = r->peak_rss_bytes > 0 ? r->peak_rss_bytes : wt_resident_peak_bytes(); /* not taken yet while the run goes on */
   s->fixed_bytes = r->s.fixed_bytes;
   s->arena_bytes = r->engine ? wt_engine_get_sizes(r->engine)->total_bytes : 0;
-  s->tokens = (uint64_t)h->tokens;
-  s->supervised_tokens = (uint64_t)h->supervised;
+  s->tokens = (uint64_t)m->tokens;
+  s->supervised_tokens = (uint64_t)m->supervised_tokens;
   s->steps = r->st.step;
   s->steps_planned = r->st.steps_asked;
   s->skipped_steps = r->st.skipped;
   double trained_steps = (double)(r->st.step - r->base.step);
-  s->tokens_per_s = r->train_s > 0 && r->st.step > 0 ? h->tokens * trained_steps / (double)r->st.step / r->train_s : (double)NAN;
+  s->tokens_per_s = r->train_s > 0 && r->st.step > 0 ? m->tokens * trained_steps / (double)r->st.step / r->train_s : (double)NAN;
   s->gflops = r->train_s > 0 ? r->step_flop_sum / r->train_s / 1e9 : (double)NAN;
   double peak = NAN;
   for (size_t i = 0; i < r->s.profile.rates_n; i++)
     if (r->s.profile.rates[i].threads == r->plan.config.threads)
       peak = r->s.profile.rates[i].fma_gflops;
   s->peak_pct = 100 * s->gflops / peak;
-  s->loss_first = h->loss_first;
-  s->loss_last = h->loss_last;
+  s->loss_first = m->loss_first;
+  s->loss_last = m->loss_last;
   s->eval_before = r->st.eval_before;
   s->eval_after = r->st.eval_last;
   s->eval_best = r->st.eval_best;
@@ -348,33 +301,25 @@ static void to_ledger(const struct wt_run *r, const struct wt_json *report)
     wt_session_note(&r->s, "ledger: %s", why.message); /* never in the way of a run */
 }
 
-enum wt_status wt_run_report(struct wt_run *r, const char *status, const struct wt_json *machines, struct wt_json **ret, struct wt_error *err)
+struct wt_json *wt_run_document(const struct wt_run *r, const char *status, const char *reason, const struct wt_metrics *m, const struct wt_json *machines)
 {
-  wt_run_phase_end(r);
-  struct history h;
-  memset(&h, 0, sizeof h);
-  enum wt_status st = read_history(r, &h, err);
-  if (st != WT_OK) {
-    wt_freep(&h.points);
-    return st;
-  }
   struct wt_run_summary s;
   memset(&s, 0, sizeof s);
   WT_AUTO(wt_json_freep) struct wt_json *plan = wt_plan_to_json(&r->plan, r->s.rate.currency), *environment = environment_of(r), *files = files_of(r);
   struct wt_budget_figure budgets[WT_BUDGET_COUNT];
   s.status = status;
-  s.stop_reason = r->stop_why[0] ? r->stop_why : NULL;
+  s.stop_reason = reason;
   s.plan = plan;
   s.plan_document = r->plan_document;
-  fill_actual(r, &h, &s);
+  fill_actual(r, m, &s);
   fill_predicted(r, &s);
   fill_energy(r, &s);
   s.phases = r->phases;
   s.phases_n = r->phases_n;
   s.budgets = budgets;
   s.budgets_n = budgets_of(r, &s, budgets);
-  s.series = h.points;
-  s.series_n = h.n;
+  s.series = m->points;
+  s.series_n = m->n;
   s.decisions = r->decisions;
   s.decisions_n = r->decisions_n;
   s.samples = r->samples;
@@ -383,11 +328,24 @@ enum wt_status wt_run_report(struct wt_run *r, const char *status, const struct 
   s.files = files;
   s.ranks = r->cluster.size > 1 ? r->cluster.size : 1;
   s.machines = machines;
-  WT_AUTO(wt_json_freep) struct wt_json *report = wt_summary_to_json(&s);
-  wt_freep(&h.points);
+  return wt_summary_to_json(&s);
+}
+
+enum wt_status wt_run_report(struct wt_run *r, const char *status, const struct wt_json *machines, struct wt_json **ret, struct wt_error *err)
+{
+  wt_run_phase_end(r);
+  WT_AUTO(wt_metrics_release) struct wt_metrics m;
+  wt_metrics_init(&m, WT_RUN_POINTS);
+  WT_AUTO(wt_freep) char *path = wt_run_path(r, "metrics.jsonl");
+  if (!path)
+    return wt_fail(err, WT_ENOMEM, "report: out of memory");
+  WT_TRY(wt_metrics_read(&m, path, err));
+  WT_AUTO(wt_json_freep) struct wt_json *report = wt_run_document(r, status, r->stop_why[0] ? r->stop_why : NULL, &m, machines);
   if (!report)
     return wt_fail(err, WT_ENOMEM, "report: out of memory");
   WT_TRY(wt_report_write_all(report, r->dir, err));
+  if (r->s.o.prometheus)
+    WT_TRY(wt_report_prometheus(report, wt_path_base(r->dir), r->s.o.prometheus, err));
   to_ledger(r, report);
   *ret = WT_TAKE(report);
   return WT_OK;

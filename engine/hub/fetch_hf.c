@@ -428,13 +428,51 @@ static enum wt_status write_metadata(struct wt_fetcher *f, size_t i, struct wt_e
   return path ? wt_fs_write_atomic(path, text, (size_t)n, err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
 }
 
-/* Restricts f->files to one name for the time of fetching it (the index decides what else is needed). */
+static bool has_digest(const struct wt_buf *body, const char *digest)
+{
+  bool blob = strlen(digest) == 40; /* git's sha1, over a head of its own */
+  char hex[WT_SHA256_HEX_BYTES] = "", head[64];
+  struct wt_digest *d = wt_digest_new(blob ? WT_DIGEST_SHA1 : WT_DIGEST_SHA256);
+  if (!d)
+    return false;
+  if (blob)
+    wt_digest_add(d, head, (size_t)snprintf(head, sizeof head, "blob %zu", body->len) + 1);
+  wt_digest_add(d, body->data, body->len);
+  wt_digest_hex(d, hex);
+  wt_digest_free(d);
+  return !strcmp(hex, digest);
+}
+
+/* The index was read before it was known what to fetch: what has come is not fetched again. Not being able to keep it is no failure. */
+static void keep_index(const struct wt_fetcher *f, const struct wt_download *d, const struct wt_buf *body)
+{
+  if (f->options->dry_run || !wt_etag_is_safe(d->etag) || !has_digest(body, d->digest))
+    return;
+  WT_AUTO(wt_freep) char *blob = wt_asprintf("blobs/%s", d->etag);
+  WT_AUTO(wt_freep) char *path = f->options->out_dir ? wt_path_join(f->options->out_dir, d->name) : blob ? cache_path(f, blob) : NULL;
+  WT_AUTO(wt_freep) char *dir = path ? wt_path_dir(path) : NULL;
+  if (dir && !wt_fs_exists(path) && wt_fs_mkdirs(dir, NULL) == WT_OK)
+    (void)!wt_fs_write_atomic(path, body->data, body->len, NULL);
+}
+
+/* The index of this commit as the cache holds it; NULL: not there. */
+static struct wt_json *cached_index(const struct wt_fetcher *f)
+{
+  struct wt_json *index = NULL;
+  WT_AUTO(wt_freep) char *rest = wt_asprintf("snapshots/%s/model.safetensors.index.json", f->commit);
+  WT_AUTO(wt_freep) char *path = rest && !f->options->out_dir ? cache_path(f, rest) : NULL;
+  if (path && wt_fs_exists(path) && wt_json_read_file(path, WT_LISTING_MAX_BYTES, &index, NULL) == WT_OK)
+    return index;
+  return NULL;
+}
+
+/* The index, when there is one: it decides what else is needed. */
 static enum wt_status read_index(struct wt_fetcher *f, struct wt_json **ret, struct wt_error *err)
 {
   bool there = false;
   for (size_t i = 0; i < f->files_n; i++)
     there |= !strcmp(f->files[i].name, "model.safetensors.index.json");
-  if (!there)
+  if (!there || (*ret = cached_index(f)))
     return WT_OK;
   struct wt_download d = {.name = "model.safetensors.index.json", .size = UINT64_MAX};
   WT_AUTO(wt_freep) char *resolve = resolve_url(f, d.name);
@@ -448,6 +486,8 @@ static enum wt_status read_index(struct wt_fetcher *f, struct wt_json **ret, str
     status = wt_http_refusal(&reply, d.name, err);
   if (status == WT_OK && wt_json_parse(body.data, body.len, d.name, ret, err) != WT_OK)
     status = WT_EDOWNLOAD;
+  if (status == WT_OK)
+    keep_index(f, &d, &body);
   free(d.url);
   wt_buf_release(&body);
   return status;

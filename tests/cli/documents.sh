@@ -23,7 +23,7 @@ schema profile "$T/profile.json"
 expect 0 estimate --model "$T/model" --data "$T/data.jsonl" --method lora --price 0.3EUR/kWh --json
 cp "$T/out" "$T/estimate.json"
 schema plan "$T/estimate.json"
-expect 0 run --model "$T/model" --data "$T/data.jsonl" --out "$T/run" --method lora --rank 4 --steps 4 --eval-fraction 0 --price 0.3EUR/kWh
+expect 0 run --model "$T/model" --data "$T/data.jsonl" --out "$T/run" --method lora --rank 4 --steps 4 --eval-fraction 0 --price 0.3EUR/kWh --prometheus "$T/run.prom"
 schema plan "$T/run/plan.json"
 schema job "$T/run/job.json"
 schema metrics-line "$T/run/metrics.jsonl"
@@ -31,6 +31,38 @@ schema report "$T/run/report.json"
 expect 0 history --json
 cp "$T/out" "$T/history.json"
 schema history "$T/history.json"
+expect 0 history --calibration --json
+cp "$T/out" "$T/calibration.json"
+schema calibration "$T/calibration.json"
+schema trainer-state "$T/run/trainer_state.json"
+expect 0 history
+for group in month model method; do
+  checks=$((checks + 1))
+  grep -q "by $group" "$T/out" || fail "history has no totals by $group"
+done
+expect 0 history --format csv
+checks=$((checks + 1))
+python3 - "$T/out" <<'P' || fail "history --format csv"
+import csv, sys
+rows = list(csv.DictReader(open(sys.argv[1], newline="")))
+assert len(rows) == 1 and None not in rows[0] and rows[0]["currency"] == "EUR" and float(rows[0]["cost"]) >= 0, rows
+assert float(rows[0]["time_predicted_low_s"]) <= float(rows[0]["time_predicted_s"]) <= float(rows[0]["time_predicted_high_s"]), rows
+P
+# a node exporter's textfile: HELP, TYPE, one sample a figure
+checks=$((checks + 1))
+python3 - "$T/run.prom" <<'P' || fail "--prometheus"
+import re, sys
+lines = open(sys.argv[1], encoding="utf-8").read().split("\n")
+assert lines.pop() == "" and len(lines) % 3 == 0 and lines, lines
+for about, kind, sample in zip(lines[::3], lines[1::3], lines[2::3]):
+    name = about.split()[2]
+    assert about.startswith("# HELP wattune_") and kind == f"# TYPE {name} gauge", about
+    assert re.fullmatch(re.escape(name) + r'\{([a-z]+="([^"\\\n]|\\.)*",?)+\} [0-9.e+-]+', sample), sample
+assert any(l.startswith("wattune_steps{") and l.endswith(" 4") for l in lines)
+P
+# what was trained: the weights' own digest
+checks=$((checks + 1))
+grep -q "\"model_sha256\": \"$(sha256sum <"$T/model/model.safetensors" | cut -d' ' -f1)\"" "$T/run/report.json" || fail "report.json lacks the weights' sha256"
 python3 "$S/tests/cli/make_runs.py" "$T/made" || fail "make_runs.py"
 schema report "$T"/made/*/report.json
 # the head of report.md: key: scalar, key: followed by deeper lines, or "- scalar"; scalars are plain words, numbers or JSON strings
@@ -56,6 +88,13 @@ for i, line in enumerate(head):
     else:
         assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+_-]*", value), f"not a plain scalar: {value!r}"
 assert (0, "co2_eq_emissions") not in seen or (2, "emissions") in seen
+try:
+    import yaml
+except ImportError:
+    sys.exit(0)
+card = yaml.safe_load("\n".join(head))
+assert card["library_name"] in ("peft", "transformers") and card["pipeline_tag"] == "text-generation" and "wattune" in card["tags"], card
+assert "co2_eq_emissions" not in card or isinstance(card["co2_eq_emissions"]["emissions"], (int, float)), card
 P
 }
 for run in finished failed; do

@@ -61,6 +61,12 @@ stop
 HF_HUB_OFFLINE=1 fetch hf://org/tiny; ok "$code" 0 "offline: the cache serves"
 HF_HUB_OFFLINE=1 fetch hf://org/other; ok "$code" 6 "offline: what is not there is exit 6"
 
+# an index decides what is fetched; it comes once, and not at all from a cache that has it
+echo '{"weight_map":{"a":"model.safetensors"}}' >"$work/root/org/tiny/model.safetensors.index.json"
+start; fetch hf://org/tiny; ok "$code $(grep -c '"GET".*resolve.*index.json' "$work/log")" "0 1" "index: fetched once"
+cmp -s "$folder/model.safetensors.index.json" "$work/root/org/tiny/model.safetensors.index.json"; ok "$?" 0 "index: same bytes"
+fetch hf://org/tiny; ok "$code $(grep -c '"GET".*resolve.*index.json' "$work/log")" "0 1" "index: taken from the cache"
+rm "$work/root/org/tiny/model.safetensors.index.json"
 start --drop 3000000
 fetch hf://org/big; ok "$code" 0 "cut connections: exit"
 cmp -s "$folder/model.safetensors" "$work/root/org/big/model.safetensors"; ok "$?" 0 "cut connections: same bytes"

@@ -55,8 +55,8 @@ def run(status, reason, steps, measured=True, pause_at=None):
             "decisions": [{"t_s": 210, "what": "duty 0.85", "why": "31.2 W over 10 s, cap 30 W"}] + ([{"t_s": series[pause_at - 2]["t_s"], "what": "pause", "why": "tariff: 0.41 EUR/kWh until 21:00"}] if pause_at else []),
             "samples": [{"prompt": "What is the capital of France?", "before": "The the of of capital", "after": "Paris is the capital of France.\nIt lies on the Seine. " + HOSTILE}] if status != "failed" else [],
             "pareto": [p, other], "rejected": [{"plan": heavy, "violates": ["time", "energy"]}],
-            "environment": {"model": "SmolLM2-135M", "base_model": "HuggingFaceTB/SmolLM2-135M", "arch": "llama", "data": "alpaca " + HOSTILE, "cpu": "Intel Core i5-8250U", "threads": 4, "version": "0.1.0",
-                            "blas": "OpenBLAS 0.3.21 Haswell", "seed": 0, "command": "wattune run --model hf://HuggingFaceTB/SmolLM2-135M --data alpaca.json --max-energy 9Wh", "model_sha256": "5f" * 32, "country": "DE",
+            "environment": {"model": "/home/ada/.cache/huggingface/hub/models--HuggingFaceTB--SmolLM2-135M", "model_source": "hf://HuggingFaceTB/SmolLM2-135M", "data_source": "alpaca_en.json", "base_model": "HuggingFaceTB/SmolLM2-135M", "arch": "llama", "data": "alpaca " + HOSTILE, "cpu": "Intel Core i5-8250U", "threads": 4, "version": "0.1.0",
+                            "blas": "OpenBLAS 0.3.21 Haswell", "seed": 0, "command": "wattune run --model hf://HuggingFaceTB/SmolLM2-135M --data alpaca.json --max-energy 9Wh", "model_sha256": "5f" * 32, "data_sha256": "a7" * 32, "params": 134515008, "system": "Linux 6.1.0-30-amd64 x86_64", "country": "DE",
                             "price_source": "0.30 EUR/kWh (given)", "carbon_source": "380 g/kWh, Germany 2024", "finished": "2026-03-01T10:00:00Z"},
             "files": {"adapter": "adapter"} if trained else {}, "ranks": 1, "machines": None}
 

@@ -170,9 +170,37 @@ static void test_damage_inside(void **state)
   wt_ledger_free(l);
 }
 
+/* Money of two currencies is not added; rows are what the contract says figures are. */
+static void test_currencies(void **state)
+{
+  (void)state;
+  struct wt_error err = {0};
+  struct wt_json *h = NULL;
+  struct wt_ledger *l = open_ledger();
+  add(l, "a");
+  static const char other[] = "INSERT INTO runs(run_dir, created, cost, currency, time_s) VALUES('/x', '2026-01-01T00:00:00Z', 7, 'USD', 1), ('/y', '2026-01-02T00:00:00Z', NULL, NULL, 1)";
+  assert_int_equal(sqlite3_exec(l->db, other, NULL, NULL, NULL), SQLITE_OK);
+  WT_ASSERT_OK(wt_ledger_history(l, NULL, &h, &err), &err);
+  const struct wt_json *all = wt_json_first(wt_doc_get(h, "totals.all"));
+  assert_true(wt_doc_num(all, "runs") == 3);
+  assert_int_equal(wt_json_type(wt_json_get(all, "cost")), WT_JSON_NULL);
+  assert_int_equal(wt_json_len(wt_doc_get(h, "totals.by_currency")), 3);
+  bool measured = false;
+  for (const struct wt_json *r = wt_json_first(wt_doc_get(h, "runs")); r; r = wt_json_next(r)) {
+    if (strcmp(wt_json_str_or(r, "model", ""), "model-x") != 0)
+      continue;
+    assert_string_equal(wt_doc_str(r, "cost.currency", ""), "EUR");
+    assert_true(wt_doc_num(r, "cost.amount") == 0.0001 && wt_doc_num(r, "time_predicted_s.low") == 35 && wt_doc_num(r, "energy_predicted_wh.high") == 0.4);
+    assert_true(wt_json_bool(wt_json_get(r, "measured"), &measured) && measured);
+  }
+  wt_json_free(h);
+  wt_ledger_free(l);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_history, setup, teardown), cmocka_unit_test_setup_teardown(test_damaged_is_rebuilt, setup, teardown),
-                                    cmocka_unit_test_setup_teardown(test_large_ledger, setup, teardown), cmocka_unit_test_setup_teardown(test_damage_inside, setup, teardown)};
+                                    cmocka_unit_test_setup_teardown(test_large_ledger, setup, teardown), cmocka_unit_test_setup_teardown(test_damage_inside, setup, teardown),
+                                    cmocka_unit_test_setup_teardown(test_currencies, setup, teardown)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
  *
  *   bench_kernels [threads] [group] [quick]
  *
- * groups: lora passes f32 f32i bf16 bf16i int8 int8i nf4 nf4i (i: 16-bit fixed point)
+ * groups: gemm lora passes f32 f32i bf16 bf16i int8 int8i nf4 nf4i (i: 16-bit fixed point)
  *
  * Each line: best of both sides over at least 7 alternated pairs, the median of the paired ratios (above 1: ours is faster), GFLOP/s, and
  * percent of the peak. */
@@ -12,6 +12,7 @@
 #include "engine/kernels/own.h"
 #include "engine/kernels/quant.h"
 #include "engine/kernels/simd.h"
+#include <cblas.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,39 +62,70 @@ static double tile_peak(void)
   return best;
 }
 
-/* Independent multiply-adds in registers (256 bits wide; where they do not exist, the tile's own rate stands for the peak). */
+/* Independent multiply-adds in registers, in the widest vectors of the chosen set; where there are none, the tile's own rate stands for the
+ * peak. */
 #if defined(__x86_64__)
-__attribute__((target("avx2,fma"))) static double fma_registers(void)
+#define TWELVE(ins)                                                                                                                        \
+  ins " %12, %13, %0\n\t" ins " %12, %13, %1\n\t" ins " %12, %13, %2\n\t" ins " %12, %13, %3\n\t" ins " %12, %13, %4\n\t" ins              \
+      " %12, %13, %5\n\t" ins " %12, %13, %6\n\t" ins " %12, %13, %7\n\t" ins " %12, %13, %8\n\t" ins " %12, %13, %9\n\t" ins              \
+      " %12, %13, %10\n\t" ins " %12, %13, %11"
+#define REGISTERS(name, features, bytes, ins, ops)                                                                                         \
+  __attribute__((target(features))) static double name(void)                                                                               \
+  {                                                                                                                                        \
+    typedef float v __attribute__((vector_size(bytes)));                                                                                   \
+    v x = {0}, y = {0}, s0 = x, s1 = x, s2 = x, s3 = x, s4 = x, s5 = x, s6 = x, s7 = x, s8 = x, s9 = x, s10 = x, s11 = x;                  \
+    double begin = now_s();                                                                                                                \
+    int n = 1000000;                                                                                                                       \
+    for (int i = 0; i < n; i++)                                                                                                            \
+      __asm__ volatile(TWELVE(ins)                                                                                                         \
+                       : "+v"(s0), "+v"(s1), "+v"(s2), "+v"(s3), "+v"(s4), "+v"(s5), "+v"(s6), "+v"(s7), "+v"(s8), "+v"(s9), "+v"(s10),    \
+                         "+v"(s11)                                                                                                         \
+                       : "v"(x), "v"(y));                                                                                                  \
+    return 12.0 * (ops)*n / (now_s() - begin) * 1e-9;                                                                                      \
+  }
+REGISTERS(fma_256, "avx2,fma", 32, "vfmadd231ps", 16)
+REGISTERS(fma_512, "avx512f", 64, "vfmadd231ps", 32)
+REGISTERS(pairs_512, "avx512f,avx512vnni", 64, "vpdpwssd", 64)
+
+static double best_rate(double (*run)(void))
 {
-  typedef float v __attribute__((vector_size(32)));
-  v x = {1e-9f}, y = {1.0f}, s0 = x, s1 = x, s2 = x, s3 = x, s4 = x, s5 = x, s6 = x, s7 = x, s8 = x, s9 = x, s10 = x, s11 = x;
-  double begin = now_s();
-  int n = 1000000;
-  for (int i = 0; i < n; i++)
-    __asm__ volatile("vfmadd231ps %12, %13, %0\n\tvfmadd231ps %12, %13, %1\n\tvfmadd231ps %12, %13, %2\n\tvfmadd231ps %12, %13, %3\n\t"
-                     "vfmadd231ps %12, %13, %4\n\tvfmadd231ps %12, %13, %5\n\tvfmadd231ps %12, %13, %6\n\tvfmadd231ps %12, %13, %7\n\t"
-                     "vfmadd231ps %12, %13, %8\n\tvfmadd231ps %12, %13, %9\n\tvfmadd231ps %12, %13, %10\n\tvfmadd231ps %12, %13, %11"
-                     : "+x"(s0), "+x"(s1), "+x"(s2), "+x"(s3), "+x"(s4), "+x"(s5), "+x"(s6), "+x"(s7), "+x"(s8), "+x"(s9), "+x"(s10),
-                       "+x"(s11)
-                     : "x"(x), "x"(y));
-  return 12.0 * 16 * n / (now_s() - begin) * 1e-9;
+  double best = 0;
+  for (int rep = 0; rep < 15; rep++)
+    best = fmax(best, run());
+  return best;
 }
 
 static double fma_peak(void)
 {
-  double best = 0;
-  if (!wt_simd_at(WT_SIMD_AVX2))
-    return tile_peak();
-  for (int rep = 0; rep < 15; rep++)
-    best = fmax(best, fma_registers());
-  return best;
+  if (wt_simd_get()->panel_n >= 32)
+    return best_rate(fma_512);
+  return wt_simd_at(WT_SIMD_AVX2) ? best_rate(fma_256) : tile_peak();
+}
+
+/* Multiply-adds of 16-bit pairs: the ceiling of fixed point. 0: no such instruction. */
+static double pairs_peak(void)
+{
+  return wt_simd_get() == wt_simd_at(WT_SIMD_AVX512VNNI) ? best_rate(pairs_512) : 0;
 }
 #else
 static double fma_peak(void)
 {
   return tile_peak();
 }
+
+static double pairs_peak(void)
+{
+  return 0;
+}
 #endif
+
+/* The BLAS itself: wt_gemm may take our own product. */
+static void blas_gemm(bool ta, bool tb, size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b, size_t ldb, float beta,
+                      float *c, size_t ldc)
+{
+  cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, 1.0f, a, (int)lda, b,
+              (int)ldb, beta, c, (int)ldc);
+}
 
 static int compare(const void *a, const void *b)
 {
@@ -165,9 +197,9 @@ static void layer_blas(void *ctx)
   struct layer *l = (struct layer *)ctx;
   const float *w = (const float *)l->f32.data;
   if (l->backward)
-    wt_gemm(false, false, l->own.m, l->w.in, l->w.out, 1.0f, l->y, l->w.out, w, l->w.in, 0.0f, l->x, l->w.in);
+    blas_gemm(false, false, l->own.m, l->w.in, l->w.out, l->y, l->w.out, w, l->w.in, 0.0f, l->x, l->w.in);
   else
-    wt_gemm(false, true, l->own.m, l->w.out, l->w.in, 1.0f, l->x, l->w.in, w, l->w.in, 0.0f, l->y, l->w.out);
+    blas_gemm(false, true, l->own.m, l->w.out, l->w.in, l->x, l->w.in, w, l->w.in, 0.0f, l->y, l->w.out);
 }
 
 static void bench_layer(enum wt_dtype dtype, enum wt_gemm_compute compute, size_t m, size_t out, size_t in)
@@ -211,6 +243,46 @@ static void bench_layer(enum wt_dtype dtype, enum wt_gemm_compute compute, size_
   free(scratch);
 }
 
+/* The general product of a weight's three forms. */
+struct general {
+  int form; /* 0: y = x W^T, 1: dx = dy W, 2: dW += dy^T x */
+  size_t m, out, in;
+  float *x, *y, *w;
+};
+
+static void general_ours(void *ctx)
+{
+  struct general *g = (struct general *)ctx;
+  if (g->form == 0)
+    wt_own_gemm(false, true, g->m, g->out, g->in, 1.0f, g->x, g->in, g->w, g->in, 0.0f, g->y, g->out);
+  else if (g->form == 1)
+    wt_own_gemm(false, false, g->m, g->in, g->out, 1.0f, g->y, g->out, g->w, g->in, 0.0f, g->x, g->in);
+  else
+    wt_own_gemm(true, false, g->out, g->in, g->m, 1.0f, g->y, g->out, g->x, g->in, 1.0f, g->w, g->in);
+}
+
+static void general_blas(void *ctx)
+{
+  struct general *g = (struct general *)ctx;
+  if (g->form == 0)
+    blas_gemm(false, true, g->m, g->out, g->in, g->x, g->in, g->w, g->in, 0.0f, g->y, g->out);
+  else if (g->form == 1)
+    blas_gemm(false, false, g->m, g->in, g->out, g->y, g->out, g->w, g->in, 0.0f, g->x, g->in);
+  else
+    blas_gemm(true, false, g->out, g->in, g->m, g->y, g->out, g->x, g->in, 1.0f, g->w, g->in);
+}
+
+static void bench_general(size_t m, size_t out, size_t in)
+{
+  static const char *const names[] = {"general forward", "general dx", "general dW"};
+  struct general g = {0, m, out, in, random_floats(m * in), random_floats(m * out), random_floats(out * in)};
+  for (g.form = 0; g.form < 3; g.form++)
+    line(names[g.form], m, out, in, measure(general_ours, general_blas, &g));
+  free(g.x);
+  free(g.y);
+  free(g.w);
+}
+
 /* The skinny products of one LoRA module. */
 struct lora {
   int which;
@@ -234,14 +306,14 @@ static void lora_blas(void *ctx)
   struct lora *l = (struct lora *)ctx;
   size_t m = l->m, in = l->in, out = l->out, r = l->r;
   if (l->which == 0) {
-    wt_gemm(false, true, m, r, in, 1.0f, l->x, in, l->a, in, 0.0f, l->u, r);
+    blas_gemm(false, true, m, r, in, l->x, in, l->a, in, 0.0f, l->u, r);
   } else if (l->which == 1) {
-    wt_gemm(false, true, m, out, r, 1.0f, l->u, r, l->b, r, 1.0f, l->y, out);
+    blas_gemm(false, true, m, out, r, l->u, r, l->b, r, 1.0f, l->y, out);
   } else {
-    wt_gemm(false, false, m, r, out, 1.0f, l->y, out, l->b, r, 0.0f, l->du, r);
-    wt_gemm(true, false, out, r, m, 1.0f, l->y, out, l->u, r, 1.0f, l->db, r);
-    wt_gemm(true, false, r, in, m, 1.0f, l->du, r, l->x, in, 1.0f, l->da, in);
-    wt_gemm(false, false, m, in, r, 1.0f, l->du, r, l->a, in, 1.0f, l->dx, in);
+    blas_gemm(false, false, m, r, out, l->y, out, l->b, r, 0.0f, l->du, r);
+    blas_gemm(true, false, out, r, m, l->y, out, l->u, r, 1.0f, l->db, r);
+    blas_gemm(true, false, r, in, m, l->du, r, l->x, in, 1.0f, l->da, in);
+    blas_gemm(false, false, m, in, r, l->du, r, l->a, in, 1.0f, l->dx, in);
   }
 }
 
@@ -436,7 +508,12 @@ int main(int argc, char **argv)
   static const size_t shapes[][2] = {{896, 896}, {4864, 896}, {896, 4864}, {128, 896}, {2304, 768}};
   static const size_t tokens[] = {1, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
   peak = fma_peak() * threads;
-  printf("%s, %d threads; FMA peak %.1f GFLOP/s, tile %.1f on one thread\n", wt_gemm_name(), threads, peak, tile_peak());
+  printf("%s, %d threads; FMA peak %.1f GFLOP/s, 16-bit pairs %.1f Gop/s, tile %.1f on one thread\n", wt_gemm_name(), threads, peak,
+         pairs_peak() * threads, tile_peak());
+  if (!*only || strcmp(only, "gemm") == 0)
+    for (size_t s = 0; s < (quick ? 3 : WT_COUNT(shapes)); s++)
+      for (size_t t = 5; t < WT_COUNT(tokens); t += quick ? 2 : 1)
+        bench_general(tokens[t], shapes[s][0], shapes[s][1]);
   if (!*only || strcmp(only, "lora") == 0)
     for (size_t s = 0; s < 2; s++)
       for (size_t t = quick ? 7 : 5; t < WT_COUNT(tokens); t += 2)

@@ -1,5 +1,6 @@
 #include "engine/kernels/gemm.h"
 #include "base/cleanup.h"
+#include "engine/kernels/own.h"
 #include "engine/kernels/simd.h"
 #include <assert.h>
 #include <cblas.h>
@@ -10,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static _Atomic uint64_t flop_count;
 static _Atomic int threads_in_force;
@@ -84,6 +86,24 @@ static int blas_int(size_t n)
   return (int)n;
 }
 
+/* Whether the BLAS computes with narrower vectors than we can: it was built or told (OPENBLAS_CORETYPE) to take a kernel without AVX-512.
+ */
+static bool blas_is_narrow(void)
+{
+  static _Atomic int known; /* 0: not yet asked, 1: no, 2: yes */
+  int state = atomic_load_explicit(&known, memory_order_relaxed);
+  if (!state) {
+    static const char *const wide[] = {"SkylakeX", "Cooperlake", "SapphireRapids", "Zen4", "Zen5"};
+    const char *core = openblas_get_corename();
+    state = 2;
+    for (size_t i = 0; core && i < WT_COUNT(wide); i++)
+      if (strcasecmp(core, wide[i]) == 0)
+        state = 1;
+    atomic_store_explicit(&known, state, memory_order_relaxed);
+  }
+  return state == 2 && wt_simd_get()->panel_n >= 32;
+}
+
 void wt_gemm(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda, const float *b, size_t ldb,
              float beta, float *c, size_t ldc)
 {
@@ -91,6 +111,10 @@ void wt_gemm(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, float alp
     return;
   (void)wt_gemm_threads();
   wt_gemm_add_flop(2.0 * (double)m * (double)n * (double)k);
+  if (k > 0 && blas_is_narrow()) {
+    wt_own_gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    return;
+  }
   cblas_sgemm(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans, blas_int(m), blas_int(n),
               blas_int(k), alpha, a, blas_int(lda), b, blas_int(ldb), beta, c, blas_int(ldc));
 }

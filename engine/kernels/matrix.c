@@ -130,7 +130,7 @@ static enum way choose(const struct wt_matrix *w, size_t m, float beta, bool by_
   if (vector < 8)
     return BY_BLAS;
   if (by_rows)
-    return vector >= 16 || m <= 128 || w->dtype != WT_F32 ? BY_ROWS : BY_BLAS;
+    return m <= 128 || w->dtype != WT_F32 ? BY_ROWS : BY_BLAS;
   return m <= 128 || (vector >= 16 && w->dtype != WT_F32) ? BY_COLS : BY_BLAS;
 }
 

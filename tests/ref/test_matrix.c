@@ -1,6 +1,7 @@
 #include "tests/ref/twin.h"
 
 #include "engine/engine.h"
+#include "engine/kernels/own.h"
 #include "engine/kernels/quant.h"
 
 /* y = beta y + alpha op(A) op(B) in double */
@@ -57,6 +58,47 @@ static void check_gemm(void)
         free(was);
         free(want);
       }
+}
+
+/* Our own general product at every level, also where wt_gemm would take the BLAS: blocks of the sum, of columns and of copied rows are
+ * crossed, beta is any, and neither the number of threads nor the place in a larger matrix changes a bit. */
+static void check_own_gemm(void)
+{
+  static const size_t shapes[][3] = {{1, 1, 1}, {5, 33, 7}, {70, 129, 257}, {131, 260, 300}, {64, 16, 513}, {3, 500, 40}};
+  static const float betas[] = {0.0f, 1.0f, -0.5f};
+  for (size_t s = 0; s < WT_COUNT(shapes); s++)
+    for (int form = 0; form < 4; form++)
+      for (size_t kind = 0; kind < WT_COUNT(betas); kind++) {
+        bool ta = form & 1, tb = form & 2;
+        size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2], lda = (ta ? m : k) + 3, ldb = (tb ? k : n) + 5, ldc = n + 2;
+        float *a = twin_random((ta ? k : m) * lda, 1, 1), *b = twin_random((tb ? n : k) * ldb, 2, 1), *was = twin_random(m * ldc, 3, 1);
+        float *c = twin_random(m * ldc, 3, 1), *again = twin_random(m * ldc, 3, 1);
+        for (size_t i = 0; i < m && kind == 0; i++) /* beta 0 must not read */
+          for (size_t j = 0; j < n; j++)
+            c[i * ldc + j] = NAN;
+        wt_gemm_set_threads(1);
+        wt_own_gemm(ta, tb, m, n, k, 0.7f, a, lda, b, ldb, betas[kind], c, ldc);
+        double *want = twin_gemm(ta, tb, m, n, k, (double)0.7f, a, lda, b, ldb, (double)betas[kind], was, ldc);
+        close_strided("own gemm", c, ldc, was, want, m, n, 1e-5);
+        wt_gemm_set_threads(3);
+        wt_own_gemm(ta, tb, m, n, k, 0.7f, a, lda, b, ldb, betas[kind], again, ldc);
+        for (size_t i = 0; i < m; i++)
+          assert_memory_equal(again + i * ldc, c + i * ldc, n * sizeof *c);
+        free(a);
+        free(b);
+        free(c);
+        free(was);
+        free(again);
+        free(want);
+      }
+}
+
+static void test_own_gemm(void **state)
+{
+  (void)state;
+  int threads = wt_gemm_threads();
+  twin_levels(check_own_gemm);
+  wt_gemm_set_threads(threads);
 }
 
 static void test_gemm(void **state)
@@ -598,6 +640,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_gemm),
+      cmocka_unit_test(test_own_gemm),
       cmocka_unit_test(test_weights_of_every_type),
       cmocka_unit_test(test_fixed_point),
       cmocka_unit_test(test_fixed_point_error),

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Training speed and memory against eager PyTorch on the same CPU: the same weights, rows, steps and starting adapter, in turn.
 
-  train.py --wattune BIN [--case NAME ...] [--pairs 7] [--threads 2] [--steps 4] [--out FILE.md] [--work DIR]
+  train.py --wattune BIN [--case NAME ...] [--pairs 7] [--threads 2] [--steps 4] [--out FILE.md] [--work DIR] [--python PROGRAM] [--prepare] [--others 0.04]
 
 Each pair runs both programs one after the other (the order alternates). A pair in which other processes took more than 4 % of the cores (by /proc/stat) is
-thrown away and repeated, at most three times over. The first step of each run is not counted. Under 4 % difference is a tie. PyTorch gets its best set-up:
-OpenMP OpenBLAS and, when installed, tcmalloc.
+thrown away and repeated, at most three times over (--others sets that share). The first step of each run is not counted. Under 4 % difference is a tie. PyTorch gets its best set-up:
+OpenMP OpenBLAS and, when installed, tcmalloc. --python: the interpreter that has torch; --prepare: only make models, rows and adapters in --work.
 """
 import argparse
 import json
@@ -53,6 +53,9 @@ ap.add_argument("--threads", type=int, default=2)
 ap.add_argument("--steps", type=int, default=4)
 ap.add_argument("--out")
 ap.add_argument("--work")
+ap.add_argument("--python", default=sys.executable)
+ap.add_argument("--prepare", action="store_true")
+ap.add_argument("--others", type=float, default=0.04)
 opt = ap.parse_args()
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -106,7 +109,7 @@ def run_case(name, work):
     ours = [opt.wattune, "run", "--model", model, "--data", rows, "--out", os.path.join(work, "run"), "--force", "--method", method, "--steps", str(opt.steps), "--batch", str(batch),
             "--no-shuffle", "--schedule", "constant", "--warmup", "0", "--lr", "1e-4", "--max-grad-norm", "0", "--eval-fraction", "0", "--threads", str(opt.threads),
             "--weight-decay", "0.01", "--weight-decay-on", "all", "--weights", "f32", "-q", *extra]
-    peer = [sys.executable, os.path.join(HERE, "torch_peer.py"), "--model", model, "--data", rows, "--method", method, "--steps", str(opt.steps), "--batch", str(batch),
+    peer = [opt.python, os.path.join(HERE, "torch_peer.py"), "--model", model, "--data", rows, "--method", method, "--steps", str(opt.steps), "--batch", str(batch),
             "--threads", str(opt.threads), "--lr", "1e-4"]
     if method == "lora":
         ours += ["--rank", "8", "--alpha", "16", "--targets", "all-linear"]
@@ -117,6 +120,8 @@ def run_case(name, work):
             shutil.copytree(os.path.join(work, "run", "adapter"), adapter)
         ours += ["--init-adapter", adapter]
         peer += ["--adapter-init", adapter]
+    if opt.prepare:
+        return f"{name}: prepared"
     ratios, our_s, peer_s, memory, losses, thrown = [], [], [], [], [], 0
     while len(ratios) < opt.pairs and thrown <= 3 * opt.pairs:
         result = {}
@@ -129,7 +134,7 @@ def run_case(name, work):
             else:
                 p = json.loads(out)
                 result[who] = (p["step_s"], p["peak_rss_bytes"], p["losses"], other, p)
-        if max(result["ours"][3], result["peer"][3]) > 0.04:
+        if max(result["ours"][3], result["peer"][3]) > opt.others:
             thrown += 1
             continue
         a, b = statistics.median(result["ours"][0][1:]), statistics.median(result["peer"][0][1:])

@@ -22,11 +22,12 @@ struct wt_matrix {
   size_t out, in;
   bool transposed; /* stored [in, out] */
   const void *data;
-  const float *scale; /* INT8: [out] */
-  const void *aux;    /* NF4: scales (quant.h) */
-  const void *packed; /* prepacked panels of our own kernels, or NULL */
-  size_t ld;          /* elements from one stored row to the next; 0 = tight */
-  size_t first_row;   /* NF4: row of the quantised matrix where this one begins (data and aux are those of the whole) */
+  const float *scale;    /* INT8: [out] */
+  const void *aux;       /* NF4: scales (quant.h) */
+  const void *packed_y;  /* fixed-point panels for y = x W^T (wt_matrix_pack), or NULL */
+  const void *packed_dx; /* the same for dx = dy W, or NULL */
+  size_t ld;             /* elements from one stored row to the next; 0 = tight */
+  size_t first_row;      /* NF4: row of the quantised matrix where this one begins (data and aux are those of the whole) */
 };
 
 enum wt_gemm_compute { WT_GEMM_F32, WT_GEMM_INT16 };
@@ -34,6 +35,10 @@ enum wt_gemm_compute { WT_GEMM_F32, WT_GEMM_INT16 };
 /* Bytes of scratch that the calls below need for matrices up to these sizes and m rows; the caller gives it from an arena (same in dry
  * layout). */
 size_t wt_matrix_scratch_bytes(const struct wt_matrix *w, size_t m, enum wt_gemm_compute compute);
+/* Fixed-point panels of a frozen weight, made once so that WT_GEMM_INT16 neither converts nor rounds it again: 2 bytes a weight and
+ * direction. 0 bytes: this machine has no fixed point. The layout belongs to the instruction set in force. dx: for wt_matrix_backward. */
+size_t wt_matrix_packed_bytes(size_t out, size_t in, bool dx);
+void wt_matrix_pack(void *memory, const struct wt_matrix *w, bool dx);
 /* y[m,out] (ldy) = x[m,in] (ldx) W^T + beta * y */
 void wt_matrix_forward(float *y, size_t ldy, const float *x, size_t ldx, const struct wt_matrix *w, size_t m, float beta,
                        enum wt_gemm_compute compute, void *scratch);

@@ -169,18 +169,42 @@ static void multiply(const struct wt_own *o, bool by_rows, enum wt_gemm_compute 
   }
 }
 
+size_t wt_matrix_packed_bytes(size_t out, size_t in, bool dx)
+{
+  if (!wt_own_i16_available())
+    return 0;
+  return dx ? wt_own_i16_packed_bytes(in, out) : wt_own_i16_packed_bytes(out, in);
+}
+
+void wt_matrix_pack(void *memory, const struct wt_matrix *w, bool dx)
+{
+  wt_own_i16_pack(memory, w, w->transposed == dx);
+}
+
+/* Whether the packed panels serve. Below 8 tokens the weight is read as it is: a token is not worth a whole register tile. */
+static bool packed_serves(const void *packed, size_t m, float beta, enum wt_gemm_compute compute)
+{
+  return packed && compute == WT_GEMM_INT16 && m >= 8 && (beta == 0.0f || beta == 1.0f);
+}
+
 void wt_matrix_forward(float *y, size_t ldy, const float *x, size_t ldx, const struct wt_matrix *w, size_t m, float beta,
                        enum wt_gemm_compute compute, void *scratch)
 {
   struct wt_own o = {y, ldy, x, ldx, w, m, beta, scratch};
-  multiply(&o, !w->transposed, compute);
+  if (packed_serves(w->packed_y, m, beta, compute))
+    wt_own_i16_packed(&o, w->packed_y, w->out, w->in);
+  else
+    multiply(&o, !w->transposed, compute);
 }
 
 void wt_matrix_backward(float *dx, size_t lddx, const float *dy, size_t lddy, const struct wt_matrix *w, size_t m, float beta,
                         enum wt_gemm_compute compute, void *scratch)
 {
   struct wt_own o = {dx, lddx, dy, lddy, w, m, beta, scratch};
-  multiply(&o, w->transposed, compute);
+  if (packed_serves(w->packed_dx, m, beta, compute))
+    wt_own_i16_packed(&o, w->packed_dx, w->in, w->out);
+  else
+    multiply(&o, w->transposed, compute);
 }
 
 void wt_matrix_grad(float *dw, const float *dy, size_t lddy, const float *x, size_t ldx, size_t out, size_t in, bool transposed, size_t m)
@@ -224,7 +248,7 @@ struct wt_matrix wt_matrix_rows(const struct wt_matrix *w, size_t row, size_t ro
   assert(row + rows <= w->out);
   struct wt_matrix part = *w;
   part.out = rows;
-  part.packed = NULL;
+  part.packed_y = part.packed_dx = NULL;
   part.ld = wt_stored_ld(w);
   if (w->dtype == WT_NF4) {
     part.first_row = w->first_row + row;

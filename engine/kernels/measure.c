@@ -26,7 +26,7 @@ struct bench {
   int form;
   size_t m, n, k;
   float *x, *y, *w; /* [m, k], [m, n], [n, k] */
-  void *converted, *scratch;
+  void *converted, *scratch, *packed;
   struct wt_matrix matrix;
   enum wt_gemm_compute compute;
 };
@@ -38,6 +38,7 @@ static void bench_release(struct bench *b)
   wt_freep(&b->w);
   wt_freep(&b->converted);
   wt_freep(&b->scratch);
+  wt_freep(&b->packed);
 }
 
 static bool bench_weights(struct bench *b, enum wt_weights weights)
@@ -64,6 +65,20 @@ static bool bench_weights(struct bench *b, enum wt_weights weights)
     struct wt_matrix source = b->matrix;
     wt_quant_from(kind, &source, b->converted, &b->matrix);
   }
+  return true;
+}
+
+/* fp32 weights are packed for fixed point, as the engine does. */
+static bool bench_pack(struct bench *b)
+{
+  size_t bytes = wt_matrix_packed_bytes(b->n, b->k, b->form == 1);
+  if (b->matrix.dtype != WT_F32 || b->compute != WT_GEMM_INT16 || b->form == 2 || !bytes)
+    return true;
+  b->packed = wt_malloc(bytes);
+  if (!b->packed)
+    return false;
+  wt_matrix_pack(b->packed, &b->matrix, b->form == 1);
+  *(b->form == 1 ? &b->matrix.packed_dx : &b->matrix.packed_y) = b->packed;
   return true;
 }
 
@@ -111,7 +126,7 @@ double wt_engine_measure_gemm(int form, size_t m, size_t n, size_t k, int weight
     fill(b.x, m * k);
     fill(b.y, m * n);
     fill(b.w, n * k);
-    bool ready = form == 2 || bench_weights(&b, (enum wt_weights)weights);
+    bool ready = form == 2 || (bench_weights(&b, (enum wt_weights)weights) && bench_pack(&b));
     size_t scratch = ready && form != 2 ? wt_matrix_scratch_bytes(&b.matrix, m, b.compute) : 0;
     b.scratch = wt_malloc(scratch ? scratch : 1);
     if (ready && b.scratch) {

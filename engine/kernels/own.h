@@ -41,6 +41,12 @@ size_t wt_own_i16_scratch_bytes(const struct wt_matrix *w, size_t m);
 void wt_own_i16_rows(const struct wt_own *o);
 void wt_own_i16_cols(const struct wt_own *o);
 
+/* The same with a weight that was quantised once, in panels as the products read them: y[m, outputs] = x[m, k] S^T (by_rows: an output is a
+ * stored row) or x S. For plain floats (F32, BF16, F16). o->w: the weight that was packed. */
+size_t wt_own_i16_packed_bytes(size_t outputs, size_t k);
+void wt_own_i16_pack(void *memory, const struct wt_matrix *w, bool by_rows);
+void wt_own_i16_packed(const struct wt_own *o, const void *packed, size_t outputs, size_t k);
+
 /* In how many parts the tokens of a product are cut so that `tasks` equal tasks keep all threads busy to the end (loss up to a tenth), each
  * part of at least 2 * unit tokens. Does not change any element's sum. */
 size_t wt_own_token_parts(size_t tasks, size_t tokens, size_t unit);

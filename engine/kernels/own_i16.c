@@ -45,7 +45,8 @@ struct layout {
 /* padded: tokens of a block; k: length of the sum. Values: 16-bit tokens, either [k / 2][panel] pairs by panels or [tokens][k]. */
 static struct layout make_layout(size_t padded, size_t k)
 {
-  struct layout l = {.padded = padded, .k = round_up(k, 32), .blocks = (k + BLOCK_K - 1) / BLOCK_K};
+  /* one line more than needed: rows of tokens at powers of two would fall into the same few sets of the cache */
+  struct layout l = {.padded = padded, .k = round_up(k, 32) + 32, .blocks = (k + BLOCK_K - 1) / BLOCK_K};
   size_t rows = BLOCK_ROWS * BLOCK_K * sizeof(int16_t) + (BLOCK_ROWS + BLOCK_K) * sizeof(float) + BLOCK_ROWS * l.padded * sizeof(float);
   size_t cols = BLOCK_K / 2 * STRIDE_COLS * sizeof(int32_t) + (BLOCK_K + 2) * STRIDE_COLS * sizeof(float);
   l.values = 0;
@@ -241,4 +242,107 @@ void wt_own_i16_cols(const struct wt_own *o)
       }
     }
   wt_gemm_add_flop(2.0 * (double)o->m * (double)width * (double)k);
+}
+
+/* ---- packed once ----
+ * Panels of panel_n outputs, one behind the other; of each, for every block of the sum: pairs [ceil(kc / 2)][panel_n], then panel_n scales.
+ */
+
+#define GROUP 4 /* panels of one task: they share the block of tokens in the second cache */
+
+static size_t panel_words(size_t k)
+{
+  return wt_simd_get()->panel_n * ((k + 1) / 2 + (k + BLOCK_K - 1) / BLOCK_K);
+}
+
+size_t wt_own_i16_packed_bytes(size_t outputs, size_t k)
+{
+  size_t panel = wt_simd_get()->panel_n;
+  return (outputs + panel - 1) / panel * panel_words(k) * sizeof(int32_t);
+}
+
+/* Block [k0, + kc) of outputs [first, + n): floats[kc][panel], zeros beyond n. by_rows: an output is a stored row. */
+static void gather_block(float *floats, float *rows, const struct wt_matrix *w, bool by_rows, size_t first, size_t n, size_t k0, size_t kc,
+                         size_t panel)
+{
+  if (n < panel || kc % 2)
+    memset(floats, 0, (kc + 1) * panel * sizeof *floats);
+  if (by_rows) {
+    for (size_t i = 0; i < n; i++)
+      wt_stored_piece(w, first + i, k0, kc, rows + i * BLOCK_K);
+    wt_simd_get()->transpose(floats, panel, rows, BLOCK_K, n, kc);
+    return;
+  }
+  for (size_t r = 0; r < kc; r++)
+    wt_stored_piece(w, k0 + r, first, n, floats + r * panel);
+}
+
+void wt_own_i16_pack(void *memory, const struct wt_matrix *w, bool by_rows)
+{
+  const struct wt_simd *simd = wt_simd_get();
+  size_t panel = simd->panel_n, k = by_rows ? wt_stored_width(w) : wt_stored_rows(w),
+         outputs = by_rows ? wt_stored_rows(w) : wt_stored_width(w);
+  WT_PARALLEL_FOR(k * outputs)
+  for (size_t first = 0; first < outputs; first += panel) {
+    float floats[(BLOCK_K + 1) * PANEL_MAX], rows[PANEL_MAX * BLOCK_K], inverse[PANEL_MAX];
+    int32_t *to = (int32_t *)memory + first / panel * panel_words(k);
+    for (size_t k0 = 0; k0 < k; k0 += BLOCK_K) {
+      size_t kc = smaller(BLOCK_K, k - k0), pairs = (kc + 1) / 2;
+      gather_block(floats, rows, w, by_rows, first, smaller(panel, outputs - first), k0, kc, panel);
+      float *scale = (float *)(void *)(to + pairs * panel);
+      memset(scale, 0, panel * sizeof *scale);
+      for (size_t r = 0; r < kc; r++)
+        simd->max_abs_with(scale, floats + r * panel, panel);
+      for (size_t j = 0; j < panel; j++) {
+        inverse[j] = scale[j] > 1e-30f ? LIMIT_W / scale[j] : 0.0f;
+        scale[j] = scale[j] > 1e-30f ? scale[j] / LIMIT_W : 0.0f;
+      }
+      for (size_t r = 0; r < kc; r += 2)
+        simd->pairs_from_f32(to + r / 2 * panel, floats + r * panel, floats + (r + 1) * panel, inverse, panel);
+      to += (pairs + 1) * panel;
+    }
+  }
+}
+
+/* Panels [first, end) of tokens m0 + t, over elements [s0, s0 + sum) of the inner sums. */
+static void packed_task(const struct wt_own *o, const struct layout *l, const int32_t *packed, size_t outputs, size_t k, size_t first,
+                        size_t end, size_t m0, struct wt_part t, size_t s0, size_t sum)
+{
+  const struct wt_simd *simd = wt_simd_get();
+  size_t panel = simd->panel_n;
+  const int16_t *values = (const int16_t *)(const void *)((const char *)o->scratch + l->values);
+  const float *token_scales = (const float *)(const void *)((const char *)o->scratch + l->scales);
+  for (size_t k0 = 0; k0 < sum; k0 += BLOCK_K) {
+    size_t pairs = (smaller(BLOCK_K, sum - k0) + 1) / 2, at = (s0 + k0) / BLOCK_K * (BLOCK_K / 2 + 1) * panel;
+    for (size_t p = first; p < end; p++) {
+      const int32_t *b = packed + p * panel_words(k) + at;
+      simd->tile_i16(t.end - t.first, smaller(panel, outputs - p * panel), pairs, values + t.first * l->k + k0, l->k, b, panel,
+                     token_scales + k0 / BLOCK_K * l->padded + t.first, (const float *)(const void *)(b + pairs * panel),
+                     s0 + k0 > 0 || o->beta != 0.0f, o->y + (m0 + t.first) * o->ldy + p * panel, o->ldy);
+    }
+  }
+}
+
+void wt_own_i16_packed(const struct wt_own *o, const void *packed, size_t outputs, size_t k)
+{
+  size_t panel = wt_simd_get()->panel_n, panels = (outputs + panel - 1) / panel, tasks = (panels + GROUP - 1) / GROUP;
+  struct layout l = make_layout(block_m(o->m, panel), smaller(k, SUPER_K));
+  int16_t *values = (int16_t *)(void *)((char *)o->scratch + l.values);
+  float *scales = (float *)(void *)((char *)o->scratch + l.scales);
+  size_t parts = wt_own_token_parts(tasks, smaller(o->m, l.padded), UNIT_COLS);
+#pragma omp parallel num_threads(wt_gemm_threads()) if (o->m * outputs * k >= 64 * WT_PARALLEL_MIN)
+  for (size_t m0 = 0; m0 < o->m; m0 += l.padded)
+    for (size_t s0 = 0; s0 < k; s0 += SUPER_K) {
+      size_t tokens = smaller(l.padded, o->m - m0), sum = smaller(SUPER_K, k - s0);
+#pragma omp for schedule(static)
+      for (size_t t = 0; t < tokens; t++)
+        quantise_token(values + t * l.k, scales + t, l.padded, o->x + (m0 + t) * o->ldx, o->w, s0, sum);
+#pragma omp for schedule(dynamic)
+      for (size_t i = 0; i < tasks * parts; i++) {
+        size_t first = i / parts * GROUP;
+        packed_task(o, &l, packed, outputs, k, first, smaller(first + GROUP, panels), m0,
+                    wt_own_token_part(i % parts, parts, tokens, UNIT_COLS), s0, sum);
+      }
+    }
+  wt_gemm_add_flop(2.0 * (double)o->m * (double)outputs * (double)k);
 }

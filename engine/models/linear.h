@@ -18,6 +18,7 @@ struct wt_slot {
   struct wt_matrix m; /* what products use; vectors: out = n, in = 1, dtype F32 */
   void *memory;       /* converted or trained values of our own; NULL: the file's mapping */
   size_t memory_bytes;
+  void *packed_y, *packed_dx; /* fixed-point panels of a frozen weight, or NULL */
   bool trained;
   bool rewritten; /* frozen, but its start differs from the file's: held in memory of our own */
   float *grad; /* NULL when frozen, or trained but resting (block-wise methods) */

@@ -18,6 +18,20 @@ static size_t hold_bytes(enum wt_dtype t, const struct wt_weight *w)
   return wt_dtype_bytes(t, wt_weight_elements(w));
 }
 
+/* Panels for fixed point, where the weight is frozen and may take its full size in memory. */
+static bool layout_packed(struct wt_engine *e, struct wt_slot *s)
+{
+  s->packed_y = s->packed_dx = NULL;
+  if (!wt_engine_packs(e, s))
+    return false;
+  bool dx = s->def->role == WT_ROLE_LINEAR && e->training && s->def->layer >= e->lowest_ever;
+  s->packed_y = wt_arena_alloc(&e->weights, wt_matrix_packed_bytes(s->def->out, s->def->in, false));
+  s->packed_dx = dx ? wt_arena_alloc(&e->weights, wt_matrix_packed_bytes(s->def->out, s->def->in, true)) : NULL;
+  s->m.packed_y = s->packed_y;
+  s->m.packed_dx = s->packed_dx;
+  return true;
+}
+
 static void layout_slots(struct wt_engine *e)
 {
   e->sizes.mapped_bytes = 0;
@@ -31,6 +45,14 @@ static void layout_slots(struct wt_engine *e)
       continue;
     mapped = mapped && !s->rewritten;
     e->sizes.frozen_params += wt_weight_elements(s->def);
+    bool packed = layout_packed(e, s);
+    if (packed && s->def->role == WT_ROLE_LINEAR) { /* read at opening only: used from the file, and not counted */
+      s->m.dtype = wt_engine_stored(e, s->def);
+      s->memory = NULL;
+      s->memory_bytes = 0;
+      s->m.data = s->def->file ? s->def->file->data : NULL;
+      continue;
+    }
     s->memory_bytes = hold_bytes(held, s->def);
     if (mapped) {
       s->memory = NULL;

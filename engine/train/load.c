@@ -3,9 +3,12 @@
 
 #include "base/cleanup.h"
 #include "engine/kernels/quant.h"
+#include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-static enum wt_dtype stored_dtype(const struct wt_engine *e, const struct wt_weight *w)
+enum wt_dtype wt_engine_stored(const struct wt_engine *e, const struct wt_weight *w)
 {
   if (w->file)
     return w->file->dtype;
@@ -19,7 +22,7 @@ static bool in_place(const struct wt_weight *w, enum wt_dtype stored, enum wt_dt
 
 enum wt_dtype wt_engine_hold(const struct wt_engine *e, const struct wt_weight *w, bool *ret_mapped)
 {
-  enum wt_dtype stored = stored_dtype(e, w), held = WT_F32;
+  enum wt_dtype stored = wt_engine_stored(e, w), held = WT_F32;
   bool half = stored == WT_BF16 || stored == WT_F16;
   bool looked_up = w->role == WT_ROLE_POSITIONS || (w->role == WT_ROLE_EMBED && e->model->head != e->model->embed);
   *ret_mapped = false;
@@ -35,6 +38,27 @@ enum wt_dtype wt_engine_hold(const struct wt_engine *e, const struct wt_weight *
   }
   *ret_mapped = in_place(w, stored, held);
   return held;
+}
+
+bool wt_engine_packs(const struct wt_engine *e, const struct wt_slot *s)
+{
+  enum wt_dtype stored = wt_engine_stored(e, s->def);
+  if (e->context.compute != WT_GEMM_INT16 || e->c.weights != WT_WEIGHTS_F32 || s->trained || s->rewritten || !wt_matrix_packed_bytes(1, 1, false))
+    return false;
+  return (s->def->role == WT_ROLE_LINEAR || s == e->head.w) && (stored == WT_F32 || stored == WT_BF16 || stored == WT_F16) && in_place(s->def, stored, stored);
+}
+
+/* Packs a weight whose data is readable; pages of the file that nothing reads in a step are given back. */
+static void pack(struct wt_slot *s)
+{
+  wt_matrix_pack(s->packed_y, &s->m, false);
+  if (s->packed_dx)
+    wt_matrix_pack(s->packed_dx, &s->m, true);
+  if (s->memory || s->def->role != WT_ROLE_LINEAR)
+    return;
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)s->m.data + page - 1) / page * page, end = ((uintptr_t)s->m.data + s->def->file->bytes) / page * page;
+  if (end > begin)
+    (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* of a read-only mapping: they come back when they are read */
 }
 
 /* Floats of the whole weight into out. */
@@ -83,14 +107,19 @@ enum wt_status wt_engine_load_weights(struct wt_engine *e, struct wt_error *err)
 {
   for (size_t i = 0; i < e->slots; i++) {
     struct wt_slot *s = &e->slot[i];
-    if (!s->memory)
+    if (!s->memory) {
+      if (s->packed_y)
+        pack(s);
       continue;
+    }
     if (s->m.dtype == WT_F32)
       read_all(s->def, s->memory);
     else if (s->m.dtype == WT_INT8 || s->m.dtype == WT_NF4)
       WT_TRY(load_quantised(s, err));
     else
       WT_TRY(load_bf16(s, err));
+    if (s->packed_y)
+      pack(s);
   }
   return WT_OK;
 }

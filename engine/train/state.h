@@ -112,6 +112,9 @@ void wt_engine_measure(struct wt_engine *e);
 /* ---- load.c ---- */
 /* Frozen weights converted, trained ones copied from the file. */
 enum wt_status wt_engine_load_weights(struct wt_engine *e, struct wt_error *err) WT_MUST_CHECK;
+enum wt_dtype wt_engine_stored(const struct wt_engine *e, const struct wt_weight *w); /* in the file, or as an estimate assumes */
+/* Whether fixed-point panels are made of a weight: it takes 2 bytes a direction, no more than fp32 would. */
+bool wt_engine_packs(const struct wt_engine *e, const struct wt_slot *s);
 /* How a weight of this role is held; ret_mapped: straight from the file. */
 enum wt_dtype wt_engine_hold(const struct wt_engine *e, const struct wt_weight *w, bool *ret_mapped);
 

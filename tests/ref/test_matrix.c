@@ -285,6 +285,72 @@ static void check_long_sum(void)
   }
 }
 
+/* Weights packed once: as close as those that are rounded in every call, the same bits for any number of threads, other kinds of call as
+ * before. */
+static void check_packed_layer(const struct weight *r)
+{
+  struct wt_matrix w = r->w;
+  void *y = malloc(wt_matrix_packed_bytes(w.out, w.in, false) + 1), *dx = malloc(wt_matrix_packed_bytes(w.out, w.in, true) + 1);
+  wt_matrix_pack(y, &w, false);
+  wt_matrix_pack(dx, &w, true);
+  w.packed_y = y;
+  w.packed_dx = dx;
+  check_products(r, &w, r->f32, 70, WT_GEMM_INT16, 6e-3);
+  check_products(r, &w, r->f32, 3, WT_GEMM_INT16, 6e-3);
+  check_products(r, &w, r->f32, 37, WT_GEMM_F32, 1e-5);
+  free(y);
+  free(dx);
+}
+
+static void check_packed(void)
+{
+  for (size_t d = 0; d < WT_COUNT(dtypes) && wt_matrix_packed_bytes(1, 1, false); d++)
+    for (size_t l = 0; l < WT_COUNT(layers) && dtypes[d] != WT_INT8 && dtypes[d] != WT_NF4; l++)
+      for (int transposed = 0; transposed < 2; transposed++) {
+        struct weight r = weight_make(dtypes[d], layers[l][0], layers[l][1], transposed);
+        check_packed_layer(&r);
+        weight_free(&r);
+      }
+}
+
+/* Sums longer than what is quantised at a time, more tokens than a block, and threads. */
+static void check_packed_large(void)
+{
+  enum { OUT = 300, IN = 16700, M = 530 };
+  struct weight r = weight_make(WT_F32, OUT, IN, false);
+  size_t bytes = wt_matrix_packed_bytes(OUT, IN, false);
+  if (bytes) {
+    float *x = twin_random(M * IN, 21, 1), *y = twin_random(M * OUT, 22, 1), *again = twin_random(M * OUT, 22, 1);
+    void *packed = malloc(bytes), *scratch = malloc(wt_matrix_scratch_bytes(&r.w, M, WT_GEMM_INT16));
+    wt_matrix_pack(packed, &r.w, false);
+    r.w.packed_y = packed;
+    wt_matrix_forward(y, OUT, x, IN, &r.w, M, 0.0f, WT_GEMM_INT16, scratch);
+    double *want = twin_gemm(false, true, M, OUT, IN, 1, x, IN, r.f32, IN, 0, NULL, 0);
+    twin_close("packed", y, want, (size_t)M * OUT, 6e-3);
+    int threads = wt_gemm_threads();
+    wt_gemm_set_threads(threads == 3 ? 2 : 3);
+    void *more = malloc(wt_matrix_scratch_bytes(&r.w, M, WT_GEMM_INT16));
+    wt_matrix_forward(again, OUT, x, IN, &r.w, M, 0.0f, WT_GEMM_INT16, more);
+    wt_gemm_set_threads(threads);
+    assert_memory_equal(again, y, (size_t)M * OUT * sizeof *y);
+    free(want);
+    free(x);
+    free(y);
+    free(again);
+    free(packed);
+    free(scratch);
+    free(more);
+  }
+  weight_free(&r);
+}
+
+static void test_fixed_point_packed_once(void **state)
+{
+  (void)state;
+  twin_levels(check_packed);
+  check_packed_large();
+}
+
 static void test_fixed_point(void **state)
 {
   (void)state;
@@ -643,6 +709,7 @@ int main(void)
       cmocka_unit_test(test_own_gemm),
       cmocka_unit_test(test_weights_of_every_type),
       cmocka_unit_test(test_fixed_point),
+      cmocka_unit_test(test_fixed_point_packed_once),
       cmocka_unit_test(test_fixed_point_error),
       cmocka_unit_test(test_not_finite_shows),
       cmocka_unit_test(test_scratch_grows),

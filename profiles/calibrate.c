@@ -320,7 +320,7 @@ enum wt_status wt_calibrate(const struct wt_profile_options *o, double budget_s,
   if (meter) {
     say(o, "idle power");
     struct wt_meter_reading from = mark(meter);
-    wt_sleep_s(clock, 0.05 * budget_s);
+    wt_sleep_s(clock, fmax(0.05 * budget_s, 0.1));
     p->power.idle_w = mean_watts(meter, &from);
   }
   say(o, "memory");

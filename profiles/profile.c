@@ -20,7 +20,7 @@ enum wt_status wt_profile_measure(const struct wt_profile_options *o, struct wt_
     o->progress(o->ctx, "topology, memory and storage");
   WT_TRY(wt_machine_detect(o, p, err));
   if (o->calibrate)
-    WT_TRY(wt_calibrate(o, o->quick ? QUICK_BUDGET_S : FULL_BUDGET_S, p, err));
+    WT_TRY(wt_calibrate(o, o->budget_s > 0 ? o->budget_s : o->quick ? QUICK_BUDGET_S : FULL_BUDGET_S, p, err));
   if (o->progress)
     o->progress(o->ctx, "power");
   wt_power_detect(o, p);

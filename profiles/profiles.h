@@ -100,6 +100,7 @@ struct wt_profile_options {
   const char *storage_path;    /* folder whose disk is looked at; NULL = "." */
   bool quick;                  /* under 2 s, else under 10 s */
   bool calibrate;              /* false: only detect */
+  double budget_s;             /* wall time of the calibration; 0 = by `quick` */
   const struct wt_clock *clock;
   /* measured through the engine (see wt_engine_measure_gemm); NULL = cblas_sgemm of profiles/ itself */
   double (*measure_gemm)(int form, size_t m, size_t n, size_t k, int weights, int compute, int threads, double budget_s);

@@ -19,8 +19,9 @@
 #define SYNC_S 0.03      /* fsync of a checkpoint's files */
 #define WRITE_GBPS 0.3   /* of a plain disk, for files that are synced */
 #define USED_SHARE 0.98   /* of a budget that binds, at the end */
-#define SHARE_MIN 0.01   /* a plan that carries out less of the asked steps is none */
+#define SHARE_MIN 0.01   /* a plan that carries out less of the asked steps is none, where there is another */
 #define SPREAD_LOAD 0.08 /* of watts, when the meter is the same model that predicts: only the load differs; the error that both share is told apart, as uncertainty_pct */
+#define DUTY_MIN 0.02
 #define MEMORY_SHARE 0.92 /* of the memory that is available now */
 
 /* Each past ratio is what was left over after the correction of its own time, so the factor is their running mean, oldest first, with the prior counting for
@@ -129,9 +130,10 @@ static double duty_of(const struct wt_plan_input *in, int threads)
   struct wt_interval busy = wt_power_predict(in->profile, threads, 1), idle = wt_power_predict(in->profile, threads, 0);
   if (!isfinite(busy.mean) || busy.mean <= cap)
     return 1;
-  if (!(cap > idle.mean * 1.02))
+  /* measured idle watts may hold a part of what the machine did just before: the run looks again */
+  if (!(cap > 1.02 * (in->profile->power.measured ? idle.low : idle.mean)))
     return NAN;
-  return (0.98 * cap - idle.mean) / (busy.mean - idle.mean);
+  return fmax((0.98 * cap - idle.mean) / (busy.mean - idle.mean), DUTY_MIN);
 }
 
 struct totals {
@@ -176,6 +178,8 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
   p->energy_wh = p->cost = p->co2_g = unknown;
   if (isfinite(busy.mean) && busy.mean > 0) {
     double mean = share * busy.mean + (1 - share) * (isfinite(waiting.mean) ? waiting.mean : busy.mean);
+    if (duty < 1)
+      mean = fmin(mean, in->budgets.power_w); /* held by the governor */
     double power_spread = in->profile->power.measured ? (busy.high > busy.mean ? log(busy.high / busy.mean) / WT_Z80 : 0.02) : SPREAD_LOAD;
     p->power_w = wt_cost_interval(mean, power_spread);
     if (in->budgets.power_w > 0 && mean <= in->budgets.power_w)
@@ -246,7 +250,7 @@ static void fit_steps(struct wt_costing *c, struct wt_plan *p, const struct part
   fill_totals(c, p, t);
   if (in_budgets_that_grow(c->in, p))
     return;
-  uint64_t low = (uint64_t)ceil(fmax(1, fmax(SHARE_MIN * (double)p->steps_asked, c->in->done_steps + 1))), high = p->steps_asked;
+  uint64_t low = (uint64_t)ceil(fmax(1, fmax((c->scant ? 0 : SHARE_MIN) * (double)p->steps_asked, c->in->done_steps + 1))), high = p->steps_asked;
   p->steps = low;
   fill_totals(c, p, t);
   if (!in_budgets_that_grow(c->in, p))

@@ -1,12 +1,14 @@
 /* scheduler/governor.c: what to do next, from a reading. Pure: no clock, no files.
  *
- * Power cap. Between micro-steps the governor inserts pauses. It keeps an account of joules above the cap: what was drawn less what the cap allows. The
- * account moves with a model (busy watts while computing, idle watts while pausing), because meters lag; the model's total is pulled after the measured
- * total with a time constant, so a constant lag shifts nothing and a wrong model is corrected, first of all in its busy watts. A pause lasts until the
- * account is settled at idle watts. Unused allowance is kept for a fraction of a second only, so no window ever sees it spent later.
+ * Power cap. Between micro-steps the governor inserts pauses. It keeps an account of joules above the cap: what was drawn less what the cap
+ * allows. The account moves with a model (busy watts while computing, idle watts while pausing), because meters lag; the model's total is
+ * pulled after the measured total with a time constant, so a constant lag shifts nothing and a wrong model is corrected, first of all in
+ * its busy watts. A pause lasts until the account is settled at idle watts. Unused allowance is kept for a fraction of a second only, so no
+ * window ever sees it spent later.
  *
- * Budgets. What is left less the reserve, over the running mean of a step, is the number of steps that are affordable; when that differs from the plan, the
- * plan is laid anew (never beyond what the user asked for). A stop comes when the next micro-step would cross a limit. */
+ * Budgets. What is left less the reserve, over the running mean of a step, is the number of steps that are affordable; when that differs
+ * from the plan, the plan is laid anew (never beyond what the user asked for). A stop comes when the next micro-step would cross a limit.
+ */
 #include "base/cleanup.h"
 #include "scheduler/scheduler.h"
 #include <math.h>
@@ -14,28 +16,34 @@
 #include <string.h>
 
 #define FOLLOW_S 4.0      /* time constant of the correction by the meter */
-#define TRUST_S 10.0      /* a meter may lag by seconds: until then only bad news is believed */
+#define FOLLOW_FAST_S 1.0 /* where the meter is known not to lag */
+#define TRUST_S 10.0      /* a meter of which nothing is known may lag by seconds: until then only bad news is believed */
 #define WATCH_S 6.0       /* a cap below the presumed idle watts: so long the meter may show that they are less */
 #define LEARN_BLOCK_S 1.5 /* busy watts are learned from blocks of at least this */
 #define CREDIT_S 0.25     /* how long an unused allowance is kept */
 #define SLEEP_MAX_S 1.0   /* one pause; then it looks again */
 #define REPLAN_SHARE 0.05 /* of the steps that remain: smaller changes are left alone */
-#define REPLAN_STEPS 3    /* measured steps before the first replan */
+#define REPLAN_WHOLE 0.01 /* of all steps: smaller changes are left alone; so near the end the rate is a thousandth of its peak */
+#define REPLAN_LEFT 0.65  /* a schedule stands until the part of the run that is left has shrunk to this share of what it was */
+#define REPLAN_SHRINK 0.3 /* of the steps that remain: so many too many do not wait for that */
+#define REPLAN_GROW 1.0   /* nor so many too few */
+#define REPLAN_STEPS 3    /* measured steps before the first replan that grows */
 #define STOP_MARGIN 1.1   /* a micro-step may take this much longer than the last */
 
 struct wt_governor_state {
   struct wt_governor_limits l;
   bool begun;
-  double t_s, slept_s;         /* of the last decision */
-  double busy_w, idle_w;       /* learned model */
-  double account_j;            /* above the cap */
+  double t_s, slept_s;   /* of the last decision */
+  double busy_w, idle_w; /* learned model */
+  double account_j;      /* above the cap */
   double start_energy_j;
-  double model_j;              /* model's total since the start */
-  double follow_j;             /* low-passed measured - model */
-  double began_s, offset_j;    /* measured - model that is only the meter's lag */
+  double model_j;           /* model's total since the start */
+  double follow_j;          /* low-passed measured - model */
+  double began_s, offset_j; /* measured - model that is only the meter's lag */
   bool trusted;
   double block_t_s, block_energy_j, block_busy_s;
-  uint64_t first_step;         /* done when the governor was born */
+  uint64_t first_step; /* done when the governor was born */
+  double replan_left;  /* part of the run that was left at the last replan; 0 = none yet */
   bool hot, hardware;
 };
 
@@ -47,6 +55,8 @@ struct wt_governor_state *wt_governor_new(const struct wt_governor_limits *l)
   g->l = *l;
   g->idle_w = l->idle_w > 0 ? l->idle_w : 0;
   g->busy_w = l->busy_w > g->idle_w ? l->busy_w : g->idle_w + 1;
+  if (!(g->l.trust_s > 0))
+    g->l.trust_s = TRUST_S;
   return g;
 }
 
@@ -122,12 +132,12 @@ static void settle_account(struct wt_governor_state *g, const struct wt_governor
   double follow = g->follow_j;
   if (r->power_measured) {
     double difference = energy_j - g->start_energy_j - g->model_j;
-    if (!g->trusted && r->t_s - g->began_s >= TRUST_S) {
+    if (!g->trusted && r->t_s - g->began_s >= g->l.trust_s) {
       g->trusted = true;
       g->offset_j = fmin(difference - g->follow_j, 0);
     }
     difference = g->trusted ? difference - g->offset_j : fmax(difference, g->follow_j);
-    g->follow_j += (difference - g->follow_j) * (1 - exp(-dt / FOLLOW_S));
+    g->follow_j += (difference - g->follow_j) * (1 - exp(-dt / (g->l.trust_s < 2 ? FOLLOW_FAST_S : FOLLOW_S)));
   }
   g->account_j += model + (g->follow_j - follow) - cap * dt;
   g->account_j = fmax(g->account_j, -cap * CREDIT_S);
@@ -192,11 +202,25 @@ static size_t bounds_of(const struct wt_governor_state *g, const struct wt_gover
 static struct wt_action stop_at(const struct bound *b, const struct wt_governor_reading *r)
 {
   struct wt_action a = {.kind = WT_ACT_STOP, .budget = b->kind};
-  snprintf(a.why, sizeof a.why, "%s budget reached after %llu of %llu steps", wt_budget_name(b->kind), (unsigned long long)r->step, (unsigned long long)r->steps_asked);
+  snprintf(a.why, sizeof a.why, "%s budget reached after %llu of %llu steps", wt_budget_name(b->kind), (unsigned long long)r->step,
+           (unsigned long long)r->steps_asked);
   return a;
 }
 
-static struct wt_action watch_budgets(const struct wt_governor_state *g, const struct wt_governor_reading *r)
+/* Whether the schedule is worth laying anew for `affordable` more steps, `total` in all. Replans are few: one stands until a good part of
+ * what was left is behind, and what is hardly seen in the rate is left alone. */
+static bool worth_replanning(const struct wt_governor_state *g, const struct wt_governor_reading *r, double total, double left)
+{
+  double planned = (double)r->steps, remain = fmax(planned - (double)r->step, 1), change = total - planned;
+  bool early = r->step < g->first_step + REPLAN_STEPS; /* too early to grow, not too early to see that it is far too much */
+  if (fabs(change) < fmax(1, REPLAN_WHOLE * planned) || (early && change > -0.5 * planned))
+    return false;
+  bool much = change < 0 ? -change >= REPLAN_SHRINK * remain : change >= REPLAN_GROW * remain;
+  bool due = !(g->replan_left > 0) || left <= REPLAN_LEFT * g->replan_left;
+  return much || (due && fabs(change) >= REPLAN_SHARE * remain);
+}
+
+static struct wt_action watch_budgets(struct wt_governor_state *g, const struct wt_governor_reading *r)
 {
   struct bound bounds[5];
   size_t n = bounds_of(g, r, bounds);
@@ -216,18 +240,18 @@ static struct wt_action watch_budgets(const struct wt_governor_state *g, const s
     }
   }
   uint64_t asked = r->steps_asked > 0 ? r->steps_asked : r->steps;
-  if (!isfinite(affordable) || r->step < g->first_step + REPLAN_STEPS || r->step >= r->steps)
+  if (!isfinite(affordable) || r->step_share > 0 || r->step <= g->first_step || r->step >= r->steps)
     return go();
-  affordable += fmin(fmax(r->step_share, 0), 1);
+  double measured = (double)(r->step - g->first_step), left = affordable / (affordable + measured);
   double total = fmin((double)r->step + floor(affordable), (double)asked);
   if (total <= (double)r->step)
     total = (double)r->step + 1; /* this step has begun */
-  double change = fabs(total - (double)r->steps), remain = fmax((double)r->steps - (double)r->step, 1);
-  if (change < 1 || change < REPLAN_SHARE * remain)
+  if (!worth_replanning(g, r, total, left))
     return go();
+  g->replan_left = left;
   struct wt_action a = {.kind = WT_ACT_REPLAN, .steps = (uint64_t)total, .budget = tightest};
-  snprintf(a.why, sizeof a.why, "the %s budget affords %.0f more steps at the measured pace: schedule laid over %.0f instead of %llu", wt_budget_name(tightest), affordable, total,
-           (unsigned long long)r->steps);
+  snprintf(a.why, sizeof a.why, "the %s budget affords %.0f more steps at the measured pace: schedule laid over %.0f instead of %llu",
+           wt_budget_name(tightest), affordable, total, (unsigned long long)r->steps);
   return a;
 }
 
@@ -306,6 +330,10 @@ struct wt_action wt_governor_decide(struct wt_governor_state *g, const struct wt
     g->first_step = r->step;
   struct wt_action a = hold_cap(g, r);
   g->begun = true;
+  if (r->cap_only) {
+    g->slept_s = a.kind == WT_ACT_SLEEP ? a.sleep_s : 0;
+    return a.kind == WT_ACT_SLEEP ? a : go();
+  }
   if (a.kind == WT_ACT_STOP)
     return a;
   struct wt_action budget = watch_budgets(g, r);

@@ -53,6 +53,7 @@ struct wt_costing { /* of one planning */
   const struct wt_plan_input *in;
   const struct wt_task *task;
   struct wt_rates *rates;
+  bool scant; /* plans may carry out any part of the asked steps, one step at least */
   size_t shapes_n;
   struct {
     size_t micro_batch_tok;

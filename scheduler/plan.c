@@ -1,5 +1,5 @@
-/* scheduler/plan.c: which plan. Feasible under every budget at the high end of its intervals, then the preference; with the front, what was rejected, and
- * the nearest changes. Pure, and independent of the order of the candidates: every comparison ends at the id. */
+/* scheduler/plan.c: which plan. Feasible under every budget at the high end of its intervals, then the preference; with the front, what was
+ * rejected, and the nearest changes. Pure, and independent of the order of the candidates: every comparison ends at the id. */
 #include "base/cleanup.h"
 #include "scheduler/internal.h"
 #include <math.h>
@@ -74,6 +74,8 @@ static int compare_marks(const struct mark *x, const struct mark *y, const struc
 {
   const struct wt_plan *a = &r->set->plans[x->index], *b = &r->set->plans[y->index];
   int c;
+  if (r->set->scant && (c = compare(share_of(b), share_of(a))))
+    return c;
   if (r->prefer == WT_PREFER_QUALITY) {
     if (x->key != y->key)
       return x->key < y->key ? -1 : 1;
@@ -95,9 +97,11 @@ static int compare_marks(const struct mark *x, const struct mark *y, const struc
 
 static bool dominates(const struct wt_plan *a, const struct wt_plan *b)
 {
-  if (a->time_s.mean > b->time_s.mean || a->energy_wh.mean > b->energy_wh.mean || a->memory_bytes > b->memory_bytes || a->quality_rank > b->quality_rank)
+  if (a->time_s.mean > b->time_s.mean || a->energy_wh.mean > b->energy_wh.mean || a->memory_bytes > b->memory_bytes ||
+      a->quality_rank > b->quality_rank)
     return false;
-  bool better = a->time_s.mean < b->time_s.mean || a->energy_wh.mean < b->energy_wh.mean || a->memory_bytes < b->memory_bytes || a->quality_rank < b->quality_rank;
+  bool better = a->time_s.mean < b->time_s.mean || a->energy_wh.mean < b->energy_wh.mean || a->memory_bytes < b->memory_bytes ||
+                a->quality_rank < b->quality_rank;
   return better || strcmp(a->id, b->id) < 0;
 }
 
@@ -110,7 +114,8 @@ static int by_quality_then_time(const void *pa, const void *pb, void *ctx)
   return c ? c : strcmp(a->id, b->id);
 }
 
-/* The front over time, energy, memory and quality of the feasible plans: sorted by quality and time, a plan is only ever dominated by one before it. */
+/* The front over time, energy, memory and quality of the feasible plans: sorted by quality and time, a plan is only ever dominated by one
+ * before it. */
 static bool find_front(struct wt_plan_set *s, const struct mark *marks)
 {
   WT_AUTO(wt_freep) size_t *order = wt_malloc((s->n ? s->n : 1) * sizeof *order);
@@ -144,7 +149,8 @@ static int by_distance(const void *pa, const void *pb, void *ctx)
 
 static bool same_learning(const struct wt_plan *a, const struct wt_plan *b)
 {
-  return a->config.method == b->config.method && a->config.rank == b->config.rank && a->config.weights == b->config.weights && a->config.train_layers == b->config.train_layers;
+  return a->config.method == b->config.method && a->config.rank == b->config.rank && a->config.weights == b->config.weights &&
+         a->config.train_layers == b->config.train_layers;
 }
 
 /* A representative part: of each way of learning the nearest, the nearest first. marks is reordered. */
@@ -168,7 +174,8 @@ static bool find_rejected(struct wt_plan_set *s, struct mark *marks)
 
 static const char *option_of(enum wt_budget_kind k)
 {
-  static const char *const names[WT_BUDGET_COUNT] = {"--max-time", "--max-energy", "--max-cost", "--max-co2", "--max-power", "--max-memory", "--max-disk"};
+  static const char *const names[WT_BUDGET_COUNT] = {"--max-time",  "--max-energy", "--max-cost", "--max-co2",
+                                                     "--max-power", "--max-memory", "--max-disk"};
   return names[k];
 }
 
@@ -223,7 +230,8 @@ static void describe_change(const struct wt_plan_input *in, const struct wt_plan
   }
 }
 
-/* Nothing fits: for each budget the plan that only it forbids and that is nearest, else the nearest of all. marks are sorted by distance. */
+/* Nothing fits: for each budget the plan that only it forbids and that is nearest, else the nearest of all. marks are sorted by distance.
+ */
 static void find_nearest(const struct wt_plan_input *in, struct wt_plan_set *s, const struct mark *marks)
 {
   size_t n = 0;
@@ -249,7 +257,8 @@ static void find_better(const struct wt_plan_input *in, struct wt_plan_set *s, c
     describe_change(in, p, marks[i].violates, s->nearest[n++], sizeof s->nearest[0]);
   }
   if (n == 0 && chosen->steps < chosen->steps_asked)
-    snprintf(s->nearest[0], sizeof s->nearest[0], "a larger budget buys the other %llu of %llu steps", (unsigned long long)(chosen->steps_asked - chosen->steps), (unsigned long long)chosen->steps_asked);
+    snprintf(s->nearest[0], sizeof s->nearest[0], "a larger budget buys the other %llu of %llu steps",
+             (unsigned long long)(chosen->steps_asked - chosen->steps), (unsigned long long)chosen->steps_asked);
 }
 
 static int by_key(const void *pa, const void *pb)
@@ -291,9 +300,11 @@ static void explain(const struct wt_plan_input *in, const struct wt_task *task, 
   if (p->steps < p->steps_asked)
     snprintf(cut, sizeof cut, "; the budget affords %llu of %llu steps", (unsigned long long)p->steps, (unsigned long long)p->steps_asked);
   if (in->options->prefer == WT_PREFER_QUALITY)
-    snprintf(p->why, sizeof p->why, "%s; the fastest of %zu such plans (%zu of %zu candidates fit)%s", wt_quality_reason(p, task), alike, feasible, s->n, cut);
+    snprintf(p->why, sizeof p->why, "%s; the fastest of %zu such plans (%zu of %zu candidates fit)%s", wt_quality_reason(p, task), alike,
+             feasible, s->n, cut);
   else
-    snprintf(p->why, sizeof p->why, "the %s of %zu plans that fit, methods far behind left aside%s", preferred[in->options->prefer], feasible, cut);
+    snprintf(p->why, sizeof p->why, "the %s of %zu plans that fit, methods far behind left aside%s", preferred[in->options->prefer],
+             feasible, cut);
 }
 
 enum wt_status wt_plan_select(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *s, struct wt_error *err)
@@ -328,7 +339,52 @@ enum wt_status wt_plan_select(const struct wt_plan_input *in, const struct wt_ta
   return WT_OK;
 }
 
-enum wt_status wt_plan_choose_task(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *ret, struct wt_error *err)
+/* Costs of all candidates; those without any are left out. first: why the first of them has none. */
+static void fill_all(struct wt_costing *costing, struct wt_plan_set *s, struct wt_error *first)
+{
+  size_t kept = 0;
+  for (size_t i = 0; i < s->n; i++) {
+    struct wt_error why;
+    wt_error_clear(&why);
+    enum wt_status st = wt_cost_fill(costing, &s->plans[i], &why);
+    if (st == WT_OK)
+      s->plans[kept++] = s->plans[i];
+    else if (first->status == WT_OK)
+      *first = why;
+  }
+  s->n = kept;
+}
+
+static bool any_fits(const struct wt_plan_input *in, const struct wt_plan_set *s)
+{
+  for (size_t i = 0; i < s->n; i++)
+    if (wt_cost_violates(in, &s->plans[i], NULL) == 0)
+      return true;
+  return false;
+}
+
+/* Where no plan worth the name fits, one of a few steps may: a budget is a limit, not a wish for quality. */
+static enum wt_status fill_scant(struct wt_costing *costing, struct wt_plan_set *s, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) struct wt_plan *before = wt_malloc(s->n * sizeof *before);
+  if (!before)
+    return wt_fail(err, WT_ENOMEM, "planning: out of memory for %zu candidates", s->n);
+  memcpy(before, s->plans, s->n * sizeof *before);
+  struct wt_error ignored;
+  wt_error_clear(&ignored);
+  size_t n = s->n;
+  costing->scant = s->scant = true;
+  fill_all(costing, s, &ignored);
+  if (s->n == n && any_fits(costing->in, s))
+    return WT_OK;
+  memcpy(s->plans, before, n * sizeof *before); /* what is nearest to fitting is told of plans worth the name */
+  s->n = n;
+  s->scant = false;
+  return WT_OK;
+}
+
+enum wt_status wt_plan_choose_task(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *ret,
+                                   struct wt_error *err)
 {
   memset(ret, 0, sizeof *ret);
   ret->chosen = SIZE_MAX;
@@ -337,24 +393,16 @@ enum wt_status wt_plan_choose_task(const struct wt_plan_input *in, const struct 
   if (!rates)
     return wt_fail(err, WT_ENOMEM, "planning: out of memory");
   struct wt_costing costing = {.in = in, .task = task, .rates = rates};
-  size_t kept = 0;
   struct wt_error first;
   wt_error_clear(&first);
-  for (size_t i = 0; i < ret->n; i++) {
-    struct wt_error why;
-    wt_error_clear(&why);
-    enum wt_status st = wt_cost_fill(&costing, &ret->plans[i], &why);
-    if (st == WT_OK)
-      ret->plans[kept++] = ret->plans[i];
-    else if (first.status == WT_OK)
-      first = why;
-  }
-  ret->n = kept;
-  if (kept == 0) {
+  fill_all(&costing, ret, &first);
+  if (ret->n == 0) {
     if (err)
       *err = first;
     return first.status;
   }
+  if (!any_fits(in, ret))
+    WT_TRY(fill_scant(&costing, ret, err));
   return wt_plan_select(in, task, ret, err);
 }
 
@@ -373,10 +421,12 @@ static enum wt_status real_check(void *ctx, const struct wt_train_config *c, str
 static void real_shape(void *ctx, size_t batch, size_t micro_batch_tok, struct wt_step_shape *ret)
 {
   const struct real *r = ctx;
-  wt_step_shape_of(r->in->data, r->in->train_index, r->in->train_index ? r->in->train_n : wt_dataset_count(r->in->data), batch, micro_batch_tok, ret);
+  wt_step_shape_of(r->in->data, r->in->train_index, r->in->train_index ? r->in->train_n : wt_dataset_count(r->in->data), batch,
+                   micro_batch_tok, ret);
 }
 
-static enum wt_status real_estimate(void *ctx, const struct wt_train_config *c, const struct wt_step_shape *shape, struct wt_engine_estimate *ret, struct wt_error *err)
+static enum wt_status real_estimate(void *ctx, const struct wt_train_config *c, const struct wt_step_shape *shape,
+                                    struct wt_engine_estimate *ret, struct wt_error *err)
 {
   const struct real *r = ctx;
   return wt_engine_estimate(r->in->model, c, shape, ret, err);
@@ -397,7 +447,8 @@ static void count_rows(const struct wt_dataset *d, const size_t *index, size_t n
 enum wt_status wt_plan_choose(const struct wt_plan_input *in, struct wt_plan_set *ret, struct wt_error *err)
 {
   struct real real = {in};
-  struct wt_task task = {.model = *wt_model_get_info(in->model), .check = real_check, .shape = real_shape, .estimate = real_estimate, .ctx = &real};
+  struct wt_task task = {
+      .model = *wt_model_get_info(in->model), .check = real_check, .shape = real_shape, .estimate = real_estimate, .ctx = &real};
   size_t train_n = in->train_index ? in->train_n : wt_dataset_count(in->data);
   double tokens = 0, eval_tokens = 0;
   count_rows(in->data, in->train_index, train_n, &task.max_tok, &tokens, &task.supervised_tokens);

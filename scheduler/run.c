@@ -51,11 +51,14 @@ static void books_begin(struct wt_run *r)
 {
   r->base = r->st;
   r->priced_wh = 0;
+  r->phase_mark_wh += r->base.energy_wh; /* no phase of this process used that */
 }
 
-/* A fresh plan: chosen, written, and remembered by a first checkpoint without weights, so that a run killed before its first checkpoint begins again with the same plan. */
+/* A fresh plan: chosen, written, and remembered by a first checkpoint without weights, so that a run killed before its first checkpoint
+ * begins again with the same plan. */
 static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, struct wt_outcome *ret, struct wt_error *err)
 {
+  r->s.spent_wh = r->meter ? r->st.energy_wh : (double)NAN;
   enum wt_status st = wt_session_plan(&r->s, &r->set, err);
   if (r->set.n > 0) {
     struct wt_plan_input in = wt_session_input(&r->s);
@@ -76,6 +79,49 @@ static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, st
 static bool has_growing_budget(const struct wt_session *s)
 {
   return s->budgets.time_s > 0 || s->budgets.energy_wh > 0 || s->budgets.cost > 0 || s->budgets.co2_g > 0;
+}
+
+struct spent_budget {
+  const char *name;
+  double limit, used, start; /* start: what it takes to begin again */
+};
+
+/* A continuation whose budget is used up ends before it spends more on getting ready. Needs the state alone: no model, no data, no machine.
+ */
+static enum wt_status refuse_spent(struct wt_run *r, const struct wt_run_options *o, struct wt_outcome *ret, struct wt_error *err)
+{
+  WT_AUTO(wt_json_freep) struct wt_json *j = NULL;
+  if (!o->resume || !wt_run_is_root(r) || wt_run_state_peek(r, &j, err) != WT_OK || !j)
+    return WT_OK; /* whatever is wrong with it is told where it is read in full */
+  const struct wt_json *st = wt_json_get(j, "state"), *plan = wt_json_get(j, "plan");
+  double step = wt_json_num_or(st, "step", 0), asked = o->steps_set    ? (double)o->steps
+                                                       : o->epochs_set ? INFINITY
+                                                                       : wt_json_num_or(st, "steps_asked", 0);
+  if (step <= 0 || step >= asked)
+    return WT_OK;
+  double end_s = wt_json_num_or(plan, "step_s", 0) + wt_json_num_or(plan, "save_s", 0), start_s = wt_json_num_or(st, "start_s", 0),
+         start_wh = wt_json_num_or(st, "start_wh", 0);
+  double used_wh = wt_json_num_or(st, "energy_wh", 0), cost = wt_json_num_or(st, "cost", 0), co2_g = wt_json_num_or(st, "co2_g", 0);
+  double a_wh = used_wh > 0 ? start_wh / used_wh : 0; /* money and carbon of the start, at the mean rates so far */
+  const struct spent_budget budgets[] = {
+      {"time", o->max_time_set ? o->max_time_s : (double)NAN, wt_json_num_or(st, "time_s", 0), start_s + end_s},
+      {"energy", o->max_energy_set ? o->max_energy_wh : (double)NAN, used_wh, start_wh},
+      {"cost", o->max_cost_set ? o->max_cost.amount : (double)NAN, cost, a_wh * cost},
+      {"co2", o->max_co2_set ? o->max_co2_g : (double)NAN, co2_g, a_wh * co2_g},
+  };
+  for (size_t i = 0; i < WT_COUNT(budgets); i++) {
+    const struct spent_budget *b = &budgets[i];
+    if (!(b->limit > 0) || b->used + b->start <= b->limit)
+      continue;
+    WT_AUTO(wt_freep) char *path = wt_run_path(r, "report.json");
+    if (path)
+      (void)!wt_json_read_file(path, (size_t)1 << 26, &ret->report, NULL); /* of the part before: still true */
+    wt_fail(err, WT_EBUDGET,
+            "stopped at a budget, state saved in '%s': %.0f %% of the %s budget are used, the rest does not pay for a start", r->dir,
+            100 * b->used / b->limit, b->name);
+    return wt_error_hint(err, "a larger --max-%s goes on from step %.0f", b->name, step);
+  }
+  return WT_OK;
 }
 
 /* What the options of the continuation change: more steps, other budgets. Without such a change the schedule stays to the bit. */
@@ -123,12 +169,16 @@ static enum wt_status open_engine(struct wt_run *r, struct wt_error *err)
   WT_TRY(wt_run_metrics_open(r, err)); /* may raise what was used: work after the last checkpoint that was lost */
   uint64_t total = wt_engine_get_sizes(r->engine)->total_bytes;
   if (!r->resumed && total != r->plan.memory_bytes)
-    wt_run_log(r, "memory: the engine laid out %llu bytes, the plan said %llu", (unsigned long long)total, (unsigned long long)r->plan.memory_bytes);
+    wt_run_log(r, "memory: the engine laid out %llu bytes, the plan said %llu", (unsigned long long)total,
+               (unsigned long long)r->plan.memory_bytes);
   return WT_OK;
 }
 
 static enum wt_status begin_learning(struct wt_run *r, struct wt_error *err)
 {
+  wt_run_meter_update(r);
+  r->st.start_s = r->st.time_s - r->base.time_s;
+  r->st.start_wh = r->st.energy_wh - r->base.energy_wh;
   if (r->st.step > 0 || r->stop != WT_OK)
     return WT_OK;
   wt_run_phase_begin(r, "eval");
@@ -157,7 +207,8 @@ static enum wt_status restore_best(struct wt_run *r, struct wt_error *err)
     return WT_OK;
   WT_TRY(wt_engine_checkpoint_load(r->engine, best, err));
   char why[120];
-  snprintf(why, sizeof why, "evaluation loss %.4f at step %llu against %.4f at the end", r->st.eval_best, (unsigned long long)r->st.eval_best_step, r->st.eval_last);
+  snprintf(why, sizeof why, "evaluation loss %.4f at step %llu against %.4f at the end", r->st.eval_best,
+           (unsigned long long)r->st.eval_best_step, r->st.eval_last);
   wt_run_decided(r, "kept the best", why);
   r->st.eval_last = r->st.eval_best;
   return WT_OK;
@@ -206,7 +257,8 @@ static enum wt_status conclude(struct wt_run *r, struct wt_outcome *ret, struct 
 {
   if (r->stop == WT_OK && r->st.step < r->st.steps_asked) {
     r->stop = WT_EBUDGET; /* the schedule was laid over what the budget affords, and that is done */
-    snprintf(r->stop_why, sizeof r->stop_why, "the budgets afforded %llu of %llu steps", (unsigned long long)r->st.step, (unsigned long long)r->st.steps_asked);
+    snprintf(r->stop_why, sizeof r->stop_why, "the budgets afforded %llu of %llu steps", (unsigned long long)r->st.step,
+             (unsigned long long)r->st.steps_asked);
   }
   WT_TRY(books_close(r, err));
   WT_AUTO(wt_json_freep) struct wt_json *machines = NULL;
@@ -222,12 +274,14 @@ static enum wt_status conclude(struct wt_run *r, struct wt_outcome *ret, struct 
   return WT_OK;
 }
 
-static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *o, const struct wt_json *job, const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err)
+static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *o, const struct wt_json *job, const struct wt_observer *obs,
+                              struct wt_outcome *ret, struct wt_error *err)
 {
   double t0 = wt_mono_s(&wt_clock_system) - wt_process_age_s();
   WT_TRY(wt_cluster_open(&r->cluster, err));
   WT_TRY(wt_run_agree(r, wt_run_folder_open(r, o, err), err));
   wt_caps_recover(o->sysfs);
+  WT_TRY(wt_run_agree(r, refuse_spent(r, o, ret, err), err));
   r->phase_mark_s = t0;
   WT_TRY(wt_run_meter_open(r, o, t0, err));
   WT_TRY(wt_session_open(&r->s, o, obs, t0, err));
@@ -246,7 +300,10 @@ static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *o, 
   WT_TRY(wt_run_agree(r, planned, err));
   WT_TRY(wt_run_share_plan(r, err));
   WT_TRY(open_engine(r, err));
-  wt_run_log(r, "%s: %s, %llu steps of %zu sequences", r->resumed ? "resumed" : "begun", r->plan.id, (unsigned long long)r->st.lr.steps, r->plan.batch);
+  wt_run_log(r, "%s: %s, %llu steps of %zu sequences", r->resumed ? "resumed" : "begun", r->plan.id, (unsigned long long)r->st.lr.steps,
+             r->plan.batch);
+  WT_TRY(wt_run_governor_open(r, err));
+  wt_run_cap_begin(r);
   WT_TRY(begin_learning(r, err));
   r->reserve_s = reserve_of(r);
   enum wt_status st = wt_run_train(r, err);
@@ -263,7 +320,8 @@ static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *o, 
   return conclude(r, ret, err);
 }
 
-enum wt_status wt_run(const struct wt_run_options *o, const struct wt_json *job, const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err)
+enum wt_status wt_run(const struct wt_run_options *o, const struct wt_json *job, const struct wt_observer *obs, struct wt_outcome *ret,
+                      struct wt_error *err)
 {
   memset(ret, 0, sizeof *ret);
   struct wt_error local;

@@ -19,6 +19,7 @@ struct wt_run_state {
   double eval_before, eval_best, eval_last; /* NaN = none */
   uint64_t eval_best_step, evals_without_gain;
   uint64_t resumes;
+  double start_s, start_wh;      /* what this process used before its first step, without the first evaluation: what a continuation will use again */
 };
 
 struct wt_run {
@@ -45,7 +46,8 @@ struct wt_run {
   double meter_began_s;    /* monotonic */
   double early_wh;         /* used before the meter began; NaN = not booked yet */
   struct wt_caps *caps;    /* limits of the hardware, restored when freed; NULL = none set */
-  double cap_rapl_w, cap_look_s, cap_judge_s, cap_paused_s;
+  double cap_rapl_w, cap_look_s, cap_judge_s, cap_judge_j, cap_paused_s;
+  double cap_mhz;          /* where the highest frequency holds the cap; else 0 */
   int cap_writes;
   double priced_wh;        /* energy up to which money and carbon are booked */
   double price_now, carbon_now, rate_until_s;
@@ -90,6 +92,8 @@ void wt_run_log(struct wt_run *r, const char *fmt, ...) WT_PRINTF(2, 3);
 enum wt_status wt_run_checkpoint(struct wt_run *r, bool with_engine, struct wt_error *err) WT_MUST_CHECK;
 /* *ret_found false when the folder has no checkpoint. Fills st, plan. */
 enum wt_status wt_run_state_read(struct wt_run *r, bool *ret_found, struct wt_error *err) WT_MUST_CHECK;
+/* The state as it stands in the file; NULL when there is none. */
+enum wt_status wt_run_state_peek(const struct wt_run *r, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_run_engine_load(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
 
 /* ---- run_state.c: the plan and the state as JSON, bit for bit ---- */
@@ -104,6 +108,8 @@ void wt_run_meter_update(struct wt_run *r);
 double wt_run_time_s(const struct wt_run *r); /* used in all, earlier parts counted */
 void wt_run_phase_begin(struct wt_run *r, const char *name); /* ends the one before */
 void wt_run_phase_end(struct wt_run *r);
+/* Adds to a phase what was used before this process began. */
+void wt_run_phase_add(struct wt_run *r, const char *name, double time_s, double energy_wh);
 void wt_run_decided(struct wt_run *r, const char *what, const char *why);
 
 /* ---- actuate.c ---- */
@@ -113,6 +119,8 @@ void wt_run_cap_begin(struct wt_run *r);
 void wt_run_cap_watch(struct wt_run *r);
 
 /* ---- run_loop.c ---- */
+/* After the plan, before anything computes. */
+enum wt_status wt_run_governor_open(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
 /* Trains until the schedule ends or something stops it (r->stop). */
 enum wt_status wt_run_train(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
 /* Loss of the evaluation rows; NaN without any or when it was cut short. */

@@ -12,7 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const run_files[] = {"job.json", "plan.json", "metrics.jsonl", "checkpoint", "checkpoint.new", "adapter", "model", "report.json", "report.html", "report.md", "run.log", "best.state", "trainer_state.json"};
+static const char *const run_files[] = {"job.json", "plan.json",  "metrics.jsonl",     "checkpoint",  "checkpoint.new",
+                                        "adapter",  "model",      "report.json",       "report.html", "report.md",
+                                        "run.log",  "best.state", "trainer_state.json"};
 
 char *wt_run_path(const struct wt_run *r, const char *name)
 {
@@ -118,11 +120,14 @@ static void book_lost_work(struct wt_run *r, const char *text, size_t len)
   if (wt_json_parse(line, len - (size_t)(line - text), "metrics.jsonl", &j, NULL) != WT_OK)
     return;
   double time_s = wt_json_num_or(j, "time_s", 0), energy_wh = wt_json_num_or(j, "energy_wh", 0);
-  if (time_s > r->base.time_s)
+  double lost_s = time_s - r->base.time_s, lost_wh = energy_wh - r->base.energy_wh;
+  if (lost_s > 0 || lost_wh > 0)
+    wt_run_phase_add(r, "lost", fmax(lost_s, 0), fmax(lost_wh, 0));
+  if (lost_s > 0)
     r->base.time_s = time_s;
-  double lost_wh = energy_wh - r->base.energy_wh;
   if (lost_wh > 0) {
     r->base.energy_wh = energy_wh;
+    r->phase_mark_wh += lost_wh;
     r->base.imputed_wh += lost_wh; /* no longer known how it was told */
     r->st.cost += isfinite(r->price_now) ? lost_wh * r->price_now / 1000 : 0;
     r->st.co2_g += isfinite(r->carbon_now) ? lost_wh * r->carbon_now / 1000 : 0;
@@ -222,6 +227,12 @@ static char *checkpoint_file(const struct wt_run *r, const char *name)
       return wt_asprintf("%s/%s/%s", r->dir, folders[i], name);
   }
   return NULL;
+}
+
+enum wt_status wt_run_state_peek(const struct wt_run *r, struct wt_json **ret, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) char *path = checkpoint_file(r, "state.json");
+  return path ? wt_json_read_file(path, (size_t)1 << 24, ret, err) : WT_OK;
 }
 
 enum wt_status wt_run_state_read(struct wt_run *r, bool *ret_found, struct wt_error *err)

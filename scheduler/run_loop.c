@@ -115,6 +115,20 @@ static void govern(struct wt_run *r, bool in_step)
   }
 }
 
+/* Outside of steps: the power cap holds there as well. */
+static void hold_cap(struct wt_run *r)
+{
+  while (r->governor && r->s.budgets.power_w > 0 && r->cluster.size <= 1 && !wt_session_signalled(&r->s)) {
+    wt_run_meter_update(r);
+    struct wt_governor_reading g = reading_of(r, false);
+    g.cap_only = true;
+    struct wt_action a = wt_governor_decide(r->governor, &g);
+    if (a.kind != WT_ACT_SLEEP)
+      return;
+    nap(r, &a);
+  }
+}
+
 static bool between(void *ctx, size_t micro_step, size_t micro_steps)
 {
   struct wt_run *r = ctx;
@@ -171,6 +185,7 @@ static bool between_eval(void *ctx, size_t micro_step, size_t micro_steps)
   struct wt_run *r = ctx;
   (void)micro_step;
   (void)micro_steps;
+  hold_cap(r);
   wt_run_live(r, "evaluating", false);
   if (wt_session_signalled(&r->s))
     return true;
@@ -221,7 +236,8 @@ static double epoch_of(const struct wt_run *r)
   return r->order.shuffle && !r->s.o.steps_set ? fmin(epoch, fmax(r->s.o.epochs, 0)) : epoch;
 }
 
-static enum wt_status write_metrics(struct wt_run *r, const struct wt_step_out *out, double lr, double step_s, double eval_loss, struct wt_error *err)
+static enum wt_status write_metrics(struct wt_run *r, const struct wt_step_out *out, double lr, double step_s, double eval_loss,
+                                    struct wt_error *err)
 {
   if (!wt_run_is_root(r))
     return WT_OK;
@@ -330,8 +346,9 @@ static enum wt_status check_skipped(struct wt_run *r, const struct wt_step_out *
     wt_run_log(r, "step %llu: the gradient is not finite, nothing changed", (unsigned long long)r->st.step);
   if (r->st.skipped_in_a_row < SKIPPED_MAX)
     return WT_OK;
-  wt_fail(err, WT_EDIVERGED, "training diverged: the gradient was not finite in %d steps in a row, up to step %llu; the last good state is in '%s/checkpoint'", SKIPPED_MAX,
-          (unsigned long long)r->st.step, r->dir);
+  wt_fail(err, WT_EDIVERGED,
+          "training diverged: the gradient was not finite in %d steps in a row, up to step %llu; the last good state is in '%s/checkpoint'",
+          SKIPPED_MAX, (unsigned long long)r->st.step, r->dir);
   return WT_EDIVERGED;
 }
 
@@ -380,7 +397,8 @@ static enum wt_status one_step(struct wt_run *r, struct wt_example *batch, struc
   double lr = wt_lr_at(&r->st.lr, r->st.step), began = wt_mono_s(r->s.clock);
   struct wt_step_hooks hooks = {.between = between, .ctx = r};
   if (r->cluster.size > 1) {
-    hooks = (struct wt_step_hooks){.all_reduce = wt_cluster_all_reduce, .all_reduce_double = wt_cluster_all_reduce_double, .ctx = &r->cluster};
+    hooks =
+        (struct wt_step_hooks){.all_reduce = wt_cluster_all_reduce, .all_reduce_double = wt_cluster_all_reduce_double, .ctx = &r->cluster};
     wt_run_live(r, "training", false);
   }
   struct wt_step_out out;
@@ -394,7 +412,7 @@ static enum wt_status one_step(struct wt_run *r, struct wt_example *batch, struc
   return after_step(r, &out, lr, wt_mono_s(r->s.clock) - began, err);
 }
 
-static enum wt_status open_governor(struct wt_run *r, struct wt_error *err)
+enum wt_status wt_run_governor_open(struct wt_run *r, struct wt_error *err)
 {
   struct wt_interval idle = wt_power_predict(&r->s.profile, 0, 0), busy = wt_power_predict(&r->s.profile, r->plan.config.threads, 1);
   struct wt_governor_limits l;
@@ -403,6 +421,8 @@ static enum wt_status open_governor(struct wt_run *r, struct wt_error *err)
   l.idle_w = idle.mean;
   l.busy_w = busy.mean;
   l.cap_margin = 0.02;
+  if (strcmp(r->reading.source, "powercap") == 0 || strcmp(r->reading.source, "perf") == 0)
+    l.trust_s = 1.0; /* these count within milliseconds */
   l.pause_on_battery = r->s.o.pause_on_battery;
   l.max_temp_c = r->s.o.max_temp_set ? r->s.o.max_temp_c : (double)NAN;
   l.deadline_real_s = r->s.deadline_real_s;
@@ -418,12 +438,10 @@ static enum wt_status open_governor(struct wt_run *r, struct wt_error *err)
 
 enum wt_status wt_run_train(struct wt_run *r, struct wt_error *err)
 {
-  WT_TRY(open_governor(r, err));
   WT_AUTO(wt_freep) struct wt_example *batch = wt_calloc(r->plan.batch, sizeof *batch);
   if (!batch)
     return wt_fail(err, WT_ENOMEM, "batch: out of memory for %zu sequences", r->plan.batch);
   wt_run_phase_begin(r, "train");
-  wt_run_cap_begin(r);
   wt_meter_hint(r->meter, r->plan.config.threads);
   r->train_began_s = wt_mono_s(r->s.clock);
   r->train_began_wh = r->st.energy_wh;

@@ -90,6 +90,27 @@ void wt_run_phase_end(struct wt_run *r)
   r->phase_mark_wh = r->st.energy_wh;
 }
 
+/* What was used outside this process: the running phase must not take it. */
+void wt_run_phase_add(struct wt_run *r, const char *name, double time_s, double energy_wh)
+{
+  size_t at = 0;
+  while (at < r->phases_n && strcmp(r->phases[at].name, name) != 0)
+    at++;
+  if (at == r->phases_n) {
+    if (r->phases_n == WT_RUN_PHASES_MAX)
+      return;
+    struct wt_phase_figure running = r->phases_n > 0 ? r->phases[r->phases_n - 1] : (struct wt_phase_figure){0};
+    at = r->phases_n > 0 ? r->phases_n - 1 : 0; /* the running one stays the last */
+    if (r->phases_n > 0)
+      r->phases[r->phases_n] = running;
+    r->phases_n++;
+    memset(&r->phases[at], 0, sizeof r->phases[at]);
+    snprintf(r->phases[at].name, sizeof r->phases[at].name, "%s", name);
+  }
+  r->phases[at].time_s += time_s;
+  r->phases[at].energy_wh += energy_wh;
+}
+
 void wt_run_phase_begin(struct wt_run *r, const char *name)
 {
   wt_run_phase_end(r);
@@ -115,7 +136,8 @@ void wt_run_decided(struct wt_run *r, const char *what, const char *why)
   wt_run_log(r, "%s: %s", what, why);
   wt_session_note(&r->s, "%s: %s", what, why);
   if (r->decisions_n == WT_RUN_DECISIONS_MAX) /* the middle is what can be spared */
-    memmove(&r->decisions[WT_RUN_DECISIONS_MAX / 2], &r->decisions[WT_RUN_DECISIONS_MAX / 2 + 1], (--r->decisions_n - WT_RUN_DECISIONS_MAX / 2) * sizeof r->decisions[0]);
+    memmove(&r->decisions[WT_RUN_DECISIONS_MAX / 2], &r->decisions[WT_RUN_DECISIONS_MAX / 2 + 1],
+            (--r->decisions_n - WT_RUN_DECISIONS_MAX / 2) * sizeof r->decisions[0]);
   struct wt_decision *d = &r->decisions[r->decisions_n++];
   d->t_s = wt_run_time_s(r);
   snprintf(d->what, sizeof d->what, "%s", what);

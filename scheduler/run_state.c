@@ -34,7 +34,7 @@ static const struct field plan_fields[] = {
 static const struct field state_fields[] = {
     S(step, COUNT), S(skipped, COUNT), S(skipped_in_a_row, COUNT), S(lr.schedule, INTEGER), S(lr.lr, NUMBER), S(lr.steps, COUNT), S(lr.warmup_steps, COUNT), S(lr.bend_step, COUNT),
     S(lr.bend_progress, NUMBER), S(steps_asked, COUNT), S(time_s, NUMBER), S(energy_wh, NUMBER), S(cost, NUMBER), S(co2_g, NUMBER), S(paused_s, NUMBER), S(measured_wh, NUMBER), S(modelled_wh, NUMBER),
-    S(imputed_wh, NUMBER), S(eval_before, NUMBER), S(eval_best, NUMBER), S(eval_last, NUMBER), S(eval_best_step, COUNT), S(evals_without_gain, COUNT), S(resumes, COUNT),
+    S(imputed_wh, NUMBER), S(eval_before, NUMBER), S(eval_best, NUMBER), S(eval_last, NUMBER), S(eval_best_step, COUNT), S(evals_without_gain, COUNT), S(resumes, COUNT), S(start_s, NUMBER), S(start_wh, NUMBER),
 };
 #undef S
 
@@ -102,6 +102,19 @@ static enum wt_status read_fields(const struct wt_json *o, const struct field *f
   return WT_OK;
 }
 
+/* The running phase with what it has used up to the last look at the meter, so that their sum is what was used. */
+static void add_phases(const struct wt_run *r, struct wt_json *list)
+{
+  double marked_s = r->base.time_s + r->phase_mark_s - r->s.t0_s;
+  for (size_t i = 0; i < r->phases_n; i++) {
+    bool running = i + 1 == r->phases_n;
+    struct wt_json *p = wt_json_push(list, wt_json_object());
+    wt_json_add_str(p, "name", r->phases[i].name);
+    wt_json_add_num(p, "time_s", r->phases[i].time_s + (running ? fmax(r->st.time_s - marked_s, 0) : 0));
+    wt_json_add_num(p, "energy_wh", r->phases[i].energy_wh + (running ? fmax(r->st.energy_wh - r->phase_mark_wh, 0) : 0));
+  }
+}
+
 struct wt_json *wt_run_state_to_json(const struct wt_run *r)
 {
   struct wt_json *doc = wt_json_object();
@@ -120,6 +133,7 @@ struct wt_json *wt_run_state_to_json(const struct wt_run *r)
   wt_json_add_str(task, "data_sha256", wt_dataset_stats(r->s.data)->sha256);
   wt_json_add_u64(task, "train_rows", r->s.train_n);
   wt_json_add_u64(task, "eval_rows", r->s.eval_n);
+  add_phases(r, wt_json_add_array(doc, "phases"));
   struct wt_json *samples = wt_json_add_array(doc, "samples");
   for (size_t i = 0; i < r->samples_n; i++) {
     struct wt_json *s = wt_json_push(samples, wt_json_object());
@@ -163,6 +177,8 @@ enum wt_status wt_run_state_from_json(struct wt_run *r, const struct wt_json *j,
   r->plan_init_text = copy_or_null(wt_json_str(wt_json_get(config, "init_text")));
   r->plan.config.targets = r->plan_targets;
   r->plan.config.init_text = r->plan_init_text;
+  for (const struct wt_json *p = wt_json_first(wt_json_get(j, "phases")); p; p = wt_json_next(p))
+    wt_run_phase_add(r, wt_json_str_or(p, "name", ""), wt_json_num_or(p, "time_s", 0), wt_json_num_or(p, "energy_wh", 0));
   for (const struct wt_json *s = wt_json_first(wt_json_get(j, "samples")); s && r->samples_n < WT_RUN_SAMPLES; s = wt_json_next(s)) {
     struct wt_sample_text *t = &r->samples[r->samples_n++];
     t->prompt = copy_or_null(wt_json_str(wt_json_get(s, "prompt")));

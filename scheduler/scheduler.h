@@ -58,6 +58,7 @@ struct wt_plan_set {
   struct wt_rejected *rejected; /* a representative part, the nearest first */
   size_t rejected_n;
   size_t chosen;              /* index, or SIZE_MAX when nothing fits */
+  bool scant;                 /* the budgets afford hardly any steps: plans with more of them come first */
   char nearest[3][256];       /* when nothing fits: the nearest changes that would; else what a larger budget would buy */
 };
 void wt_plan_set_release(struct wt_plan_set *s);
@@ -130,6 +131,7 @@ struct wt_governor_reading {
   uint64_t step, steps;    /* done, planned */
   uint64_t steps_asked;    /* what the user asked for: an upper bound of a replan */
   double step_share;       /* of the present step that is behind, 0 to 1 */
+  bool cap_only;           /* not training (evaluation): only the power cap is asked for */
   double last_micro_step_s, last_micro_step_wh;
   double step_s, step_wh;  /* running means */
   double reserve_s, reserve_wh; /* for the final evaluation, saving and reports */
@@ -152,6 +154,7 @@ struct wt_governor_limits {
   struct wt_budgets budgets;
   double idle_w, busy_w;   /* model: for the first seconds, before readings */
   double cap_margin;       /* 0.02 */
+  double trust_s;          /* how long the meter may lag behind at the start: until then only bad news is believed; 0 = 10 s */
   bool pause_on_battery;
   double max_temp_c;       /* NaN = none */
   double deadline_real_s;  /* NaN = none */

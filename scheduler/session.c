@@ -11,6 +11,11 @@
 
 #define REFINE_ROUNDS 4 /* measuring changes the choice, which may bring new shapes */
 
+#define CALIBRATE_SHARE 0.04 /* of a small budget that measuring the machine may take */
+#define CALIBRATE_MIN_S 0.25
+#define CALIBRATE_MAX_S 1.45
+#define PC_W 40.0 /* a budget of joules in seconds, where watts are not known yet */
+
 #define SEQ_LEN_DEFAULT 1024 /* what peers train with on a PC; shorter contexts bound it */
 
 void wt_session_phase(const struct wt_session *s, const char *what)
@@ -95,12 +100,30 @@ static bool stored_profile(struct wt_session *s)
   return same;
 }
 
-/* What was measured is kept with the machine's profile: the next plan for this model starts from it, and the same question gets the same answer. */
+/* What was measured is kept with the machine's profile: the next plan for this model starts from it, and the same question gets the same
+ * answer. */
 static void keep_profile(const struct wt_session *s)
 {
   WT_AUTO(wt_freep) char *path = s->o.sysfs ? NULL : wt_profile_default_path();
   if (path && wt_profile_write(&s->profile, path, NULL) != WT_OK)
     wt_debug("profile: not kept in '%s'", path);
+}
+
+/* Measuring takes a small share of a small budget; a continuation has its plan already and only needs the power model. */
+static double calibration_s(const struct wt_session *s)
+{
+  const struct wt_budgets *b = &s->budgets;
+  double wh = INFINITY, seconds = INFINITY;
+  if (b->energy_wh > 0)
+    wh = b->energy_wh;
+  if (b->cost > 0 && s->rate.price_per_kwh > 0)
+    wh = fmin(wh, 1000 * b->cost / s->rate.price_per_kwh);
+  if (b->co2_g > 0 && s->rate.carbon_g_per_kwh > 0)
+    wh = fmin(wh, 1000 * b->co2_g / s->rate.carbon_g_per_kwh);
+  if (b->time_s > 0)
+    seconds = b->time_s;
+  seconds = s->o.resume ? 0 : fmin(seconds, 3600 * wh / PC_W);
+  return fmin(fmax(CALIBRATE_SHARE * seconds, CALIBRATE_MIN_S), CALIBRATE_MAX_S);
 }
 
 static enum wt_status get_profile(struct wt_session *s, struct wt_error *err)
@@ -111,7 +134,13 @@ static enum wt_status get_profile(struct wt_session *s, struct wt_error *err)
   if (stored_profile(s))
     return WT_OK;
   wt_session_phase(s, "measuring the machine");
-  struct wt_profile_options q = {.sysfs = s->o.sysfs, .storage_path = s->o.out, .quick = true, .calibrate = true, .clock = s->clock, .measure_gemm = wt_engine_measure_gemm};
+  struct wt_profile_options q = {.sysfs = s->o.sysfs,
+                                 .storage_path = s->o.out,
+                                 .quick = true,
+                                 .calibrate = true,
+                                 .clock = s->clock,
+                                 .measure_gemm = wt_engine_measure_gemm,
+                                 .budget_s = calibration_s(s)};
   if (!s->o.out || !wt_fs_is_dir(s->o.out))
     q.storage_path = NULL;
   enum wt_status st = wt_profile_measure(&q, &s->profile, err);
@@ -120,7 +149,8 @@ static enum wt_status get_profile(struct wt_session *s, struct wt_error *err)
     st = wt_profile_measure(&q, &s->profile, err);
   }
   WT_TRY(st);
-  keep_profile(s);
+  if (q.budget_s == CALIBRATE_MAX_S) /* a hasty one would spoil later plans */
+    keep_profile(s);
   return WT_OK;
 }
 
@@ -160,7 +190,9 @@ static enum wt_status read_adapter(struct wt_session *s, struct wt_error *err)
   if (!s->o.init_adapter)
     return WT_OK;
   WT_TRY(local_path(s, s->o.init_adapter, false, &s->adapter_path, err));
-  WT_AUTO(wt_freep) char *direct = wt_path_join(s->adapter_path, "adapter_config.json"), *inside = wt_path_join(s->adapter_path, "adapter/adapter_config.json");
+  WT_AUTO(wt_freep)
+  char *direct = wt_path_join(s->adapter_path, "adapter_config.json"),
+       *inside = wt_path_join(s->adapter_path, "adapter/adapter_config.json");
   if (!direct || !inside)
     return wt_fail(err, WT_ENOMEM, "adapter '%s': out of memory", s->adapter_path);
   WT_AUTO(wt_json_freep) struct wt_json *j = NULL;
@@ -334,14 +366,15 @@ static enum wt_status check_save_every(const char *text, struct wt_error *err)
   return seconds > 0 ? WT_OK : wt_fail(err, WT_EUSAGE, "--save-every: '%s' is no time; write steps (500) or a time (10m)", text);
 }
 
-enum wt_status wt_session_open(struct wt_session *s, const struct wt_run_options *o, const struct wt_observer *obs, double t0_s, struct wt_error *err)
+enum wt_status wt_session_open(struct wt_session *s, const struct wt_run_options *o, const struct wt_observer *obs, double t0_s,
+                               struct wt_error *err)
 {
   memset(s, 0, sizeof *s);
   s->o = *o;
   s->obs = obs;
   s->clock = &wt_clock_system;
   s->t0_s = t0_s;
-  s->deadline_real_s = NAN;
+  s->deadline_real_s = s->spent_wh = NAN;
   if (s->o.batch == 0)
     return wt_fail(err, WT_EUSAGE, "--batch: must be at least 1");
   WT_TRY(check_save_every(s->o.save_every, err));
@@ -386,7 +419,7 @@ struct wt_plan_input wt_session_input(const struct wt_session *s)
     in.eval_n = s->eval_n;
   }
   in.spent_s = wt_mono_s(s->clock) - s->t0_s;
-  in.spent_wh = NAN;
+  in.spent_wh = s->spent_wh;
   in.probes = s->probes;
   in.probes_n = s->probes_n;
   return in;
@@ -398,8 +431,8 @@ static bool table_has(const struct wt_profile *p, const struct wt_gemm_point *q)
 {
   for (size_t i = 0; i < p->gemm_n; i++) {
     const struct wt_gemm_point *g = &p->gemm[i];
-    if (g->form == q->form && g->weights == q->weights && g->compute == q->compute && g->threads == q->threads && g->n == q->n && g->k == q->k &&
-        fabs(log2((double)g->m / (double)q->m)) < 0.1)
+    if (g->form == q->form && g->weights == q->weights && g->compute == q->compute && g->threads == q->threads && g->n == q->n &&
+        g->k == q->k && fabs(log2((double)g->m / (double)q->m)) < 0.1)
       return true;
   }
   return false;
@@ -410,9 +443,13 @@ static bool point_of(const struct wt_work_item *it, int threads, struct wt_gemm_
 {
   if (it->kind > WT_WORK_GEMM_DW || !(it->flop > 0))
     return false;
-  *ret = (struct wt_gemm_point){.form = (int)it->kind, .m = (size_t)fmax(round(it->m), 1), .n = it->n, .k = it->k,
+  *ret = (struct wt_gemm_point){.form = (int)it->kind,
+                                .m = (size_t)fmax(round(it->m), 1),
+                                .n = it->n,
+                                .k = it->k,
                                 .weights = it->weights == WT_WEIGHTS_AUTO ? WT_WEIGHTS_F32 : (int)it->weights,
-                                .compute = it->compute == WT_COMPUTE_AUTO ? WT_COMPUTE_F32 : (int)it->compute, .threads = threads};
+                                .compute = it->compute == WT_COMPUTE_AUTO ? WT_COMPUTE_F32 : (int)it->compute,
+                                .threads = threads};
   return true;
 }
 

@@ -30,6 +30,7 @@ struct wt_session {
   struct wt_probe_result *probes;
   size_t probes_n;
   uint64_t fixed_bytes;
+  double spent_wh; /* used before planning, where it is metered; else NaN */
 };
 
 /* Prices, budgets and the machine. t0_s: monotonic start of the command. */

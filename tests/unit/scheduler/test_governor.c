@@ -48,11 +48,11 @@ static double energy_at(const struct plant *p, double t)
 static struct plant plant;
 
 struct outcome {
-  double worst_window_w, mean_w, work_s;
+  double worst_window_w, least_window_w, mean_w, work_s;
 };
 
 /* Two minutes of micro-steps of micro_s under a cap. */
-static double guess_idle_w = 8;
+static double guess_idle_w = 8, trust_s;
 
 static struct outcome drive(double cap, double micro_s, double lag_s, double guess_busy_w, bool measured)
 {
@@ -62,7 +62,7 @@ static struct outcome drive(double cap, double micro_s, double lag_s, double gue
   plant.lag_s = lag_s;
   plant.noise = 0.1;
   plant.random = 42;
-  struct wt_governor_limits l = {.budgets = {.power_w = cap}, .idle_w = guess_idle_w, .busy_w = guess_busy_w, .cap_margin = 0.02, .max_temp_c = NAN, .deadline_real_s = NAN};
+  struct wt_governor_limits l = {.budgets = {.power_w = cap}, .idle_w = guess_idle_w, .busy_w = guess_busy_w, .cap_margin = 0.02, .trust_s = trust_s, .max_temp_c = NAN, .deadline_real_s = NAN};
   struct wt_governor_state *g = wt_governor_new(&l);
   assert_non_null(g);
   struct outcome o = {0};
@@ -79,8 +79,12 @@ static struct outcome drive(double cap, double micro_s, double lag_s, double gue
     o.work_s += micro_s;
   }
   wt_governor_free(g);
-  for (double t = 30; t <= 150; t += 0.5)
-    o.worst_window_w = fmax(o.worst_window_w, (energy_at(&plant, t) - energy_at(&plant, t - 30)) / 30);
+  o.least_window_w = INFINITY;
+  for (double t = 30; t <= 150; t += 0.5) {
+    double w = (energy_at(&plant, t) - energy_at(&plant, t - 30)) / 30;
+    o.worst_window_w = fmax(o.worst_window_w, w);
+    o.least_window_w = fmin(o.least_window_w, w);
+  }
   o.mean_w = (energy_at(&plant, 150) - energy_at(&plant, 30)) / 120;
   return o;
 }
@@ -107,6 +111,21 @@ static void cap_holds_with_a_wrong_model(void **state)
     check(8 + share * 28, 0.2, 0.1, 22, true);
     check(8 + share * 28, 0.2, 0.1, 60, true);
   }
+}
+
+/* A counter of the processor itself: every window of 30 s, the first one too, lies between 90 % and 105 % of the cap, however wrong the first guess is. */
+static void every_window_uses_the_cap(void **state)
+{
+  (void)state;
+  trust_s = 1;
+  for (double share = 0.4; share < 0.85; share += 0.2)
+    for (double guess = 20; guess <= 72; guess += 26) {
+      double cap = 8 + share * 28;
+      struct outcome o = drive(cap, 0.1, 0.05, guess, true);
+      if (o.worst_window_w > 1.05 * cap || o.least_window_w < 0.9 * cap)
+        fail_msg("cap %.1f W, guess %.0f W: windows %.2f to %.2f W", cap, guess, o.least_window_w, o.worst_window_w);
+    }
+  trust_s = 0;
 }
 
 static void cap_holds_with_a_lagging_meter(void **state)
@@ -148,6 +167,7 @@ struct run {
   double t_s;
   uint64_t steps, planned;
   double last_lr;
+  unsigned replans;
   bool stopped;
 };
 
@@ -171,6 +191,7 @@ static struct run run_in(double limit_s, double step_s, uint64_t asked, uint64_t
       }
       if (a.kind == WT_ACT_REPLAN && m == 0) {
         o.planned = a.steps;
+        o.replans++;
         wt_lr_bend(&lr, o.steps, a.steps);
       }
       random = random * 6364136223846793005u + 1442695040888963407u;
@@ -195,6 +216,7 @@ static void time_budget_is_kept_and_the_rate_has_decayed(void **state)
     assert_true(o.t_s <= limit - 5 + 0.3);
     assert_true(o.t_s >= limit - 5 - 3);
     assert_true(o.last_lr < 0.02);
+    assert_true(o.replans <= 4);
   }
 }
 
@@ -256,7 +278,7 @@ static void heat_has_hysteresis_and_battery_pauses(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(cap_holds_with_a_right_model), cmocka_unit_test(cap_holds_with_a_wrong_model), cmocka_unit_test(cap_holds_with_a_lagging_meter),
+      cmocka_unit_test(cap_holds_with_a_right_model), cmocka_unit_test(cap_holds_with_a_wrong_model), cmocka_unit_test(every_window_uses_the_cap), cmocka_unit_test(cap_holds_with_a_lagging_meter),
       cmocka_unit_test(cap_holds_without_a_meter), cmocka_unit_test(idle_watts_are_learned_from_pauses), cmocka_unit_test(cap_below_idle_is_said_at_once), cmocka_unit_test(time_budget_is_kept_and_the_rate_has_decayed),
       cmocka_unit_test(a_cautious_plan_grows_to_what_is_affordable), cmocka_unit_test(no_budget_never_replans), cmocka_unit_test(energy_money_and_carbon_stop_too),
       cmocka_unit_test(heat_has_hysteresis_and_battery_pauses),

@@ -94,7 +94,8 @@ static void promise_add(const struct wt_json *report, struct wt_promise *ret, si
   p.actual = wt_doc_num(report, path);
   snprintf(path, sizeof path, "budgets.%s.limit", budget);
   p.limit = wt_doc_num(report, path);
-  p.error_pct = p.mean > 0 ? 100 * (p.actual / p.mean - 1) : (double)NAN;
+  bool over = strcmp(wt_doc_str(report, "status", ""), "running") != 0; /* before the end there is nothing to compare */
+  p.error_pct = over && p.mean > 0 ? 100 * (p.actual / p.mean - 1) : (double)NAN;
   if (isfinite(p.mean) || isfinite(p.actual))
     ret[(*n)++] = p;
 }
@@ -158,7 +159,7 @@ void wt_verdict_of(const struct wt_json *report, struct wt_buf *out)
   } else if (isfinite(first) && isfinite(last))
     wt_buf_addf(out, "Training loss went from %.4f to %.4f; no evaluation tells how it does on data it has not seen.", first, last);
   else
-    wt_buf_adds(out, "No step was trained.");
+    wt_buf_adds(out, strcmp(wt_doc_str(report, "status", ""), "running") ? "No step was trained." : "No step is done yet.");
 }
 
 static enum wt_figure_kind kind_of_budget(const char *name)
@@ -193,6 +194,8 @@ void wt_bound_of(const struct wt_json *report, struct wt_buf *out)
   bool stopped = !strcmp(wt_doc_str(report, "status", ""), "stopped");
   if (stopped || most >= 99)
     wt_buf_addf(out, "The budget of %s bound it: %.0f %% of ", name, most);
+  else if (!strcmp(wt_doc_str(report, "status", ""), "running"))
+    wt_buf_addf(out, "The budget used up most so far is that of %s: %.0f %% of ", name, most);
   else
     wt_buf_addf(out, "No budget bound it; nearest was %s, %.0f %% of ", name, most);
   wt_figure(kind_of_budget(name), wt_doc_num(nearest, "limit"), wt_currency_of(report), out);

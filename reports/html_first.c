@@ -173,7 +173,7 @@ static void samples(const struct wt_json *report, struct wt_buf *out)
       const char *text = wt_json_str_or(s, keys[i][0], NULL);
       if (!text && i > 0 && !strcmp(wt_doc_str(report, "status", ""), "running"))
         continue;
-      wt_buf_addf(out, "<dt>%s</dt><dd class=\"sample %s\">", keys[i][1], keys[i][0]);
+      wt_buf_addf(out, "<dt>%s</dt><dd class=\"%s\"%s>", keys[i][1], keys[i][0], i == 0 ? " tabindex=\"0\"" : "");
       wt_escape_html(text ? text : "(none)", out);
       wt_buf_adds(out, "</dd>");
     }

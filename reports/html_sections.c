@@ -153,7 +153,7 @@ static void fact(const char *name, const char *value, struct wt_buf *out)
 {
   if (!value || !*value)
     return;
-  wt_buf_adds(out, strlen(value) > 72 ? "<div class=\"wide\"><dt>" : "<div><dt>");
+  wt_buf_adds(out, strlen(value) > 60 ? "<div class=\"wide\"><dt>" : "<div><dt>");
   wt_escape_html(name, out);
   wt_buf_adds(out, "</dt><dd>");
   wt_escape_html(value, out);

@@ -35,7 +35,7 @@ const char *const wt_html_style[] = {
     ".samples{margin:0 0 .75rem;background:var(--card);border:1px solid var(--rule);border-radius:.5rem;padding:.5rem .75rem}"
     ".samples dt{font-size:.8rem;font-weight:600;color:var(--soft);margin-top:.35rem}.samples dt:first-child{margin-top:0}"
     ".samples dd{margin:0;white-space:pre-wrap;font-size:.95rem}.samples .before,.samples .after{padding-left:.5rem;border-left:3px solid var(--rule)}"
-    ".samples .after{border-color:var(--ok)}\n",
+    ".samples .prompt{max-height:8rem;overflow:auto}.samples .after{border-color:var(--ok)}\n",
     /* tables and facts */
     ".scroll{overflow-x:auto;min-width:0}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.95rem}"
     "th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--rule);vertical-align:top}th{font-weight:600}"
@@ -64,6 +64,7 @@ const char *const wt_html_style[] = {
     ".dotkey{background:var(--c1);border-radius:50%}.limitkey{background:var(--bad);width:3px}\n",
     /* narrow windows, paper */
     "@media (max-width:56rem){.first,.beside{grid-template-columns:minmax(0,1fr)}}\n"
+    "@media (max-width:36rem){.facts{grid-template-columns:1fr 1fr;gap:.1rem .75rem}}\n"
     "@media (max-width:36rem){.cards{grid-template-columns:1fr 1fr;gap:.5rem}.card b{font-size:1.2rem}h1{font-size:1.25rem}"
     ".promises li{grid-template-columns:minmax(0,1fr) auto}.promises .promised{grid-column:1/-1;grid-row:2}"
     ".promises .actual-figure{grid-column:2;grid-row:1}.promises .picture{grid-column:1/-1;grid-row:3}"

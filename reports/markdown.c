@@ -17,9 +17,12 @@ static void yaml_line(struct wt_buf *out, const char *key, const char *value)
 static void head(const struct wt_json *report, struct wt_buf *out)
 {
   const char *method = wt_doc_str(report, "plan.method", "");
-  bool peft = strcmp(method, "full") && strcmp(method, "pretrain") && strcmp(method, "badam") && strcmp(method, "layers");
+  bool scratch = !strcmp(method, "pretrain"), peft = !scratch && strcmp(method, "full") && strcmp(method, "badam") && strcmp(method, "layers");
   wt_buf_adds(out, "---\n");
-  yaml_line(out, "base_model", wt_doc_str(report, "environment.base_model", wt_doc_str(report, "environment.model", NULL)));
+  if (!scratch) {
+    yaml_line(out, "base_model", wt_doc_str(report, "environment.base_model", wt_doc_str(report, "environment.model", NULL)));
+    yaml_line(out, "base_model_relation", peft ? "adapter" : "finetune");
+  }
   yaml_line(out, "library_name", peft ? "peft" : "transformers");
   wt_buf_adds(out, "pipeline_tag: text-generation\ntags:\n- wattune\n");
   if (*method) {
@@ -31,7 +34,7 @@ static void head(const struct wt_json *report, struct wt_buf *out)
   if (isfinite(co2)) {
     wt_buf_addf(out, "co2_eq_emissions:\n  emissions: %.6g\n", co2);
     yaml_line(out, "  source", wt_doc_str(report, "environment.carbon_source", wt_doc_str(report, "energy.source", NULL)));
-    wt_buf_adds(out, "  training_type: fine-tuning\n");
+    wt_buf_addf(out, "  training_type: %s\n", scratch ? "pre-training" : "fine-tuning");
     yaml_line(out, "  geographical_location", wt_doc_str(report, "environment.country", NULL));
     yaml_line(out, "  hardware_used", wt_doc_str(report, "environment.cpu", NULL));
   }

@@ -188,6 +188,8 @@ static void layer_ours(void *ctx)
     wt_own_few(&l->own);
   else if (l->compute == WT_GEMM_INT16)
     (l->backward ? wt_own_i16_cols : wt_own_i16_rows)(&l->own);
+  else if (l->own.m > 128 && wt_simd_get()->panel_n >= 32)
+    wt_own_gemm_weight(&l->own, !l->backward);
   else
     (l->backward ? wt_own_cols : wt_own_rows)(&l->own);
 }

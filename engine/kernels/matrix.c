@@ -117,7 +117,7 @@ static void by_blas(const struct wt_own *o, bool by_rows)
  *   128-bit vectors: not measured, the BLAS takes all
  *   fixed point: 1.4-2.6 x from 8 tokens on (int8; cols from 4), 1.2-1.9 x from 32 tokens on (weights that must be rounded first)
  *   up to 4 tokens, rows: 1.4-3.4 x when the weight is larger than the second cache */
-enum way { BY_BLAS, BY_ROWS, BY_COLS, BY_FEW, BY_I16_ROWS, BY_I16_COLS };
+enum way { BY_BLAS, BY_GENERAL, BY_ROWS, BY_COLS, BY_FEW, BY_I16_ROWS, BY_I16_COLS };
 
 static enum way choose(const struct wt_matrix *w, size_t m, float beta, bool by_rows, enum wt_gemm_compute compute)
 {
@@ -129,9 +129,11 @@ static enum way choose(const struct wt_matrix *w, size_t m, float beta, bool by_
     return by_rows ? BY_I16_ROWS : BY_I16_COLS;
   if (vector < 8)
     return BY_BLAS;
-  if (by_rows)
-    return m <= 128 || w->dtype != WT_F32 ? BY_ROWS : BY_BLAS;
-  return m <= 128 || (vector >= 16 && w->dtype != WT_F32) ? BY_COLS : BY_BLAS;
+  if (m <= 128)
+    return by_rows ? BY_ROWS : BY_COLS;
+  if (w->dtype == WT_F32) /* by wt_gemm, which knows whose vectors are wider */
+    return BY_BLAS;
+  return vector >= 16 ? BY_GENERAL : by_rows ? BY_ROWS : BY_BLAS;
 }
 
 size_t wt_matrix_scratch_bytes(const struct wt_matrix *w, size_t m, enum wt_gemm_compute compute)
@@ -150,6 +152,9 @@ static void multiply(const struct wt_own *o, bool by_rows, enum wt_gemm_compute 
   switch (choose(o->w, o->m, o->beta, by_rows, compute)) {
   case BY_BLAS:
     by_blas(o, by_rows);
+    break;
+  case BY_GENERAL:
+    wt_own_gemm_weight(o, by_rows);
     break;
   case BY_FEW:
     wt_own_few(o);

@@ -34,6 +34,9 @@ void wt_own_few(const struct wt_own *o);
 void wt_own_gemm(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda, const float *b,
                  size_t ldb, float beta, float *c, size_t ldc);
 
+/* rows (by_rows) or cols by the same loops, for many tokens: the scratch is not used. */
+void wt_own_gemm_weight(const struct wt_own *o, bool by_rows);
+
 /* The same in fixed point (wt_gemm.h, WT_GEMM_INT16): int8 weights times 16-bit activations, or 12-bit times 13-bit for the others, in
  * blocks of 256 along the sum with a scale of their own. Not available without AVX2 (wt_own_i16_available). beta: 0 or 1. */
 bool wt_own_i16_available(void);

@@ -11,6 +11,7 @@
 #define BLOCK_N 128           /* columns of one task */
 #define BLOCK_M 64            /* rows of op(A) that are copied at a time when A is transposed */
 #define UNIT_M 16             /* rows in which a task may be cut */
+#define PANEL_MAX 32
 #define PREFETCH_ROWS 12
 #define COPY_LD (BLOCK_K + 16) /* not a power of two: the rows of one register tile spread over all cache sets */
 
@@ -20,6 +21,7 @@ static size_t smaller(size_t a, size_t b)
 }
 
 struct product {
+  const struct wt_matrix *w; /* op(B) is this weight (trans_b: its stored rows are columns of op(B)), or NULL: it is b */
   bool trans_a, trans_b;
   size_t n, k;
   float alpha, beta;
@@ -47,6 +49,24 @@ static void pack_b(float *to, const struct product *p, size_t k0, size_t kc, siz
   }
 }
 
+/* The same from a weight in any storage type, converted on the way. */
+static void pack_weight(float *to, const struct product *p, size_t k0, size_t kc, size_t first, size_t n, size_t panel)
+{
+  const struct wt_simd *simd = wt_simd_get();
+  float rows[PANEL_MAX * COPY_LD];
+  for (size_t j = 0; j < n && p->trans_b; j += panel) {
+    size_t have = smaller(panel, n - j);
+    for (size_t i = 0; i < have; i++)
+      wt_stored_piece(p->w, first + j + i, k0, kc, rows + i * COPY_LD);
+    simd->transpose(to + j * kc, panel, rows, COPY_LD, have, kc);
+  }
+  for (size_t r = 0; r < kc && !p->trans_b; r++) {
+    wt_stored_piece(p->w, k0 + r, first, n, rows);
+    for (size_t j = 0; j < n; j += panel)
+      memcpy(to + j * kc + r * panel, rows + j, smaller(panel, n - j) * sizeof *to);
+  }
+}
+
 /* Rows [rows.first, rows.end) of C, columns [first, first + n). */
 static void product_task(const struct product *p, size_t first, size_t n, struct wt_part rows)
 {
@@ -57,7 +77,7 @@ static void product_task(const struct product *p, size_t first, size_t n, struct
     simd->scale(p->c + i * p->ldc + first, p->beta, p->c + i * p->ldc + first, n);
   for (size_t k0 = 0; k0 < p->k; k0 += BLOCK_K) {
     size_t kc = smaller(BLOCK_K, p->k - k0), step = p->trans_a ? BLOCK_M : rows.end - rows.first;
-    pack_b(packed, p, k0, kc, first, n, panel);
+    (p->w ? pack_weight : pack_b)(packed, p, k0, kc, first, n, panel);
     for (size_t i = rows.first; i < rows.end; i += step) {
       size_t m = smaller(step, rows.end - i), lda = p->trans_a ? COPY_LD : p->lda;
       const float *a = p->trans_a ? copied : p->a + i * p->lda + k0;
@@ -70,14 +90,27 @@ static void product_task(const struct product *p, size_t first, size_t n, struct
   }
 }
 
+static void multiply(const struct product *p, size_t m)
+{
+  size_t tasks = (p->n + BLOCK_N - 1) / BLOCK_N, parts = wt_own_token_parts(tasks, m, UNIT_M);
+#pragma omp parallel for schedule(dynamic) num_threads(wt_gemm_threads()) if (m * p->n * p->k >= 64 * WT_PARALLEL_MIN)
+  for (size_t i = 0; i < tasks * parts; i++) {
+    size_t first = i / parts * BLOCK_N;
+    product_task(p, first, smaller(BLOCK_N, p->n - first), wt_own_token_part(i % parts, parts, m, UNIT_M));
+  }
+}
+
 void wt_own_gemm(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda, const float *b,
                  size_t ldb, float beta, float *c, size_t ldc)
 {
-  struct product p = {trans_a, trans_b, n, k, alpha, beta, a, b, lda, ldb, c, ldc};
-  size_t tasks = (n + BLOCK_N - 1) / BLOCK_N, parts = wt_own_token_parts(tasks, m, UNIT_M);
-#pragma omp parallel for schedule(dynamic) num_threads(wt_gemm_threads()) if (m * n * k >= 64 * WT_PARALLEL_MIN)
-  for (size_t i = 0; i < tasks * parts; i++) {
-    size_t first = i / parts * BLOCK_N;
-    product_task(&p, first, smaller(BLOCK_N, n - first), wt_own_token_part(i % parts, parts, m, UNIT_M));
-  }
+  struct product p = {NULL, trans_a, trans_b, n, k, alpha, beta, a, b, lda, ldb, c, ldc};
+  multiply(&p, m);
+}
+
+void wt_own_gemm_weight(const struct wt_own *o, bool by_rows)
+{
+  size_t n = by_rows ? wt_stored_rows(o->w) : wt_stored_width(o->w), k = by_rows ? wt_stored_width(o->w) : wt_stored_rows(o->w);
+  struct product p = {o->w, false, by_rows, n, k, 1.0f, o->beta, o->x, NULL, o->ldx, 0, o->y, o->ldy};
+  multiply(&p, o->m);
+  wt_gemm_add_flop(2.0 * (double)o->m * (double)n * (double)k);
 }

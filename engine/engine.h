@@ -215,6 +215,9 @@ void wt_generate_options_default(struct wt_generate_options *o);
 /* on_token: return false to stop. The KV cache is kept in the engine and reused while the prompt starts with what was processed before. */
 enum wt_status wt_engine_generate(struct wt_engine *e, const int32_t *prompt, size_t n, const struct wt_generate_options *o, bool (*on_token)(void *ctx, int32_t id), void *ctx, struct wt_error *err) WT_MUST_CHECK;
 
+/* Forgets the cache and gives its memory back. */
+void wt_engine_generate_end(struct wt_engine *e);
+
 /* ---------------------------------------------------------------- fetching */
 
 struct wt_fetch_options {

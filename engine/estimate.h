@@ -16,6 +16,8 @@ struct wt_step_shape {
 };
 /* Average over an epoch of `batch` sequences a step and micro-batches of at most micro_batch_tok tokens (cut as wt_engine_step does). idx NULL = all, in order. */
 void wt_step_shape_of(const struct wt_dataset *d, const size_t *idx, size_t n, size_t batch, size_t micro_batch_tok, struct wt_step_shape *ret);
+/* As if every example were cut to its first max_tok tokens. */
+void wt_step_shape_cut(const struct wt_dataset *d, const size_t *idx, size_t n, size_t batch, size_t micro_batch_tok, size_t max_tok, struct wt_step_shape *ret);
 
 enum wt_work_kind {
   WT_WORK_GEMM_FORWARD, WT_WORK_GEMM_DX, WT_WORK_GEMM_DW, /* m tokens, n outputs, k inputs of the weight */
@@ -27,8 +29,12 @@ enum wt_work_kind {
   WT_WORK_KIND_COUNT
 };
 
+/* The part of a step that an item belongs to. What is done again for checkpointing belongs to backward. */
+enum wt_work_stage { WT_STAGE_FORWARD, WT_STAGE_HEAD, WT_STAGE_BACKWARD, WT_STAGE_UPDATE, WT_STAGE_COUNT };
+
 struct wt_work_item {
   enum wt_work_kind kind;
+  enum wt_work_stage stage;
   enum wt_weights weights; /* GEMM of a frozen weight: how it is held; F32 for trained ones */
   enum wt_compute compute;
   double m; /* average rows of a call */
@@ -37,7 +43,8 @@ struct wt_work_item {
   double flop, bytes; /* of all calls together */
 };
 
-#define WT_WORK_MAX 96
+#define WT_GENERATE_MORE 64
+#define WT_WORK_MAX 160
 struct wt_work {
   size_t n;
   struct wt_work_item item[WT_WORK_MAX];
@@ -48,6 +55,8 @@ struct wt_engine_estimate {
   struct wt_work step;       /* one optimizer step */
   struct wt_work cached_step; /* with the frozen-prefix cache filled; equal to step when there is none */
   struct wt_work eval;       /* forward and loss of the same step's tokens */
+  struct wt_work token;      /* one token generated */
+  uint64_t generate_bytes;   /* cache and scratch of a generation of seq_len + WT_GENERATE_MORE tokens, beside the sizes */
   struct wt_engine_sizes sizes; /* equal to what wt_engine_open will report, to the byte */
   uint64_t adapter_bytes;    /* result on disk */
   uint64_t checkpoint_bytes; /* wt_engine_checkpoint_save's file */
@@ -56,5 +65,22 @@ struct wt_engine_estimate {
 
 /* m may be opened by its config alone. */
 enum wt_status wt_engine_estimate(const struct wt_model *m, const struct wt_train_config *c, const struct wt_step_shape *shape, struct wt_engine_estimate *ret, struct wt_error *err) WT_MUST_CHECK;
+
+/* Seconds of each stage as the engine was seen to take them, and the work it did there: their ratio is what this machine takes for this model's own work. */
+struct wt_engine_timing {
+  double stage_s[WT_STAGE_COUNT]; /* medians */
+  size_t rounds;
+  struct wt_work step; /* of the part that was timed: one micro-batch and one update */
+};
+struct wt_timing_options {
+  const struct wt_example *rows; /* lengths and labels as the data has them; ids are not looked at */
+  size_t n;
+  size_t layers, vocab;          /* of the slice; what the model has at most */
+  double budget_s;               /* for the rounds, after a first one that is not counted; one is always made */
+};
+/* Runs a slice of the model (its first blocks, the first rows of its head) on `rows` as one micro-batch, with weights made up: m may be opened by its config alone.
+ * Holds the slice's memory meanwhile. */
+enum wt_status wt_engine_measure_step(const struct wt_model *m, const struct wt_train_config *c, const struct wt_timing_options *o, struct wt_engine_timing *ret,
+                                      struct wt_error *err) WT_MUST_CHECK;
 
 #endif

@@ -157,7 +157,7 @@ static void promises(const struct wt_json *report, struct wt_buf *out)
   wt_buf_adds(out, "</ul>\n<ul class=\"legend small\"><li><span class=\"key bandkey\"></span>promised, 80 % interval</li><li><span "
                    "class=\"key meankey\"></span>its mean</li>"
                    "<li><span class=\"key dotkey\"></span>actual</li><li><span class=\"key limitkey\"></span>limit</li></ul>\n"
-                   "<p class=\"soft\">Memory here is that of the run, without the program's own fixed part.</p>\n");
+                   "<p class=\"soft\">Memory is the largest that the whole program held.</p>\n");
 }
 
 static void samples(const struct wt_json *report, struct wt_buf *out)

@@ -55,7 +55,7 @@ static void add_actual(struct wt_json *doc, const struct wt_run_summary *s)
   wt_json_add_num(a, "power_max_w", s->power_max_w);
   add_bytes(a, "peak_rss_bytes", s->peak_rss_bytes);
   add_bytes(a, "fixed_bytes", s->fixed_bytes);
-  add_bytes(a, "memory_bytes", s->peak_rss_bytes > s->fixed_bytes ? s->peak_rss_bytes - s->fixed_bytes : 0);
+  add_bytes(a, "memory_bytes", s->peak_rss_bytes);
   add_bytes(a, "arena_bytes", s->arena_bytes);
   wt_json_add_u64(a, "tokens", s->tokens);
   wt_json_add_u64(a, "supervised_tokens", s->supervised_tokens);
@@ -77,7 +77,7 @@ static void add_predicted(struct wt_json *doc, const struct wt_run_summary *s)
   add_interval(p, "power_w", s->predicted_power_w);
   add_bytes(p, "memory_bytes", s->predicted_memory_bytes);
   struct wt_json *e = wt_json_add_object(doc, "error_pct");
-  double memory = s->peak_rss_bytes > s->fixed_bytes ? (double)(s->peak_rss_bytes - s->fixed_bytes) : (double)NAN;
+  double memory = s->peak_rss_bytes ? (double)s->peak_rss_bytes : (double)NAN;
   wt_json_add_num(e, "time", error_pct(s->time_s, s->predicted_time_s[0]));
   wt_json_add_num(e, "energy", error_pct(s->energy_wh, s->predicted_energy_wh[0]));
   wt_json_add_num(e, "memory", error_pct(memory, (double)s->predicted_memory_bytes));

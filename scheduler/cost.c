@@ -1,7 +1,8 @@
 /* scheduler/cost.c: from work to seconds, joules, money, grams and bytes, each with its interval. Pure.
  *
- * Time of a run = what is already spent + opening (read, convert, first touch) + evaluations + steps + checkpoints + saving. Under a power cap the computing
- * parts are stretched by 1 / duty and the pauses draw idle watts. Spreads: one standard deviation of log(actual / predicted). */
+ * Time of a run = what is already spent + opening (read, convert, first touch) + evaluations + steps + checkpoints + saving. Under a power
+ * cap the computing parts are stretched by 1 / duty and the pauses draw idle watts. Spreads: one standard deviation of log(actual /
+ * predicted). */
 #include "base/cleanup.h"
 #include "scheduler/internal.h"
 #include <math.h>
@@ -10,9 +11,12 @@
 #include <string.h>
 
 #define SPREAD_ANALYTIC 0.20
+#define SPREAD_THREADS 0.15 /* a slice of another method was timed */
+#define SPREAD_METHOD 0.10  /* a slice of this method */
+#define SPREAD_SLICE 0.07   /* a slice of this very configuration */
 #define SPREAD_PROBE 0.07
 #define SPREAD_FLOOR 0.03
-#define PRIOR_WEIGHT 3.0 /* past runs that the prior counts for */
+#define PRIOR_WEIGHT 3.0   /* past runs that the prior counts for */
 #define FACTOR_LOG_MAX 1.1 /* at most three times */
 #define LEARNED_FROM 3   /* ratios before a prediction calls itself learned */
 #define REPORT_S 0.15    /* plan, report and ledger files */
@@ -22,10 +26,11 @@
 #define SHARE_MIN 0.01   /* a plan that carries out less of the asked steps is none, where there is another */
 #define SPREAD_LOAD 0.08 /* of watts, when the meter is the same model that predicts: only the load differs; the error that both share is told apart, as uncertainty_pct */
 #define DUTY_MIN 0.02
+#define TOKEN_CALL_S 2e-6 /* an operation of a single token, with what surrounds it */
 #define MEMORY_SHARE 0.92 /* of the memory that is available now */
 
-/* Each past ratio is what was left over after the correction of its own time, so the factor is their running mean, oldest first, with the prior counting for
- * PRIOR_WEIGHT runs without any error: log f += log r / (PRIOR_WEIGHT + i). */
+/* Each past ratio is what was left over after the correction of its own time, so the factor is their running mean, oldest first, with the
+ * prior counting for PRIOR_WEIGHT runs without any error: log f += log r / (PRIOR_WEIGHT + i). */
 struct wt_correction wt_cost_correct(const double *ratios, size_t n, double prior_spread)
 {
   double factor = 0, squares = 0;
@@ -38,7 +43,8 @@ struct wt_correction wt_cost_correct(const double *ratios, size_t n, double prio
     factor += residual / (PRIOR_WEIGHT + (double)used);
     squares += residual * residual;
   }
-  struct wt_correction c = {exp(fmin(fmax(factor, -FACTOR_LOG_MAX), FACTOR_LOG_MAX)), sqrt((PRIOR_WEIGHT * prior_spread * prior_spread + squares) / (PRIOR_WEIGHT + (double)used))};
+  struct wt_correction c = {exp(fmin(fmax(factor, -FACTOR_LOG_MAX), FACTOR_LOG_MAX)),
+                            sqrt((PRIOR_WEIGHT * prior_spread * prior_spread + squares) / (PRIOR_WEIGHT + (double)used))};
   c.spread = fmin(fmax(c.spread, SPREAD_FLOOR), 1.0);
   return c;
 }
@@ -48,15 +54,22 @@ struct wt_interval wt_cost_interval(double x, double spread)
   return (struct wt_interval){x, x * exp(-WT_Z80 * spread), x * exp(WT_Z80 * spread)};
 }
 
-static const struct wt_step_shape *shape_of(struct wt_costing *c, const struct wt_plan *p)
+/* ret_full_m: tokens of a micro-batch that no step's end cuts short. */
+static const struct wt_step_shape *shape_of(struct wt_costing *c, const struct wt_plan *p, double *ret_full_m)
 {
   for (size_t i = 0; i < c->shapes_n; i++)
-    if (c->shapes[i].micro_batch_tok == p->config.micro_batch_tok)
+    if (c->shapes[i].micro_batch_tok == p->config.micro_batch_tok) {
+      *ret_full_m = c->shapes[i].full_m;
       return &c->shapes[i].shape;
+    }
+  struct wt_step_shape all;
+  memset(&all, 0, sizeof all);
+  c->task->shape(c->task->ctx, SIZE_MAX / 4, p->config.micro_batch_tok, &all);
   size_t slot = c->shapes_n < WT_COUNT(c->shapes) ? c->shapes_n++ : WT_COUNT(c->shapes) - 1;
   c->shapes[slot].micro_batch_tok = p->config.micro_batch_tok;
   memset(&c->shapes[slot].shape, 0, sizeof c->shapes[slot].shape);
   c->task->shape(c->task->ctx, p->batch, p->config.micro_batch_tok, &c->shapes[slot].shape);
+  *ret_full_m = c->shapes[slot].full_m = all.micro_batches > 0 ? all.tokens / all.micro_batches : 0;
   return &c->shapes[slot].shape;
 }
 
@@ -91,24 +104,128 @@ static double evaluations_of(const struct wt_run_options *o, double steps)
   return n;
 }
 
-/* Seconds that do not depend on the number of steps, and those of one step and one evaluation. */
+/* ---- slices ---- */
+
+enum wt_likeness wt_cost_likeness(const struct wt_train_config *a, const struct wt_train_config *b)
+{
+  if (a->threads != b->threads)
+    return WT_LIKE_NONE;
+  if (a->method != b->method || a->weights != b->weights || a->compute != b->compute)
+    return WT_LIKE_THREADS;
+  bool same = a->micro_batch_tok == b->micro_batch_tok && a->checkpointing == b->checkpointing && a->rank == b->rank &&
+              a->train_layers == b->train_layers && a->virtual_tokens == b->virtual_tokens && a->optimizer == b->optimizer;
+  return same ? WT_LIKE_SAME : WT_LIKE_METHOD;
+}
+
+void wt_cost_prepare(struct wt_costing *c)
+{
+  for (size_t i = 0; i < c->in->slices_n && i < WT_SLICES_MAX; i++) {
+    const struct wt_slice *s = &c->in->slices[i];
+    double counted[WT_STAGE_COUNT];
+    wt_rates_stages_s(c->rates, &s->timing.step, s->config.threads, counted);
+    for (int k = 0; k < WT_STAGE_COUNT; k++)
+      c->factor[i][k] = counted[k] > 0 && s->timing.stage_s[k] > 0 ? s->timing.stage_s[k] / counted[k] : 1;
+  }
+}
+
+/* What two configurations of equal likeness have in common, to tell the nearer one. */
+static int agreement(const struct wt_train_config *a, const struct wt_train_config *b)
+{
+  return 8 * (a->method == b->method) + 4 * (a->weights == b->weights) + 4 * (a->compute == b->compute) +
+         2 * (a->micro_batch_tok == b->micro_batch_tok) + 2 * (a->checkpointing == b->checkpointing) + 2 * (a->optimizer == b->optimizer) +
+         (a->rank == b->rank) + (a->train_layers == b->train_layers);
+}
+
+/* The slice that speaks best for a plan, SIZE_MAX when none does. The first of equals, so that the order of the candidates does not matter.
+ */
+static size_t nearest_slice(const struct wt_plan_input *in, const struct wt_train_config *c, enum wt_likeness *ret)
+{
+  size_t best = SIZE_MAX;
+  int most = -1;
+  *ret = WT_LIKE_NONE;
+  for (size_t i = 0; i < in->slices_n && i < WT_SLICES_MAX; i++) {
+    enum wt_likeness like = wt_cost_likeness(&in->slices[i].config, c);
+    int a = 100 * (int)like + agreement(&in->slices[i].config, c);
+    if (like == WT_LIKE_NONE || a <= most)
+      continue;
+    most = a;
+    best = i;
+    *ret = like;
+  }
+  return best;
+}
+
+/* Seconds of a list of work as the slices correct them. */
+static double corrected_s(struct wt_costing *c, const struct wt_work *w, const struct wt_train_config *config)
+{
+  enum wt_likeness like;
+  size_t slice = nearest_slice(c->in, config, &like);
+  double stage_s[WT_STAGE_COUNT], sum = 0;
+  wt_rates_stages_s(c->rates, w, config->threads, stage_s);
+  for (int k = 0; k < WT_STAGE_COUNT; k++)
+    sum += stage_s[k] * (slice == SIZE_MAX ? 1 : c->factor[slice][k]);
+  return sum;
+}
+
+static double spread_of(const struct wt_plan_input *in, const struct wt_train_config *config)
+{
+  static const double spreads[] = {SPREAD_ANALYTIC, SPREAD_THREADS, SPREAD_METHOD, SPREAD_SLICE};
+  enum wt_likeness like;
+  (void)nearest_slice(in, config, &like);
+  return spreads[like];
+}
+
+/* Seconds that do not depend on the number of steps, and those of one step, one evaluation and one set of samples. */
 struct parts {
-  double setup_s, step_s, cached_step_s, eval_s, checkpoint_s, save_s;
+  double setup_s, step_s, cached_step_s, eval_s, samples_s, checkpoint_s, save_s;
 };
 
-static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, const struct wt_engine_estimate *e, const struct wt_step_shape *shape)
+/* An evaluation cuts all its rows at once, so its micro-batches are as full as they can be: fewer calls of more rows than a step's. */
+static double eval_s_of(struct wt_costing *c, const struct wt_plan *p, const struct wt_engine_estimate *e,
+                        const struct wt_step_shape *shape, double full_m)
+{
+  if (!(shape->tokens > 0) || !(c->task->eval_tokens > 0))
+    return 0;
+  double m = shape->tokens / fmax(shape->micro_batches, 1), more = fmax(fmin(full_m, c->task->eval_tokens) / fmax(m, 1), 1);
+  struct wt_work w = e->eval;
+  for (size_t i = 0; i < w.n; i++) {
+    struct wt_work_item *it = &w.item[i];
+    if (it->stage == WT_STAGE_HEAD)
+      continue; /* cut by the head's own chunks */
+    it->m *= more;
+    it->calls /= more;
+  }
+  return corrected_s(c, &w, &p->config) * c->task->eval_tokens / shape->tokens;
+}
+
+/* Answers written for people to compare: a prompt of about an example's length, and a number of tokens one by one, which read every weight.
+ */
+static double samples_s_of(struct wt_costing *c, const struct wt_plan *p, const struct wt_engine_estimate *e, double eval_s)
+{
+  double gbps = wt_rates_memory_gbps(c->rates, p->config.threads), token_s = 0;
+  if (!c->in->samples || !(c->task->eval_tokens > 0))
+    return 0;
+  for (size_t i = 0; i < e->token.n; i++)
+    token_s += e->token.item[i].bytes / (1e9 * gbps) + e->token.item[i].calls * TOKEN_CALL_S;
+  double row_tokens = c->task->train_tokens / fmax((double)c->task->train_rows, 1);
+  return WT_RUN_SAMPLES * (WT_RUN_SAMPLE_TOKENS * token_s + row_tokens * eval_s / c->task->eval_tokens);
+}
+
+static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, const struct wt_engine_estimate *e,
+                             const struct wt_step_shape *shape, double full_m)
 {
   const struct wt_profile *m = c->in->profile;
   int threads = p->config.threads;
   struct parts t = {0};
   double disk_gbps = m->storage.read_gbps > 0 ? m->storage.read_gbps : 0.5;
   double touch_gbps = m->first_touch_gbps > 0 ? m->first_touch_gbps : 1.5;
-  t.setup_s = (double)e->load_bytes / (1e9 * disk_gbps) + (double)e->sizes.weights_bytes / (1e9 * touch_gbps) + (double)e->load_bytes / (1e9 * wt_rates_memory_gbps(c->rates, threads));
+  t.setup_s = (double)e->load_bytes / (1e9 * disk_gbps) + (double)e->sizes.weights_bytes / (1e9 * touch_gbps) +
+              (double)e->load_bytes / (1e9 * wt_rates_memory_gbps(c->rates, threads));
   t.setup_s += (double)(e->sizes.run_bytes + e->sizes.step_bytes + e->sizes.scratch_bytes) / (1e9 * touch_gbps);
-  t.step_s = wt_rates_work_s(c->rates, &e->step, threads);
-  t.cached_step_s = wt_rates_work_s(c->rates, &e->cached_step, threads);
-  if (shape->tokens > 0)
-    t.eval_s = wt_rates_work_s(c->rates, &e->eval, threads) * c->task->eval_tokens / shape->tokens;
+  t.step_s = corrected_s(c, &e->step, &p->config);
+  t.cached_step_s = corrected_s(c, &e->cached_step, &p->config);
+  t.eval_s = eval_s_of(c, p, e, shape, full_m);
+  t.samples_s = samples_s_of(c, p, e, t.eval_s);
   double probed = probed_step_s(c->in, p);
   if (isfinite(probed) && t.step_s > 0) {
     double factor = probed / t.step_s;
@@ -121,7 +238,8 @@ static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, cons
   return t;
 }
 
-/* The power cap as a duty: pauses between micro-steps bring the mean down to the cap. NaN when the cap is at or below what the idle machine draws. */
+/* The power cap as a duty: pauses between micro-steps bring the mean down to the cap. NaN when the cap is at or below what the idle machine
+ * draws. */
 static double duty_of(const struct wt_plan_input *in, int threads)
 {
   double cap = in->budgets.power_w;
@@ -146,7 +264,7 @@ static struct totals totals_of(const struct wt_run_options *o, const struct part
   double left = fmax(steps - done, 0);
   double first = fmin(left, steps_of_epoch); /* the first epoch fills the cache of the frozen prefix */
   double train = first * t->step_s + (left - first) * t->cached_step_s;
-  s.compute_s = train + evaluations_of(o, steps) * t->eval_s;
+  s.compute_s = train + evaluations_of(o, steps) * t->eval_s + 2 * t->samples_s;
   s.wait_s = t->setup_s + checkpoints_of(o, steps, train) * t->checkpoint_s + t->save_s;
   return s;
 }
@@ -163,9 +281,10 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
 {
   const struct wt_plan_input *in = c->in;
   bool probed = isfinite(probed_step_s(in, p));
-  double prior = probed ? SPREAD_PROBE : SPREAD_ANALYTIC;
+  double prior = probed ? SPREAD_PROBE : spread_of(in, &p->config);
   prior = sqrt(prior * prior + (c->task->sampled_fraction < 1 ? 0.0025 : 0));
-  struct wt_correction time = wt_cost_correct(in->ratios_time, in->ratios_n, prior), energy = wt_cost_correct(in->ratios_energy, in->ratios_n, prior);
+  struct wt_correction time = wt_cost_correct(in->ratios_time, in->ratios_n, prior),
+                       energy = wt_cost_correct(in->ratios_energy, in->ratios_n, prior);
   snprintf(p->depth, sizeof p->depth, "%s", in->ratios_n >= LEARNED_FROM ? "learned" : probed ? "probe" : "analytic");
   double of_epoch = c->task->train_rows > 0 ? ceil((double)c->task->train_rows / (double)(p->batch ? p->batch : 1)) : 1;
   struct totals s = totals_of(in->options, t, (double)p->steps, in->done_steps, of_epoch);
@@ -189,7 +308,8 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
     double factor = in->ratios_n >= LEARNED_FROM ? energy.factor / time.factor : 1;
     p->energy_wh = wt_cost_interval(mean * seconds * factor / 3600, spread);
     if (isfinite(in->spent_wh))
-      p->energy_wh = (struct wt_interval){p->energy_wh.mean + in->spent_wh, p->energy_wh.low + in->spent_wh, p->energy_wh.high + in->spent_wh};
+      p->energy_wh =
+          (struct wt_interval){p->energy_wh.mean + in->spent_wh, p->energy_wh.low + in->spent_wh, p->energy_wh.high + in->spent_wh};
     if (isfinite(in->rate.price_per_kwh))
       p->cost = scaled(p->energy_wh, in->rate.price_per_kwh / 1000);
     if (isfinite(in->rate.carbon_g_per_kwh))
@@ -197,7 +317,7 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
   }
   p->time_s = (struct wt_interval){p->time_s.mean + in->spent_s, p->time_s.low + in->spent_s, p->time_s.high + in->spent_s};
   p->step_s = t->step_s * time.factor / duty;
-  p->eval_s = t->eval_s * time.factor / duty;
+  p->eval_s = (t->eval_s + t->samples_s) * time.factor / duty;
   p->setup_s = t->setup_s * time.factor;
   p->save_s = (checkpoints_of(in->options, (double)p->steps, (double)p->steps * p->step_s) * t->checkpoint_s + t->save_s) * time.factor;
   p->epochs = c->task->train_rows > 0 ? (double)p->steps * (double)p->batch / (double)c->task->train_rows : NAN;
@@ -223,8 +343,8 @@ static void clip(struct wt_interval *x, double scale, double limit)
   }
 }
 
-/* A run that a budget cuts goes on until that budget is used up: at the mean pace it carries out more than the steps that are sure. The budget that binds is
- * the one whose share is highest; the figures grow until its mean stands just under the limit. */
+/* A run that a budget cuts goes on until that budget is used up: at the mean pace it carries out more than the steps that are sure. The
+ * budget that binds is the one whose share is highest; the figures grow until its mean stands just under the limit. */
 static void fill_up(const struct wt_plan_input *in, struct wt_plan *p)
 {
   double scale = INFINITY;
@@ -242,8 +362,8 @@ static void fill_up(const struct wt_plan_input *in, struct wt_plan *p)
   clip(&p->co2_g, scale, wt_cost_limit(in, WT_BUDGET_CO2));
 }
 
-/* The most steps whose high end stays inside the budgets that grow with steps. When not even the least share fits, the plan stays at that share, as what is
- * nearest to fitting. */
+/* The most steps whose high end stays inside the budgets that grow with steps. When not even the least share fits, the plan stays at that
+ * share, as what is nearest to fitting. */
 static void fit_steps(struct wt_costing *c, struct wt_plan *p, const struct parts *t)
 {
   p->steps = p->steps_asked;
@@ -271,15 +391,16 @@ static void fit_steps(struct wt_costing *c, struct wt_plan *p, const struct part
 
 enum wt_status wt_cost_fill(struct wt_costing *c, struct wt_plan *p, struct wt_error *err)
 {
-  const struct wt_step_shape *shape = shape_of(c, p);
+  double full_m = 0;
+  const struct wt_step_shape *shape = shape_of(c, p, &full_m);
   struct wt_engine_estimate e;
   WT_TRY(c->task->estimate(c->task->ctx, &p->config, shape, &e, err));
   p->sizes = e.sizes;
   p->trainable_params = e.sizes.trainable_params;
-  p->memory_bytes = e.sizes.total_bytes;
+  p->memory_bytes = e.sizes.total_bytes + c->in->fixed_bytes + (c->in->samples ? e.generate_bytes : 0);
   p->disk_bytes = e.adapter_bytes + 2 * e.checkpoint_bytes; /* old and new stand side by side for a moment */
   p->step_flop = e.step.flop;
-  struct parts t = parts_of(c, p, &e, shape);
+  struct parts t = parts_of(c, p, &e, shape, full_m);
   p->duty = duty_of(c->in, p->config.threads);
   if (isnan(p->duty)) { /* infeasible: shown as if it ran unthrottled */
     p->duty = 1;
@@ -310,7 +431,7 @@ double wt_cost_limit(const struct wt_plan_input *in, enum wt_budget_kind k)
   double limit = MEMORY_SHARE * available;
   if (b->memory_bytes > 0)
     limit = isnan(limit) ? (double)b->memory_bytes : fmin(limit, (double)b->memory_bytes);
-  return limit - (double)in->fixed_bytes;
+  return limit;
 }
 
 double wt_cost_need(const struct wt_plan *p, enum wt_budget_kind k)

@@ -12,7 +12,6 @@ static enum wt_status plan_and_probe(struct wt_session *s, struct wt_plan_set *s
   WT_TRY(wt_session_probe(s, set, 18, err));
   wt_plan_set_release(set);
   struct wt_plan_input in = wt_session_input(s);
-  in.spent_s = s->profile_s + s->tokenise_s + s->open_s;
   return wt_plan_choose(&in, set, err);
 }
 
@@ -29,6 +28,7 @@ enum wt_status wt_estimate(const struct wt_run_options *o, const struct wt_obser
   struct wt_plan_set set;
   memset(&set, 0, sizeof set);
   enum wt_status st = wt_session_open(s, o, obs, wt_mono_s(&wt_clock_system), err);
+  s->estimating = true;
   if (st == WT_OK)
     st = wt_session_load(s, o->probe, err);
   if (st == WT_OK)

@@ -5,10 +5,14 @@
 
 #include "scheduler/scheduler.h"
 
+/* Answers that a run writes before and after, of so many tokens at most. */
+enum { WT_RUN_SAMPLES = 3, WT_RUN_SAMPLE_TOKENS = 48 };
+
 /* The task as the planner sees it. */
 struct wt_task {
   struct wt_model_info model;
   uint64_t train_rows;      /* examples trained on in an epoch */
+  double train_tokens;      /* of an epoch of the training part */
   double supervised_tokens; /* of an epoch of the training part */
   size_t max_tok;           /* longest example, training and evaluation */
   double eval_tokens, eval_supervised; /* of one evaluation; 0 = none */
@@ -17,6 +21,8 @@ struct wt_task {
   enum wt_status (*check)(void *ctx, const struct wt_train_config *c, struct wt_error *err);
   void (*shape)(void *ctx, size_t batch, size_t micro_batch_tok, struct wt_step_shape *ret);
   enum wt_status (*estimate)(void *ctx, const struct wt_train_config *c, const struct wt_step_shape *shape, struct wt_engine_estimate *ret, struct wt_error *err);
+  /* The same task with every example cut to its first seq_len tokens; ret_cut: share of the examples that this cuts. May be NULL. */
+  enum wt_status (*shorter)(void *ctx, size_t seq_len, struct wt_task *ret, double *ret_cut, struct wt_error *err);
   void *ctx;
 };
 
@@ -35,7 +41,8 @@ void wt_rates_freep(struct wt_rates **r);
 /* GFLOP/s of one product, interpolated over the profile's table (inverse distance in the logarithms of m, n, k; exact at its points). Positive always:
  * without a table the flat rate, without that the clock and the vector width. */
 double wt_rates_gemm_gflops(struct wt_rates *r, const struct wt_work_item *item, int threads);
-/* Seconds of a list of work. */
+/* Seconds of a list of work, in all and by stage. */
+void wt_rates_stages_s(struct wt_rates *r, const struct wt_work *w, int threads, double ret[WT_STAGE_COUNT]);
 double wt_rates_work_s(struct wt_rates *r, const struct wt_work *w, int threads);
 double wt_rates_memory_gbps(struct wt_rates *r, int threads);
 
@@ -48,6 +55,9 @@ struct wt_correction wt_cost_correct(const double *ratios, size_t n, double prio
 #define WT_Z80 1.2815515655446004 /* half-width of an 80 % interval in standard deviations */
 /* mean = x * factor, low and high at 80 %. */
 struct wt_interval wt_cost_interval(double x, double spread);
+/* How far a slice that was timed speaks for a plan: of the same configuration, of the same method and weights, of the same threads. */
+enum wt_likeness { WT_LIKE_NONE, WT_LIKE_THREADS, WT_LIKE_METHOD, WT_LIKE_SAME };
+enum wt_likeness wt_cost_likeness(const struct wt_train_config *a, const struct wt_train_config *b);
 /* Fills every figure of p (memory, time, energy, cost, power, steps that the budgets afford). Fails where the engine refuses the configuration. */
 struct wt_costing { /* of one planning */
   const struct wt_plan_input *in;
@@ -58,8 +68,12 @@ struct wt_costing { /* of one planning */
   struct {
     size_t micro_batch_tok;
     struct wt_step_shape shape;
+    double full_m; /* tokens of a micro-batch that no step's end cuts short */
   } shapes[16]; /* by micro-batch, filled as asked for */
+  double factor[WT_SLICES_MAX][WT_STAGE_COUNT]; /* of each slice of the input: seconds seen over seconds counted */
 };
+/* Fills the factors; to be called once, before wt_cost_fill. */
+void wt_cost_prepare(struct wt_costing *c);
 enum wt_status wt_cost_fill(struct wt_costing *c, struct wt_plan *p, struct wt_error *err) WT_MUST_CHECK;
 /* Bits 1 << enum wt_budget_kind of what the plan breaks at the high end of its intervals. ret_distance (may be NULL): sum of log overshoots. */
 unsigned wt_cost_violates(const struct wt_plan_input *in, const struct wt_plan *p, double *ret_distance);
@@ -76,6 +90,10 @@ const char *wt_quality_reason(const struct wt_plan *p, const struct wt_task *tas
 
 /* plan.c: wt_plan_choose with the task given. */
 enum wt_status wt_plan_choose_task(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *ret, struct wt_error *err) WT_MUST_CHECK;
+/* The planning itself, without a look at changes when nothing fits. */
+enum wt_status wt_plan_choose_once(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *ret, struct wt_error *err) WT_MUST_CHECK;
+/* nearest.c: nothing fits: what the options could give up that would make it fit, after the budgets that set->nearest names already. */
+void wt_plan_relax(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *set);
 /* Chooses among plans whose figures are filled (order of the array does not matter). */
 enum wt_status wt_plan_select(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *s, struct wt_error *err) WT_MUST_CHECK;
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define REJECTED_MAX 16
+#define NEAREST_BUDGETS 3
 
 void wt_plan_set_release(struct wt_plan_set *s)
 {
@@ -204,26 +205,24 @@ static void format_amount(const struct wt_plan_input *in, enum wt_budget_kind k,
   }
 }
 
-/* What the option would have to say: memory counts the program itself as well. */
-static double asked_for(const struct wt_plan_input *in, const struct wt_plan *p, enum wt_budget_kind k)
-{
-  double need = wt_cost_need(p, k);
-  return k == WT_BUDGET_MEMORY ? need + (double)in->fixed_bytes : need;
-}
-
 static void describe_change(const struct wt_plan_input *in, const struct wt_plan *p, unsigned violates, char *ret, size_t bytes)
 {
   char part[64] = "";
   if (p->steps < p->steps_asked)
     snprintf(part, sizeof part, " (%llu of %llu steps)", (unsigned long long)p->steps, (unsigned long long)p->steps_asked);
-  size_t at = (size_t)snprintf(ret, bytes, "%s%s fits with", p->id, part);
+  char power[WT_UNIT_BYTES + 8] = "";
+  if (in->budgets.power_w > 0 && p->duty < 1 && violates & 1u << WT_BUDGET_TIME) { /* the cap is what takes the time */
+    memcpy(power, " at ", 5);
+    wt_format_power(in->budgets.power_w, power + 4);
+  }
+  size_t at = (size_t)snprintf(ret, bytes, "%s%s fits%s with", p->id, part, power);
   bool first = true;
   for (enum wt_budget_kind k = 0; k < WT_BUDGET_COUNT && at < bytes; k++) {
     if (!(violates & 1u << k))
       continue;
     char need[WT_UNIT_BYTES], more[WT_UNIT_BYTES];
     double over = wt_cost_need(p, k) - wt_cost_limit(in, k);
-    format_amount(in, k, asked_for(in, p, k), need);
+    format_amount(in, k, wt_cost_need(p, k), need);
     format_amount(in, k, over, more);
     at += (size_t)snprintf(ret + at, bytes - at, "%s %s %s (+%s)", first ? "" : " and", option_of(k), need, more);
     first = false;
@@ -235,7 +234,7 @@ static void describe_change(const struct wt_plan_input *in, const struct wt_plan
 static void find_nearest(const struct wt_plan_input *in, struct wt_plan_set *s, const struct mark *marks)
 {
   size_t n = 0;
-  for (enum wt_budget_kind k = 0; k < WT_BUDGET_COUNT && n < 3; k++)
+  for (enum wt_budget_kind k = 0; k < WT_BUDGET_COUNT && n < NEAREST_BUDGETS; k++)
     for (size_t i = 0; i < s->n; i++)
       if (marks[i].violates == 1u << k) {
         describe_change(in, &s->plans[marks[i].index], marks[i].violates, s->nearest[n++], sizeof s->nearest[0]);
@@ -383,7 +382,7 @@ static enum wt_status fill_scant(struct wt_costing *costing, struct wt_plan_set 
   return WT_OK;
 }
 
-enum wt_status wt_plan_choose_task(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *ret,
+enum wt_status wt_plan_choose_once(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *ret,
                                    struct wt_error *err)
 {
   memset(ret, 0, sizeof *ret);
@@ -393,6 +392,7 @@ enum wt_status wt_plan_choose_task(const struct wt_plan_input *in, const struct 
   if (!rates)
     return wt_fail(err, WT_ENOMEM, "planning: out of memory");
   struct wt_costing costing = {.in = in, .task = task, .rates = rates};
+  wt_cost_prepare(&costing);
   struct wt_error first;
   wt_error_clear(&first);
   fill_all(&costing, ret, &first);
@@ -406,10 +406,27 @@ enum wt_status wt_plan_choose_task(const struct wt_plan_input *in, const struct 
   return wt_plan_select(in, task, ret, err);
 }
 
+enum wt_status wt_plan_choose_task(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *ret,
+                                   struct wt_error *err)
+{
+  enum wt_status st = wt_plan_choose_once(in, task, ret, err);
+  if (st != WT_ENOPLAN)
+    return st;
+  wt_plan_relax(in, task, ret);
+  size_t first = 0; /* of those that change no budget */
+  while (first < WT_NEAREST_MAX && ret->nearest[first][0] && strncmp(ret->nearest[first], "--", 2) != 0)
+    first++;
+  if (first == 0 || first == WT_NEAREST_MAX || !ret->nearest[first][0])
+    return st;
+  return wt_error_hint(err, "%s; or %s", ret->nearest[0], ret->nearest[first]);
+}
+
 /* ---- the real model and data behind the task ---- */
 
 struct real {
   const struct wt_plan_input *in;
+  size_t cut;           /* examples are taken up to here; SIZE_MAX = whole */
+  struct real *shorter; /* of this one; where wt_task.shorter keeps its own */
 };
 
 static enum wt_status real_check(void *ctx, const struct wt_train_config *c, struct wt_error *err)
@@ -421,8 +438,8 @@ static enum wt_status real_check(void *ctx, const struct wt_train_config *c, str
 static void real_shape(void *ctx, size_t batch, size_t micro_batch_tok, struct wt_step_shape *ret)
 {
   const struct real *r = ctx;
-  wt_step_shape_of(r->in->data, r->in->train_index, r->in->train_index ? r->in->train_n : wt_dataset_count(r->in->data), batch,
-                   micro_batch_tok, ret);
+  wt_step_shape_cut(r->in->data, r->in->train_index, r->in->train_index ? r->in->train_n : wt_dataset_count(r->in->data), batch,
+                    micro_batch_tok, r->cut, ret);
 }
 
 static enum wt_status real_estimate(void *ctx, const struct wt_train_config *c, const struct wt_step_shape *shape,
@@ -432,32 +449,69 @@ static enum wt_status real_estimate(void *ctx, const struct wt_train_config *c, 
   return wt_engine_estimate(r->in->model, c, shape, ret, err);
 }
 
-static void count_rows(const struct wt_dataset *d, const size_t *index, size_t n, size_t *max_tok, double *tokens, double *supervised)
+struct rows {
+  size_t max_tok, n, cut;
+  double tokens, supervised;
+};
+
+static void count_rows(const struct wt_dataset *d, const size_t *index, size_t n, size_t cut, struct rows *ret)
 {
   for (size_t i = 0; i < n; i++) {
     struct wt_example e = wt_dataset_get(d, index ? index[i] : i);
-    if (e.n > *max_tok)
-      *max_tok = e.n;
-    *tokens += (double)e.n;
+    ret->n++;
+    if (e.n > cut) {
+      e.n = cut;
+      ret->cut++;
+    }
+    if (e.n > ret->max_tok)
+      ret->max_tok = e.n;
+    ret->tokens += (double)e.n;
     for (size_t t = 1; t < e.n; t++)
-      *supervised += e.labels[t] != WT_LABEL_NONE;
+      ret->supervised += e.labels[t] != WT_LABEL_NONE;
   }
+}
+
+static enum wt_status real_shorter(void *ctx, size_t seq_len, struct wt_task *ret, double *ret_cut, struct wt_error *err);
+
+/* ret_cut: share of the examples that are longer. */
+static void make_task(struct real *r, struct wt_task *ret, double *ret_cut)
+{
+  const struct wt_plan_input *in = r->in;
+  *ret = (struct wt_task){.model = *wt_model_get_info(in->model),
+                          .check = real_check,
+                          .shape = real_shape,
+                          .estimate = real_estimate,
+                          .shorter = r->shorter ? real_shorter : NULL,
+                          .ctx = r};
+  size_t train_n = in->train_index ? in->train_n : wt_dataset_count(in->data);
+  struct rows train = {0}, eval = {0};
+  count_rows(in->data, in->train_index, train_n, r->cut, &train);
+  if (in->eval_data)
+    count_rows(in->eval_data, in->eval_index, in->eval_n, r->cut, &eval);
+  double sampled = wt_dataset_stats(in->data)->sampled_fraction;
+  ret->sampled_fraction = sampled > 0 ? fmin(sampled, 1) : 1;
+  ret->max_tok = train.max_tok > eval.max_tok ? train.max_tok : eval.max_tok;
+  ret->train_rows = (uint64_t)llround((double)train_n / ret->sampled_fraction);
+  ret->supervised_tokens = train.supervised / ret->sampled_fraction;
+  ret->train_tokens = train.tokens / ret->sampled_fraction;
+  ret->eval_tokens = eval.tokens;
+  ret->eval_supervised = eval.supervised;
+  *ret_cut = train.n ? (double)train.cut / (double)train.n : 0;
+}
+
+static enum wt_status real_shorter(void *ctx, size_t seq_len, struct wt_task *ret, double *ret_cut, struct wt_error *err)
+{
+  struct real *r = ctx;
+  *r->shorter = (struct real){.in = r->in, .cut = seq_len};
+  make_task(r->shorter, ret, ret_cut);
+  return ret->supervised_tokens > 0 ? WT_OK : wt_fail(err, WT_EUSAGE, "--seq-len %zu: leaves no supervised token", seq_len);
 }
 
 enum wt_status wt_plan_choose(const struct wt_plan_input *in, struct wt_plan_set *ret, struct wt_error *err)
 {
-  struct real real = {in};
-  struct wt_task task = {
-      .model = *wt_model_get_info(in->model), .check = real_check, .shape = real_shape, .estimate = real_estimate, .ctx = &real};
-  size_t train_n = in->train_index ? in->train_n : wt_dataset_count(in->data);
-  double tokens = 0, eval_tokens = 0;
-  count_rows(in->data, in->train_index, train_n, &task.max_tok, &tokens, &task.supervised_tokens);
-  if (in->eval_data)
-    count_rows(in->eval_data, in->eval_index, in->eval_n, &task.max_tok, &eval_tokens, &task.eval_supervised);
-  task.eval_tokens = eval_tokens;
-  double sampled = wt_dataset_stats(in->data)->sampled_fraction;
-  task.sampled_fraction = sampled > 0 ? fmin(sampled, 1) : 1;
-  task.train_rows = (uint64_t)llround((double)train_n / task.sampled_fraction);
-  task.supervised_tokens /= task.sampled_fraction;
+  struct real shorter, real = {.in = in, .cut = SIZE_MAX, .shorter = &shorter};
+  struct wt_task task;
+  double cut;
+  make_task(&real, &task, &cut);
   return wt_plan_choose_task(in, &task, ret, err);
 }

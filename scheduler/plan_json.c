@@ -73,6 +73,11 @@ struct wt_json *wt_plan_to_json(const struct wt_plan *p, const char *currency)
   wt_json_add_str(o, "why", p->why);
   wt_json_add_str(o, "depth", p->depth);
   wt_json_add_u64(o, "steps_asked", p->steps_asked);
+  struct wt_json *parts = wt_json_add_object(o, "parts"); /* of the mean time */
+  wt_json_add_num(parts, "setup_s", p->setup_s);
+  wt_json_add_num(parts, "step_s", p->step_s);
+  wt_json_add_num(parts, "eval_s", p->eval_s);
+  wt_json_add_num(parts, "save_s", p->save_s);
   return o;
 }
 
@@ -145,7 +150,7 @@ struct wt_json *wt_plan_set_to_json(const struct wt_plan_set *s, const struct wt
         wt_json_push_str(v, wt_budget_name(k));
   }
   struct wt_json *nearest = wt_json_add_array(doc, "nearest");
-  for (size_t i = 0; i < 3; i++)
+  for (size_t i = 0; i < WT_NEAREST_MAX; i++)
     if (s->nearest[i][0])
       wt_json_push_str(nearest, s->nearest[i]);
   return doc;

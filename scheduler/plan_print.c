@@ -145,7 +145,7 @@ void wt_plan_set_print(const struct wt_plan_set *s, const struct wt_plan_input *
   struct printer p = {s, in, color, width, out};
   if (s->chosen == SIZE_MAX) {
     wt_buf_addf(out, "No plan fits: %zu candidates were considered.\n", s->n);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < WT_NEAREST_MAX; i++)
       if (s->nearest[i][0])
         wt_buf_addf(out, "  nearest: %s\n", s->nearest[i]);
     print_rejected(&p, top);

@@ -147,10 +147,18 @@ static size_t slot_of(const struct memo *q)
 
 double wt_rates_gemm_gflops(struct wt_rates *r, const struct wt_work_item *item, int threads)
 {
-  struct memo q = {true, form_of(item->kind), item->weights == WT_WEIGHTS_AUTO ? WT_WEIGHTS_F32 : (int)item->weights,
-                   item->compute == WT_COMPUTE_AUTO ? WT_COMPUTE_F32 : (int)item->compute, threads, item->m, item->n, item->k, 0};
+  struct memo q = {true,
+                   form_of(item->kind),
+                   item->weights == WT_WEIGHTS_AUTO ? WT_WEIGHTS_F32 : (int)item->weights,
+                   item->compute == WT_COMPUTE_AUTO ? WT_COMPUTE_F32 : (int)item->compute,
+                   threads,
+                   item->m,
+                   item->n,
+                   item->k,
+                   0};
   struct memo *s = &r->memo[slot_of(&q)];
-  if (s->used && s->form == q.form && s->weights == q.weights && s->compute == q.compute && s->threads == q.threads && s->m == q.m && s->n == q.n && s->k == q.k)
+  if (s->used && s->form == q.form && s->weights == q.weights && s->compute == q.compute && s->threads == q.threads && s->m == q.m &&
+      s->n == q.n && s->k == q.k)
     return s->gflops;
   q.gflops = interpolate(r, &q);
   *s = q;
@@ -179,12 +187,20 @@ static double item_s(struct wt_rates *r, const struct wt_work_item *it, int thre
   }
 }
 
+void wt_rates_stages_s(struct wt_rates *r, const struct wt_work *w, int threads, double ret[WT_STAGE_COUNT])
+{
+  double call_s = CALL_S + (threads > 1 ? JOIN_S : 0);
+  for (int s = 0; s < WT_STAGE_COUNT; s++)
+    ret[s] = 0;
+  for (size_t i = 0; i < w->n; i++)
+    ret[w->item[i].stage] += item_s(r, &w->item[i], threads) + w->item[i].calls * call_s;
+}
+
 double wt_rates_work_s(struct wt_rates *r, const struct wt_work *w, int threads)
 {
-  double s = 0, calls = 0;
-  for (size_t i = 0; i < w->n; i++) {
-    s += item_s(r, &w->item[i], threads);
-    calls += w->item[i].calls;
-  }
-  return s + calls * (CALL_S + (threads > 1 ? JOIN_S : 0));
+  double stage_s[WT_STAGE_COUNT], sum = 0;
+  wt_rates_stages_s(r, w, threads, stage_s);
+  for (int s = 0; s < WT_STAGE_COUNT; s++)
+    sum += stage_s[s];
+  return sum;
 }

@@ -67,6 +67,7 @@ static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, st
   }
   WT_TRY(st);
   r->plan = r->set.plans[r->set.chosen];
+  wt_plan_set_release(&r->set); /* megabytes of candidates */
   r->st = (struct wt_run_state){.eval_before = NAN, .eval_best = NAN, .eval_last = NAN, .steps_asked = r->plan.steps_asked};
   r->st.lr = wt_lr_plan_make(r->plan.schedule, r->plan.lr, r->plan.warmup, r->plan.steps);
   books_begin(r);
@@ -168,9 +169,8 @@ static enum wt_status open_engine(struct wt_run *r, struct wt_error *err)
     r->base = r->st;
   WT_TRY(wt_run_metrics_open(r, err)); /* may raise what was used: work after the last checkpoint that was lost */
   uint64_t total = wt_engine_get_sizes(r->engine)->total_bytes;
-  if (!r->resumed && total != r->plan.memory_bytes)
-    wt_run_log(r, "memory: the engine laid out %llu bytes, the plan said %llu", (unsigned long long)total,
-               (unsigned long long)r->plan.memory_bytes);
+  if (r->plan.sizes.total_bytes > 0 && total != r->plan.sizes.total_bytes)
+    wt_run_log(r, "memory: the engine laid out %llu bytes, the plan said %llu", (unsigned long long)total, (unsigned long long)r->plan.sizes.total_bytes);
   return WT_OK;
 }
 
@@ -216,7 +216,6 @@ static enum wt_status restore_best(struct wt_run *r, struct wt_error *err)
 
 static enum wt_status finish_learning(struct wt_run *r, struct wt_error *err)
 {
-  r->peak_rss_bytes = wt_resident_peak_bytes();
   wt_run_phase_begin(r, "checkpoint");
   wt_run_live(r, "saving", true);
   if (r->st.step > 0 || r->stop == WT_OK)
@@ -234,7 +233,9 @@ static enum wt_status finish_learning(struct wt_run *r, struct wt_error *err)
     WT_TRY(wt_run_samples(r, true, err));
   }
   wt_run_phase_begin(r, "save");
-  return wt_run_is_root(r) ? wt_engine_save(r->engine, r->dir, r->s.o.model, err) : WT_OK;
+  enum wt_status st = wt_run_is_root(r) ? wt_engine_save(r->engine, r->dir, r->s.o.model, err) : WT_OK;
+  r->peak_rss_bytes = wt_resident_peak_bytes();
+  return st;
 }
 
 static const char *status_name(enum wt_status st)

@@ -7,7 +7,7 @@
 #include "scheduler/session.h"
 #include <stdio.h>
 
-enum { WT_RUN_PHASES_MAX = 12, WT_RUN_DECISIONS_MAX = 200, WT_RUN_SAMPLES = 3, WT_RUN_SAMPLE_TOKENS = 48, WT_RUN_POINTS = 4000 };
+enum { WT_RUN_PHASES_MAX = 12, WT_RUN_DECISIONS_MAX = 200, WT_RUN_POINTS = 4000 };
 
 /* What a checkpoint remembers beside the engine's own state. */
 struct wt_run_state {

@@ -43,7 +43,7 @@ static char *decoded(const struct wt_run *r, const int32_t *ids, size_t n)
   return text;
 }
 
-enum wt_status wt_run_samples(struct wt_run *r, bool after, struct wt_error *err)
+static enum wt_status write_samples(struct wt_run *r, bool after, struct wt_error *err)
 {
   size_t rows = r->s.eval_n > 0 ? r->s.eval_n : 0;
   if (!r->s.tokenizer || rows == 0 || !wt_run_is_root(r))
@@ -77,6 +77,13 @@ enum wt_status wt_run_samples(struct wt_run *r, bool after, struct wt_error *err
     *slot = text;
   }
   return WT_OK;
+}
+
+enum wt_status wt_run_samples(struct wt_run *r, bool after, struct wt_error *err)
+{
+  enum wt_status st = write_samples(r, after, err);
+  wt_engine_generate_end(r->engine); /* its memory is training's */
+  return st;
 }
 
 /* ---- the document ---- */
@@ -196,7 +203,8 @@ static struct wt_json *environment_of(const struct wt_run *r)
 
 static struct wt_json *files_of(const struct wt_run *r)
 {
-  static const char *const names[][2] = {{"adapter", "adapter"}, {"model", "model"}, {"metrics", "metrics.jsonl"}, {"plan", "plan.json"}, {"job", "job.json"}, {"log", "run.log"}, {"checkpoint", "checkpoint"}};
+  static const char *const names[][2] = {{"adapter", "adapter"}, {"model", "model"}, {"metrics", "metrics.jsonl"}, {"plan", "plan.json"},
+                                         {"job", "job.json"},    {"log", "run.log"}, {"checkpoint", "checkpoint"}};
   struct wt_json *f = wt_json_object();
   for (size_t i = 0; i < WT_COUNT(names); i++) {
     WT_AUTO(wt_freep) char *p = wt_run_path(r, names[i][1]);
@@ -305,7 +313,9 @@ struct wt_json *wt_run_document(const struct wt_run *r, const char *status, cons
 {
   struct wt_run_summary s;
   memset(&s, 0, sizeof s);
-  WT_AUTO(wt_json_freep) struct wt_json *plan = wt_plan_to_json(&r->plan, r->s.rate.currency), *environment = environment_of(r), *files = files_of(r);
+  WT_AUTO(wt_json_freep)
+  struct wt_json *plan = wt_plan_to_json(&r->plan, r->s.rate.currency),
+                 *environment = environment_of(r), *files = files_of(r);
   struct wt_budget_figure budgets[WT_BUDGET_COUNT];
   s.status = status;
   s.stop_reason = reason;

@@ -50,6 +50,7 @@ struct wt_rejected {
   unsigned violates; /* bits 1 << enum wt_budget_kind */
 };
 
+#define WT_NEAREST_MAX 6
 struct wt_plan_set {
   struct wt_plan *plans;      /* all candidates */
   size_t n;
@@ -59,7 +60,7 @@ struct wt_plan_set {
   size_t rejected_n;
   size_t chosen;              /* index, or SIZE_MAX when nothing fits */
   bool scant;                 /* the budgets afford hardly any steps: plans with more of them come first */
-  char nearest[3][256];       /* when nothing fits: the nearest changes that would; else what a larger budget would buy */
+  char nearest[WT_NEAREST_MAX][256]; /* when nothing fits: the nearest changes that would; else what a larger budget would buy */
 };
 void wt_plan_set_release(struct wt_plan_set *s);
 
@@ -67,6 +68,13 @@ void wt_plan_set_release(struct wt_plan_set *s);
 struct wt_probe_result {
   char id[64];   /* of the plan */
   double step_s; /* median */
+};
+
+/* A slice of the model as the engine ran it under one configuration: what lies between the products is measured, not guessed. */
+#define WT_SLICES_MAX 12
+struct wt_slice {
+  struct wt_train_config config; /* strings as in the plan's */
+  struct wt_engine_timing timing;
 };
 
 /* Everything that planning needs, gathered by the impure callers. */
@@ -86,9 +94,12 @@ struct wt_plan_input {
   const size_t *eval_index;
   size_t eval_n;
   double spent_s, spent_wh; /* used since the run's start before planning: profile, tokenising; counts against the budgets */
+  bool samples;             /* the run will write answers before and after */
   double done_steps;        /* on resume: steps that are behind */
   const struct wt_probe_result *probes;
   size_t probes_n;
+  const struct wt_slice *slices;
+  size_t slices_n; /* at most WT_SLICES_MAX */
 };
 /* Pure. WT_ENOPLAN when nothing fits (ret is filled all the same, with nearest). */
 enum wt_status wt_plan_choose(const struct wt_plan_input *in, struct wt_plan_set *ret, struct wt_error *err) WT_MUST_CHECK;

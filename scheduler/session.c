@@ -9,13 +9,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#define REFINE_ROUNDS 4 /* measuring changes the choice, which may bring new shapes */
+#define REFINE_ROUNDS 5 /* measuring changes the choice, which may bring new shapes */
+#define SLICE_S 1.0     /* for the rounds of a slice, at most and at least */
+#define SLICE_LEAST_S 0.1
 
 #define CALIBRATE_SHARE 0.04 /* of a small budget that measuring the machine may take */
 #define CALIBRATE_MIN_S 0.25
 #define CALIBRATE_MAX_S 1.45
 #define PC_W 40.0 /* a budget of joules in seconds, where watts are not known yet */
 
+#define DETECT_S 0.05        /* looking at the machine without measuring it */
+#define CACHED_FROM_S 0.2    /* tokenising that took longer is timed once more, from the cache, where an estimate says what a run takes */
 #define SEQ_LEN_DEFAULT 1024 /* what peers train with on a PC; shorter contexts bound it */
 
 void wt_session_phase(const struct wt_session *s, const char *what)
@@ -52,6 +56,7 @@ void wt_session_release(struct wt_session *s)
   wt_tariff_freep(&s->tariff);
   wt_freep(&s->index);
   wt_freep(&s->probes);
+  wt_freep(&s->slices);
   wt_freep(&s->model_path);
   wt_freep(&s->data_path);
   wt_freep(&s->eval_path);
@@ -84,6 +89,14 @@ static enum wt_status local_path(struct wt_session *s, const char *source, bool 
 
 /* ---- machine ---- */
 
+/* What is free is of this moment. */
+static void take_free(struct wt_session *s, const struct wt_profile *now)
+{
+  s->profile.memory.available_bytes = now->memory.available_bytes;
+  s->profile.memory.limit_bytes = now->memory.limit_bytes;
+  s->profile.storage.free_bytes = now->storage.free_bytes;
+}
+
 static bool stored_profile(struct wt_session *s)
 {
   WT_AUTO(wt_freep) char *path = wt_profile_default_path();
@@ -94,9 +107,7 @@ static bool stored_profile(struct wt_session *s)
   if (wt_profile_measure(&detect, &now, NULL) != WT_OK)
     return false;
   bool same = strcmp(now.cpu.model, s->profile.cpu.model) == 0 && now.cpu.cores == s->profile.cpu.cores && s->profile.rates_n > 0;
-  s->profile.memory.available_bytes = now.memory.available_bytes; /* of this moment */
-  s->profile.memory.limit_bytes = now.memory.limit_bytes;
-  s->profile.storage.free_bytes = now.storage.free_bytes;
+  take_free(s, &now);
   return same;
 }
 
@@ -104,7 +115,7 @@ static bool stored_profile(struct wt_session *s)
  * answer. */
 static void keep_profile(const struct wt_session *s)
 {
-  WT_AUTO(wt_freep) char *path = s->o.sysfs ? NULL : wt_profile_default_path();
+  WT_AUTO(wt_freep) char *path = s->o.sysfs || s->o.profile ? NULL : wt_profile_default_path();
   if (path && wt_profile_write(&s->profile, path, NULL) != WT_OK)
     wt_debug("profile: not kept in '%s'", path);
 }
@@ -126,14 +137,29 @@ static double calibration_s(const struct wt_session *s)
   return fmin(fmax(CALIBRATE_SHARE * seconds, CALIBRATE_MIN_S), CALIBRATE_MAX_S);
 }
 
+/* --profile: of another machine it is taken as it is; of this one, what is free is looked up, and the model's own products may be measured
+ * into it. */
+static enum wt_status given_profile(struct wt_session *s, struct wt_error *err)
+{
+  WT_TRY(wt_profile_read(s->o.profile, &s->profile, err));
+  struct wt_profile now;
+  struct wt_profile_options detect = {.calibrate = false, .quick = true, .clock = s->clock};
+  if (wt_profile_measure(&detect, &now, NULL) != WT_OK || strcmp(now.fingerprint, s->profile.fingerprint) != 0)
+    return WT_OK;
+  s->profile_is_ours = true;
+  take_free(s, &now);
+  return WT_OK;
+}
+
 static enum wt_status get_profile(struct wt_session *s, struct wt_error *err)
 {
   if (s->o.profile)
-    return wt_profile_read(s->o.profile, &s->profile, err);
+    return given_profile(s, err);
   s->profile_is_ours = true;
   if (stored_profile(s))
     return WT_OK;
   wt_session_phase(s, "measuring the machine");
+  s->profile_measured = true;
   struct wt_profile_options q = {.sysfs = s->o.sysfs,
                                  .storage_path = s->o.out,
                                  .quick = true,
@@ -253,6 +279,11 @@ static enum wt_status open_data(struct wt_session *s, struct wt_error *err)
   d.raw_text = s->o.method == WT_METHOD_PRETRAIN;
   d.skip_bad_rows = s->o.on_bad_row == 1;
   WT_TRY(wt_dataset_open(&d, s->tokenizer, m->context, m->vocab, &s->data, err));
+  if (s->estimating && wt_mono_s(s->clock) - t > CACHED_FROM_S) {
+    t = wt_mono_s(s->clock);
+    wt_dataset_freep(&s->data);
+    WT_TRY(wt_dataset_open(&d, s->tokenizer, m->context, m->vocab, &s->data, err));
+  }
   if (wt_dataset_count(s->data) == 0)
     return wt_fail(err, WT_EFORMAT, "data '%s': no examples", s->data_path);
   double fraction = s->o.eval_data ? 0 : s->o.eval_fraction;
@@ -392,9 +423,16 @@ enum wt_status wt_session_load(struct wt_session *s, bool weights, struct wt_err
   WT_TRY(read_adapter(s, err));
   WT_TRY(open_data(s, err));
   get_ratios(s);
-  malloc_trim(0);
-  s->fixed_bytes = wt_resident_bytes();
   return WT_OK;
+}
+
+/* What a run with these options takes until it has its plan. What this command measured is kept for it, except below another root or with a
+ * profile given. */
+static double run_will_spend(const struct wt_session *s)
+{
+  bool kept = !s->o.sysfs && !s->o.profile;
+  double profile_s = kept && s->profile_measured ? fmin(s->profile_s, DETECT_S) : s->profile_s;
+  return profile_s + s->open_s + s->tokenise_s + s->choose_s + s->slice_s + (kept ? 0 : s->refine_s);
 }
 
 struct wt_plan_input wt_session_input(const struct wt_session *s)
@@ -418,10 +456,13 @@ struct wt_plan_input wt_session_input(const struct wt_session *s)
     in.eval_index = s->eval_data ? NULL : s->index + s->train_n;
     in.eval_n = s->eval_n;
   }
-  in.spent_s = wt_mono_s(s->clock) - s->t0_s;
+  in.spent_s = s->estimating ? run_will_spend(s) : wt_mono_s(s->clock) - s->t0_s;
   in.spent_wh = s->spent_wh;
+  in.samples = s->tokenizer && s->eval_n > 0;
   in.probes = s->probes;
   in.probes_n = s->probes_n;
+  in.slices = s->slices;
+  in.slices_n = s->slices_n;
   return in;
 }
 
@@ -488,26 +529,43 @@ size_t wt_session_refine(struct wt_session *s, const struct wt_plan_set *set, do
   return added;
 }
 
+static enum wt_status choose(struct wt_session *s, struct wt_plan_set *ret, struct wt_error *err)
+{
+  malloc_trim(0);
+  s->fixed_bytes = wt_resident_bytes();
+  struct wt_plan_input in = wt_session_input(s);
+  double t = wt_mono_s(s->clock);
+  enum wt_status st = wt_plan_choose(&in, ret, err);
+  s->choose_s = wt_mono_s(s->clock) - t;
+  return st;
+}
+
+/* A slice is timed for what it is worth: 2 % of the run, 1 % of the time that is left. */
+static double slice_budget_s(const struct wt_plan *p, double left_s)
+{
+  return fmin(fmin(SLICE_S, 0.01 * left_s), fmax(0.02 * p->time_s.mean, SLICE_LEAST_S));
+}
+
 enum wt_status wt_session_plan(struct wt_session *s, struct wt_plan_set *ret, struct wt_error *err)
 {
   wt_session_phase(s, "planning");
-  struct wt_plan_input in = wt_session_input(s);
-  WT_TRY(wt_plan_choose(&in, ret, err));
+  WT_TRY(choose(s, ret, err));
   size_t added = 0;
   for (int round = 0; round < REFINE_ROUNDS; round++) { /* until the shapes of the plan that is chosen are known */
-    double left = isfinite(s->budgets.time_s) ? s->budgets.time_s - (wt_mono_s(s->clock) - s->t0_s) : INFINITY;
+    double t = wt_mono_s(s->clock), left = isfinite(s->budgets.time_s) ? s->budgets.time_s - (t - s->t0_s) : INFINITY;
     size_t now = left < 5 ? 0 : wt_session_refine(s, ret, fmin(0.6, 0.01 * left));
-    if (!now)
+    s->refine_s += wt_mono_s(s->clock) - t;
+    t = wt_mono_s(s->clock);
+    bool timed = left >= 5 && s->profile_is_ours &&
+                 wt_session_time_slice(s, &ret->plans[ret->chosen], slice_budget_s(&ret->plans[ret->chosen], left));
+    s->slice_s += wt_mono_s(s->clock) - t;
+    if (!now && !timed)
       break;
     added += now;
     wt_plan_set_release(ret);
-    in = wt_session_input(s);
-    WT_TRY(wt_plan_choose(&in, ret, err));
+    WT_TRY(choose(s, ret, err));
   }
-  if (added) {
+  if (added)
     keep_profile(s);
-    malloc_trim(0);
-    s->fixed_bytes = wt_resident_bytes();
-  }
   return WT_OK;
 }

@@ -26,7 +26,11 @@ struct wt_session {
   double deadline_real_s; /* NaN = none */
   double ratios_time[WT_RATIOS_MAX], ratios_energy[WT_RATIOS_MAX];
   size_t ratios_n;
-  double profile_s, tokenise_s, open_s; /* what these took */
+  double profile_s, tokenise_s, open_s, refine_s, slice_s, choose_s; /* what these took */
+  bool estimating;                     /* not a run: what has passed is not spent, a run will spend its own */
+  bool profile_measured;               /* by this command */
+  struct wt_slice *slices; /* WT_SLICES_MAX of them, NULL before the first */
+  size_t slices_n;
   struct wt_probe_result *probes;
   size_t probes_n;
   uint64_t fixed_bytes;
@@ -50,6 +54,9 @@ struct wt_example wt_session_eval_row(const struct wt_session *s, size_t i);
 void wt_session_phase(const struct wt_session *s, const char *what);
 void wt_session_note(const struct wt_session *s, const char *fmt, ...) WT_PRINTF(2, 3);
 bool wt_session_signalled(const struct wt_session *s);
+
+/* slice.c: times a slice of the model under the chosen plan, in about budget_s, into s->slices. Returns whether one was added. */
+bool wt_session_time_slice(struct wt_session *s, const struct wt_plan *p, double budget_s);
 
 /* probe.c: runs steps of the chosen plan and of the best of the front on synthetic tokens, at most budget_s in all, into s->probes. The model must have its weights. */
 enum wt_status wt_session_probe(struct wt_session *s, const struct wt_plan_set *set, double budget_s, struct wt_error *err) WT_MUST_CHECK;

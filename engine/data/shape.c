@@ -4,6 +4,12 @@
 void wt_step_shape_of(const struct wt_dataset *d, const size_t *idx, size_t n, size_t batch, size_t micro_batch_tok,
                       struct wt_step_shape *ret)
 {
+  wt_step_shape_cut(d, idx, n, batch, micro_batch_tok, SIZE_MAX, ret);
+}
+
+void wt_step_shape_cut(const struct wt_dataset *d, const size_t *idx, size_t n, size_t batch, size_t micro_batch_tok, size_t max_tok,
+                       struct wt_step_shape *ret)
+{
   struct wt_step_shape s = {0};
   if (!idx)
     n = wt_dataset_count(d);
@@ -13,6 +19,7 @@ void wt_step_shape_of(const struct wt_dataset *d, const size_t *idx, size_t n, s
   size_t in_micro_tok = 0; /* tokens of the micro-batch being filled */
   for (size_t k = 0; k < n; k++) {
     struct wt_example x = wt_dataset_get(d, idx ? idx[k] : k);
+    x.n = x.n < max_tok ? x.n : max_tok;
     bool new_step = k % batch == 0;
     steps += new_step;
     if (new_step || in_micro_tok + x.n > micro_batch_tok) {

@@ -199,6 +199,27 @@ enum wt_status wt_model_from_config(const char *path, struct wt_json *config, st
   return WT_OK;
 }
 
+enum wt_status wt_model_slice(const struct wt_model *m, size_t layers, size_t vocab, size_t head_rows, struct wt_model **ret, struct wt_error *err)
+{
+  WT_AUTO(wt_model_freep) struct wt_model *s = wt_calloc(1, sizeof *s);
+  if (!s)
+    return wt_fail(err, WT_ENOMEM, "model '%s': out of memory", m->path);
+  s->path = wt_strdup(m->path);
+  s->config = wt_json_copy(m->config);
+  if (!s->path || !s->config)
+    return wt_fail(err, WT_ENOMEM, "model '%s': out of memory", m->path);
+  s->spec = m->spec;
+  s->spec.layers = layers < m->spec.layers ? layers : m->spec.layers;
+  s->spec.vocab = vocab < m->spec.vocab ? vocab : m->spec.vocab;
+  s->hollow = true;
+  s->head_rows = head_rows;
+  WT_TRY(list_weights(s, err));
+  fill_info(s);
+  s->info.stored = m->info.stored;
+  *ret = WT_TAKE(s);
+  return WT_OK;
+}
+
 /* ---- the weights in the file ---- */
 
 /* The tensor of a weight: by its name, without or with a leading "transformer." / "model." prefix. */

@@ -36,6 +36,8 @@ struct wt_model {
   struct wt_tensors *tensors;
   struct wt_tokenizer *tokenizer;
   bool gguf;
+  bool hollow;      /* a slice without weights: the engine fills in numbers of the right kind (wt_model_slice) */
+  size_t head_rows; /* rows of the head's chunk; 0 = by the vocabulary */
   size_t n; /* weights */
   struct wt_weight *weight;
   size_t embed, positions, final_norm, final_norm_bias, head, head_bias; /* head == embed when tied */
@@ -49,5 +51,8 @@ size_t wt_weight_stored_rows(const struct wt_weight *w);
 size_t wt_weight_stored_width(const struct wt_weight *w);
 /* A model of a config alone, for wt_model_init and tests; takes ownership of config. */
 enum wt_status wt_model_from_config(const char *path, struct wt_json *config, struct wt_model **ret, struct wt_error *err) WT_MUST_CHECK;
+/* A model of the first `layers` blocks and `vocab` tokens of m, without its weights: for measuring what the engine takes for a part. head_rows: rows of the head's
+ * chunk, as the whole model would cut it. */
+enum wt_status wt_model_slice(const struct wt_model *m, size_t layers, size_t vocab, size_t head_rows, struct wt_model **ret, struct wt_error *err) WT_MUST_CHECK;
 
 #endif

@@ -14,6 +14,7 @@ struct counting {
   double m;     /* average rows of a call */
   double calls; /* of each product: micro-batches, times the part of steps that this group stands for */
   double tokens;
+  enum wt_work_stage stage;
 };
 
 static void add_item(struct wt_work *w, const struct wt_work_item *x)
@@ -22,7 +23,7 @@ static void add_item(struct wt_work *w, const struct wt_work_item *x)
   w->bytes += x->bytes;
   for (size_t i = 0; i < w->n; i++) {
     struct wt_work_item *y = &w->item[i];
-    if (y->kind == x->kind && y->weights == x->weights && y->compute == x->compute && y->n == x->n && y->k == x->k && y->m == x->m) {
+    if (y->kind == x->kind && y->stage == x->stage && y->weights == x->weights && y->compute == x->compute && y->n == x->n && y->k == x->k && y->m == x->m) {
       y->calls += x->calls;
       y->flop += x->flop;
       y->bytes += x->bytes;
@@ -42,7 +43,7 @@ static double bytes_of(enum wt_weights w)
 static void add_gemm_of(const struct counting *c, enum wt_work_kind kind, enum wt_weights weights, bool frozen, double m, size_t n, size_t k, double calls)
 {
   bool fixed = frozen && c->e->context.compute == WT_GEMM_INT16;
-  struct wt_work_item x = {.kind = kind, .weights = weights, .compute = fixed ? WT_COMPUTE_INT16 : WT_COMPUTE_F32, .m = m, .n = n, .k = k, .calls = calls};
+  struct wt_work_item x = {.kind = kind, .stage = c->stage, .weights = weights, .compute = fixed ? WT_COMPUTE_INT16 : WT_COMPUTE_F32, .m = m, .n = n, .k = k, .calls = calls};
   x.flop = 2 * m * (double)n * (double)k * calls;
   x.bytes = calls * (4 * m * (double)(n + k) + bytes_of(weights) * (double)n * (double)k);
   if (calls > 0)
@@ -56,7 +57,7 @@ static void add_gemm(const struct counting *c, enum wt_work_kind kind, enum wt_w
 
 static void add_plain(const struct counting *c, enum wt_work_kind kind, double flop, double bytes)
 {
-  struct wt_work_item x = {.kind = kind, .calls = c->calls, .flop = flop, .bytes = bytes};
+  struct wt_work_item x = {.kind = kind, .stage = c->stage, .calls = c->calls, .flop = flop, .bytes = bytes};
   if (flop > 0 || bytes > 0)
     add_item(c->work, &x);
 }
@@ -190,14 +191,18 @@ static void count_step(struct counting *c, const struct wt_step_shape *shape, bo
 {
   const struct wt_engine *e = c->e;
   size_t L = e->model->spec.layers;
+  c->stage = WT_STAGE_FORWARD;
   add_plain(c, WT_WORK_ELEMENTWISE, 0, c->tokens * 8 * (double)e->model->spec.hidden);
   for (size_t l = 0; l < L; l++)
     count_block_forward(c, l, shape, 1, false);
+  c->stage = WT_STAGE_HEAD;
   count_head(c, shape, train);
+  c->stage = WT_STAGE_BACKWARD;
   for (size_t l = e->lowest; train && l < L; l++)
     count_block_backward(c, l, shape);
   if (train && e->embed->grad)
     add_plain(c, WT_WORK_ELEMENTWISE, 0, c->tokens * 12 * (double)e->model->spec.hidden);
+  c->stage = WT_STAGE_UPDATE;
   if (train)
     count_optimizer(c);
 }
@@ -216,6 +221,9 @@ static void count_all(struct wt_engine *e, const struct wt_step_shape *shape, st
   struct counting c = {.e = e, .work = &ret->eval, .m = tokens / micros, .calls = micros, .tokens = tokens};
   count_step(&c, &s, false);
   ret->cached_step = ret->step;
+  struct wt_step_shape one = {.sequences = 1, .tokens = 1, .supervised = 1, .micro_batches = 1, .tokens_squared = (double)e->c.seq_len, .max_tok = 1};
+  struct counting t = {.e = e, .work = &ret->token, .m = 1, .calls = 1, .tokens = 1};
+  count_step(&t, &one, false);
 }
 
 static void count_bytes(const struct wt_engine *e, struct wt_engine_estimate *ret)
@@ -229,6 +237,7 @@ static void count_bytes(const struct wt_engine *e, struct wt_engine_estimate *re
   ret->adapter_bytes = e->method->saved == WT_SAVED_MODEL ? (uint64_t)e->model->info.file_bytes : e->method->saved == WT_SAVED_ADAPTER ? (uint64_t)trained : 0;
   ret->checkpoint_bytes = e->training ? wt_checkpoint_bytes(e) : 0;
   ret->load_bytes = (uint64_t)load;
+  ret->generate_bytes = wt_engine_generate_bytes(e, e->max_sequence + e->prefix_n + WT_GENERATE_MORE);
 }
 
 enum wt_status wt_engine_estimate(const struct wt_model *m, const struct wt_train_config *c, const struct wt_step_shape *shape, struct wt_engine_estimate *ret,

@@ -37,6 +37,33 @@ static size_t virtual_tokens(const struct wt_engine *e)
   return e->prompt_n + e->prefix_n;
 }
 
+struct cache_sizes {
+  size_t capacity, rows, half, scratch;
+};
+
+static struct cache_sizes sizes_of(const struct wt_engine *e, size_t total)
+{
+  const struct wt_spec *s = &e->model->spec;
+  struct cache_sizes z = {.capacity = (total + CAPACITY_STEP - 1) / CAPACITY_STEP * CAPACITY_STEP,
+                          .rows = 2 * s->layers * s->kv_heads * s->head_dim};
+  z.half = s->rope == WT_ROPE_NONE ? 0 : s->rotary_dim / 2;
+  size_t chunk = e->max_tokens < z.capacity ? e->max_tokens : z.capacity;
+  size_t scratch = wt_attention_scratch_bytes(chunk, s->heads, s->kv_heads, s->head_dim, z.capacity, chunk);
+  z.scratch = scratch > e->scratch_bytes ? scratch : e->scratch_bytes;
+  return z;
+}
+
+size_t wt_engine_generate_bytes(const struct wt_engine *e, size_t total)
+{
+  struct cache_sizes z = sizes_of(e, total);
+  return z.capacity * ((z.rows + 2 * z.half) * sizeof(float) + sizeof(int32_t)) + z.scratch;
+}
+
+void wt_engine_generate_end(struct wt_engine *e)
+{
+  wt_kv_cache_release(&e->kv);
+}
+
 /* A fresh cache for `total` tokens; what is in it is forgotten when it has to grow or when the weights have moved on. */
 static enum wt_status reserve(struct wt_engine *e, size_t total, struct wt_error *err)
 {
@@ -44,14 +71,12 @@ static enum wt_status reserve(struct wt_engine *e, size_t total, struct wt_error
   struct wt_kv_cache *kv = &e->kv;
   if (kv->memory && kv->capacity >= total && kv->steps == e->steps)
     return WT_OK;
-  size_t capacity = (total + CAPACITY_STEP - 1) / CAPACITY_STEP * CAPACITY_STEP, half = s->rope == WT_ROPE_NONE ? 0 : s->rotary_dim / 2;
-  size_t rows = 2 * s->layers * s->kv_heads * s->head_dim;
+  struct cache_sizes z = sizes_of(e, total);
+  size_t capacity = z.capacity, rows = z.rows, half = z.half;
   wt_kv_cache_release(kv);
   kv->memory = wt_calloc(capacity, (rows + 2 * half) * sizeof(float));
   kv->ids = wt_calloc(capacity, sizeof *kv->ids);
-  size_t chunk = e->max_tokens < capacity ? e->max_tokens : capacity;
-  size_t scratch = wt_attention_scratch_bytes(chunk, s->heads, s->kv_heads, s->head_dim, capacity, chunk);
-  kv->scratch = wt_malloc(scratch > e->scratch_bytes ? scratch : e->scratch_bytes);
+  kv->scratch = wt_malloc(z.scratch);
   if (!kv->memory || !kv->ids || !kv->scratch) {
     wt_kv_cache_release(kv);
     return wt_fail(err, WT_ENOMEM, "generation: no memory for a cache of %zu tokens", capacity);
@@ -78,7 +103,8 @@ static void feed(struct wt_engine *e, const int32_t *ids, size_t n)
   }
   b->seg[0] = 0;
   b->seg[1] = (int32_t)n;
-  b->stream = (struct wt_stream){.T = n, .pos = b->pos, .seg = b->seg, .segments = 1, .cos_table = kv->cos_table, .sin_table = kv->sin_table, .cache_n = kv->n};
+  b->stream = (struct wt_stream){
+      .T = n, .pos = b->pos, .seg = b->seg, .segments = 1, .cos_table = kv->cos_table, .sin_table = kv->sin_table, .cache_n = kv->n};
   struct wt_linear_context c = e->context;
   c.scratch = kv->scratch;
   wt_engine_embed(e, e->acts[0].x);
@@ -206,7 +232,8 @@ static bool stops(const struct wt_engine *e, const struct wt_generate_options *o
   return false;
 }
 
-static enum wt_status check_prompt(const struct wt_engine *e, const int32_t *prompt, size_t n, size_t *ret_total, const struct wt_generate_options *o, struct wt_error *err)
+static enum wt_status check_prompt(const struct wt_engine *e, const int32_t *prompt, size_t n, size_t *ret_total,
+                                   const struct wt_generate_options *o, struct wt_error *err)
 {
   const struct wt_spec *s = &e->model->spec;
   if (n == 0)
@@ -224,8 +251,8 @@ static enum wt_status check_prompt(const struct wt_engine *e, const int32_t *pro
   return WT_OK;
 }
 
-enum wt_status wt_engine_generate(struct wt_engine *e, const int32_t *prompt, size_t n, const struct wt_generate_options *o, bool (*on_token)(void *ctx, int32_t id), void *ctx,
-                                  struct wt_error *err)
+enum wt_status wt_engine_generate(struct wt_engine *e, const int32_t *prompt, size_t n, const struct wt_generate_options *o,
+                                  bool (*on_token)(void *ctx, int32_t id), void *ctx, struct wt_error *err)
 {
   size_t V = e->model->spec.vocab, total = 0;
   WT_TRY(check_prompt(e, prompt, n, &total, o, err));

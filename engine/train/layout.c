@@ -9,6 +9,11 @@ static size_t larger(size_t a, size_t b)
   return a > b ? a : b;
 }
 
+static size_t smaller(size_t a, size_t b)
+{
+  return a < b ? a : b;
+}
+
 /* ---- weights and run ---- */
 
 static size_t hold_bytes(enum wt_dtype t, const struct wt_weight *w)
@@ -46,7 +51,7 @@ static void layout_slots(struct wt_engine *e)
     mapped = mapped && !s->rewritten;
     e->sizes.frozen_params += wt_weight_elements(s->def);
     bool packed = layout_packed(e, s);
-    if (packed && s->def->role == WT_ROLE_LINEAR) { /* read at opening only: used from the file, and not counted */
+    if (packed && s->def->role == WT_ROLE_LINEAR && !e->model->hollow) { /* read at opening only: used from the file, and not counted */
       s->m.dtype = wt_engine_stored(e, s->def);
       s->memory = NULL;
       s->memory_bytes = 0;
@@ -403,7 +408,7 @@ void wt_engine_layout(struct wt_engine *e)
 {
   layout_slots(e);
   layout_run(e);
-  e->head_buffers.rows = wt_head_chunk_rows(&e->model->spec, e->max_tokens);
+  e->head_buffers.rows = e->model->head_rows ? smaller(e->model->head_rows, e->max_tokens) : wt_head_chunk_rows(&e->model->spec, e->max_tokens);
   layout_batch(e);
   layout_activations(e);
   layout_gradients(e);

@@ -36,7 +36,7 @@ enum wt_dtype wt_engine_hold(const struct wt_engine *e, const struct wt_weight *
     if (e->c.weights == WT_WEIGHTS_BF16 && !half)
       held = WT_BF16;
   }
-  *ret_mapped = in_place(w, stored, held);
+  *ret_mapped = !e->model->hollow && in_place(w, stored, held);
   return held;
 }
 
@@ -118,6 +118,53 @@ enum wt_status wt_engine_load_weights(struct wt_engine *e, struct wt_error *err)
       WT_TRY(load_quantised(s, err));
     else
       WT_TRY(load_bf16(s, err));
+    if (s->packed_y)
+      pack(s);
+  }
+  return WT_OK;
+}
+
+/* ---- a slice's ---- */
+
+/* Numbers in (-0.05, 0.05), so that a product takes what it takes with a model's weights. */
+static float any_number(uint32_t *state)
+{
+  *state = *state * 1664525u + 1013904223u;
+  return ((float)(*state >> 8) / 8388608.0f - 1.0f) * 0.05f;
+}
+
+static enum wt_status fill_quantised(struct wt_slot *s, uint32_t *state, struct wt_error *err)
+{
+  size_t n = wt_weight_elements(s->def);
+  WT_AUTO(wt_freep) float *tmp = wt_malloc(n * sizeof *tmp);
+  if (!tmp)
+    return wt_fail(err, WT_ENOMEM, "tensor '%s': out of memory", s->def->name);
+  for (size_t i = 0; i < n; i++)
+    tmp[i] = any_number(state);
+  struct wt_matrix src = {.dtype = WT_F32, .out = s->def->out, .in = s->def->in, .transposed = s->def->transposed, .data = tmp};
+  wt_quant_from(s->m.dtype, &src, s->memory, &s->m);
+  return WT_OK;
+}
+
+enum wt_status wt_engine_fill_weights(struct wt_engine *e, struct wt_error *err)
+{
+  uint32_t state = 1;
+  for (size_t i = 0; i < e->slots; i++) {
+    struct wt_slot *s = &e->slot[i];
+    size_t n = wt_weight_elements(s->def);
+    if (s->m.dtype == WT_INT8 || s->m.dtype == WT_NF4) {
+      WT_TRY(fill_quantised(s, &state, err));
+      continue;
+    }
+    for (size_t k = 0; k < n; k++) {
+      float x = s->def->matrix ? any_number(&state) : 1.0f;
+      if (s->m.dtype == WT_F32)
+        ((float *)s->memory)[k] = x;
+      else if (s->m.dtype == WT_F16)
+        wt_f32_to_f16(&x, 1, (uint16_t *)s->memory + k);
+      else
+        wt_f32_to_bf16(&x, 1, (uint16_t *)s->memory + k);
+    }
     if (s->packed_y)
       pack(s);
   }

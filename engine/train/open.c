@@ -278,7 +278,7 @@ enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *
 {
   WT_AUTO(wt_peft_freep) struct wt_peft *peft = NULL;
   WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
-  if (!m->tensors)
+  if (!m->tensors && !m->hollow)
     return wt_fail(err, WT_EUSAGE, "model '%s' was opened without its weights", m->path);
   if (adapter)
     WT_TRY(wt_peft_open(adapter, &peft, err));
@@ -287,7 +287,7 @@ enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *
   assert(e);
   wt_engine_measure(e);
   WT_TRY(map_arenas(e, err));
-  WT_TRY(wt_engine_load_weights(e, err));
+  WT_TRY(m->hollow ? wt_engine_fill_weights(e, err) : wt_engine_load_weights(e, err));
   wt_engine_set_active(e, 0);
   if (e->method->init)
     WT_TRY(e->method->init(e, err));

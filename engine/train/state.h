@@ -115,6 +115,8 @@ enum wt_status wt_engine_load_weights(struct wt_engine *e, struct wt_error *err)
 enum wt_dtype wt_engine_stored(const struct wt_engine *e, const struct wt_weight *w); /* in the file, or as an estimate assumes */
 /* Whether fixed-point panels are made of a weight: it takes 2 bytes a direction, no more than fp32 would. */
 bool wt_engine_packs(const struct wt_engine *e, const struct wt_slot *s);
+/* A slice's weights: any numbers, in the form the model's would be held in. */
+enum wt_status wt_engine_fill_weights(struct wt_engine *e, struct wt_error *err) WT_MUST_CHECK;
 /* How a weight of this role is held; ret_mapped: straight from the file. */
 enum wt_dtype wt_engine_hold(const struct wt_engine *e, const struct wt_weight *w, bool *ret_mapped);
 
@@ -126,10 +128,18 @@ size_t wt_engine_cut(const struct wt_engine *e, const struct wt_example *x, size
 size_t wt_engine_count_micro_steps(const struct wt_engine *e, const struct wt_example *x, size_t n);
 void wt_engine_fill_batch(struct wt_engine *e, const struct wt_example *x, size_t first, size_t n);
 
+/* ---- step.c ---- */
+double wt_engine_grad_norm(const struct wt_engine *e);
+void wt_engine_update(struct wt_engine *e, double lr, double norm); /* of what is active, with its gradients clipped by their norm */
+
 /* ---- forward.c ---- */
 void wt_engine_forward(struct wt_engine *e);                  /* embedding and blocks: x_final */
 void wt_engine_backward(struct wt_engine *e);                 /* from g.dx down */
 void wt_engine_embed(struct wt_engine *e, float *x);          /* x of the first block */
+
+/* ---- generate.c ---- */
+/* Bytes of the cache and its scratch for `total` tokens. */
+size_t wt_engine_generate_bytes(const struct wt_engine *e, size_t total);
 
 /* Heap copies end with this. */
 void wt_kv_cache_release(struct wt_kv_cache *kv);

@@ -50,7 +50,7 @@ static enum wt_status reduce(struct wt_engine *e, const struct wt_step_hooks *ho
   return WT_OK;
 }
 
-static double grad_norm(const struct wt_engine *e)
+double wt_engine_grad_norm(const struct wt_engine *e)
 {
   double sum = 0;
   for (size_t i = 0; i < e->params; i++)
@@ -59,7 +59,7 @@ static double grad_norm(const struct wt_engine *e)
   return sqrt(sum);
 }
 
-static void update(struct wt_engine *e, double lr, double norm)
+void wt_engine_update(struct wt_engine *e, double lr, double norm)
 {
   double coefficient = e->c.max_grad_norm > 0 ? e->c.max_grad_norm / (norm + 1e-6) : 1;
   struct wt_optim_hyper h = {.beta1 = e->c.beta1, .beta2 = e->c.beta2, .eps = e->c.eps, .grad_scale = coefficient < 1 ? coefficient : 1, .t = ++e->updates};
@@ -123,10 +123,10 @@ enum wt_status wt_engine_step(struct wt_engine *e, const struct wt_example *exam
   if (!out->abandoned) {
     WT_TRY(reduce(e, hooks, &loss, err));
     out->loss = out->supervised_tokens ? loss / (double)out->supervised_tokens : 0;
-    out->grad_norm = grad_norm(e);
+    out->grad_norm = wt_engine_grad_norm(e);
     out->skipped = !isfinite(out->loss) || !isfinite(out->grad_norm);
     if (!out->skipped)
-      update(e, lr, out->grad_norm);
+      wt_engine_update(e, lr, out->grad_norm);
     e->steps++;
   }
   out->flop = wt_gemm_flop() - flop;

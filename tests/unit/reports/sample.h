@@ -36,7 +36,7 @@ static inline struct wt_json *sample_report(const char *name, size_t points)
                              .co2_embodied_g = 0.05, .power_mean_w = 26.7, .power_max_w = 30, .currency = "EUR", .peak_rss_bytes = 100 << 20, .arena_bytes = 50 << 20,
                              .fixed_bytes = 40 << 20, .tokens = 40000, .supervised_tokens = 20000, .steps = points, .steps_planned = points, .tokens_per_s = 1000,
                              .gflops = 90, .peak_pct = 45, .predicted_time_s = {42, 35, 50}, .predicted_energy_wh = {0.3, 0.2, 0.4}, .predicted_cost = {1e-4, 5e-5, 2e-4},
-                             .predicted_co2_g = {0.1, 0.05, 0.15}, .predicted_power_w = {25, 20, 30}, .predicted_memory_bytes = 61 << 20, .energy_source = "powercap",
+                             .predicted_co2_g = {0.1, 0.05, 0.15}, .predicted_power_w = {25, 20, 30}, .predicted_memory_bytes = 102 << 20, .energy_source = "powercap",
                              .energy_boundary = "package+dram", .energy_measured = true, .energy_uncertainty_pct = 5, .energy_low_wh = 0.31, .energy_high_wh = 0.35,
                              .measured_wh = 0.33, .modelled_wh = 0, .imputed_wh = nan, .gap_s = 0, .suspended_s = 0, .paused_s = 0, .loss_first = 5, .loss_last = 2,
                              .eval_before = 4.5, .eval_after = 2.1, .eval_best = 2.1, .phases = phases, .phases_n = 3, .budgets = budgets, .budgets_n = 2,

@@ -16,7 +16,14 @@ static void make_profile(struct wt_profile *p)
   p->first_touch_gbps = 2;
   for (int t = 1; t <= 4; t *= 2) {
     struct wt_rate_point *r = &p->rates[p->rates_n++];
-    *r = (struct wt_rate_point){.threads = t, .fma_gflops = 120.0 * t, .gemm_gflops = 100.0 * pow(t, 0.9), .mem_gbps = 20, .copy_gbps = 20, .elementwise_gbps = 15, .attention_gflops = 30.0 * t, .optimizer_gbps = 15};
+    *r = (struct wt_rate_point){.threads = t,
+                                .fma_gflops = 120.0 * t,
+                                .gemm_gflops = 100.0 * pow(t, 0.9),
+                                .mem_gbps = 20,
+                                .copy_gbps = 20,
+                                .elementwise_gbps = 15,
+                                .attention_gflops = 30.0 * t,
+                                .optimizer_gbps = 15};
     r->busy_w = 8 + 7 * pow(t, 0.8);
   }
   p->power.measured = true;
@@ -41,8 +48,12 @@ static void fake_shape(void *ctx, size_t batch, size_t micro_batch_tok, struct w
 {
   (void)ctx;
   double tokens = 300.0 * (double)batch;
-  *ret = (struct wt_step_shape){.sequences = (double)batch, .tokens = tokens, .supervised = 0.4 * tokens, .micro_batches = ceil(tokens / (double)(micro_batch_tok < 300 ? 300 : micro_batch_tok)),
-                                .tokens_squared = (double)batch * 90000, .max_tok = 500};
+  *ret = (struct wt_step_shape){.sequences = (double)batch,
+                                .tokens = tokens,
+                                .supervised = 0.4 * tokens,
+                                .micro_batches = ceil(tokens / (double)(micro_batch_tok < 300 ? 300 : micro_batch_tok)),
+                                .tokens_squared = (double)batch * 90000,
+                                .max_tok = 500};
 }
 
 static double trained(const struct wt_train_config *c)
@@ -61,20 +72,42 @@ static double trained(const struct wt_train_config *c)
   }
 }
 
-static enum wt_status fake_estimate(void *ctx, const struct wt_train_config *c, const struct wt_step_shape *s, struct wt_engine_estimate *ret, struct wt_error *err)
+static enum wt_status fake_estimate(void *ctx, const struct wt_train_config *c, const struct wt_step_shape *s,
+                                    struct wt_engine_estimate *ret, struct wt_error *err)
 {
   (void)ctx;
   (void)err;
   memset(ret, 0, sizeof *ret);
-  double m = s->tokens / s->micro_batches, factor = c->checkpointing == WT_CHECKPOINTING_FULL ? 3 : c->checkpointing == WT_CHECKPOINTING_SELECTIVE ? 2.3 : 2;
+  double m = s->tokens / s->micro_batches, factor = c->checkpointing == WT_CHECKPOINTING_FULL        ? 3
+                                                    : c->checkpointing == WT_CHECKPOINTING_SELECTIVE ? 2.3
+                                                                                                     : 2;
   bool dense = c->method == WT_METHOD_FULL || c->method == WT_METHOD_BADAM;
   struct wt_work *w = &ret->step;
-  w->item[w->n++] = (struct wt_work_item){.kind = WT_WORK_GEMM_FORWARD, .weights = c->weights, .m = m, .n = HIDDEN, .k = HIDDEN, .calls = 12 * LAYERS * s->micro_batches, .flop = factor * s->tokens * PARAMS};
-  w->item[w->n++] = (struct wt_work_item){.kind = WT_WORK_GEMM_DX, .weights = c->weights, .m = m, .n = HIDDEN, .k = HIDDEN, .calls = 12 * LAYERS * s->micro_batches, .flop = 2 * s->tokens * PARAMS};
+  w->item[w->n++] = (struct wt_work_item){.kind = WT_WORK_GEMM_FORWARD,
+                                          .weights = c->weights,
+                                          .m = m,
+                                          .n = HIDDEN,
+                                          .k = HIDDEN,
+                                          .calls = 12 * LAYERS * s->micro_batches,
+                                          .flop = factor * s->tokens * PARAMS};
+  w->item[w->n++] = (struct wt_work_item){.kind = WT_WORK_GEMM_DX,
+                                          .weights = c->weights,
+                                          .m = m,
+                                          .n = HIDDEN,
+                                          .k = HIDDEN,
+                                          .calls = 12 * LAYERS * s->micro_batches,
+                                          .flop = 2 * s->tokens * PARAMS};
   if (dense)
-    w->item[w->n++] = (struct wt_work_item){.kind = WT_WORK_GEMM_DW, .weights = WT_WEIGHTS_F32, .m = m, .n = HIDDEN, .k = HIDDEN, .calls = 12 * LAYERS, .flop = 2 * s->tokens * PARAMS};
+    w->item[w->n++] = (struct wt_work_item){.kind = WT_WORK_GEMM_DW,
+                                            .weights = WT_WEIGHTS_F32,
+                                            .m = m,
+                                            .n = HIDDEN,
+                                            .k = HIDDEN,
+                                            .calls = 12 * LAYERS,
+                                            .flop = 2 * s->tokens * PARAMS};
   w->item[w->n++] = (struct wt_work_item){.kind = WT_WORK_OPTIMIZER, .bytes = 20 * trained(c)};
-  w->item[w->n++] = (struct wt_work_item){.kind = WT_WORK_ELEMENTWISE, .bytes = s->tokens * HIDDEN * LAYERS * 60, .calls = 20 * LAYERS * s->micro_batches};
+  w->item[w->n++] = (struct wt_work_item){
+      .kind = WT_WORK_ELEMENTWISE, .bytes = s->tokens * HIDDEN * LAYERS * 60, .calls = 20 * LAYERS * s->micro_batches};
   ret->cached_step = ret->step;
   ret->eval = ret->step;
   ret->eval.n = 1;
@@ -84,7 +117,10 @@ static enum wt_status fake_estimate(void *ctx, const struct wt_train_config *c, 
   ret->sizes.trainable_params = (uint64_t)trained(c);
   ret->sizes.weights_bytes = (uint64_t)(PARAMS * (dense ? 0 : bytes_of[c->weights]));
   ret->sizes.run_bytes = (uint64_t)(trained(c) * ((dense ? 4 : 0) + state));
-  ret->sizes.step_bytes = (uint64_t)(fmax(m, 500) * HIDDEN * 4 * (c->checkpointing == WT_CHECKPOINTING_FULL ? LAYERS + 20 : LAYERS * (c->checkpointing == WT_CHECKPOINTING_NONE ? 18 : 10)));
+  ret->sizes.step_bytes =
+      (uint64_t)(fmax(m, 500) * HIDDEN * 4 *
+                 (c->checkpointing == WT_CHECKPOINTING_FULL ? LAYERS + 20
+                                                            : LAYERS * (c->checkpointing == WT_CHECKPOINTING_NONE ? 18 : 10)));
   ret->sizes.total_bytes = ret->sizes.weights_bytes + ret->sizes.run_bytes + ret->sizes.step_bytes;
   ret->adapter_bytes = (uint64_t)(4 * trained(c));
   ret->checkpoint_bytes = (uint64_t)(12 * trained(c));
@@ -111,7 +147,13 @@ static struct world *make_world(void)
   w.in.rate = (struct wt_rate){.price_per_kwh = 0.3, .currency = "EUR", .carbon_g_per_kwh = 380};
   w.in.fixed_bytes = 50u << 20;
   w.in.spent_wh = NAN;
-  w.task.model = (struct wt_model_info){.arch = "llama", .params = (uint64_t)PARAMS, .layers = LAYERS, .hidden = HIDDEN, .vocab = VOCAB, .context = 2048, .stored = WT_WEIGHTS_BF16};
+  w.task.model = (struct wt_model_info){.arch = "llama",
+                                        .params = (uint64_t)PARAMS,
+                                        .layers = LAYERS,
+                                        .hidden = HIDDEN,
+                                        .vocab = VOCAB,
+                                        .context = 2048,
+                                        .stored = WT_WEIGHTS_BF16};
   w.task.train_rows = 1000;
   w.task.supervised_tokens = 120000;
   w.task.max_tok = 500;
@@ -264,7 +306,8 @@ static void nothing_on_the_front_is_dominated(void **state)
       const struct wt_plan *a = &s.plans[s.pareto[i]], *b = &s.plans[j];
       if (wt_cost_violates(&w->in, b, NULL))
         continue;
-      assert_false(b->time_s.mean < a->time_s.mean && b->energy_wh.mean < a->energy_wh.mean && b->memory_bytes < a->memory_bytes && b->quality_rank < a->quality_rank);
+      assert_false(b->time_s.mean < a->time_s.mean && b->energy_wh.mean < a->energy_wh.mean && b->memory_bytes < a->memory_bytes &&
+                   b->quality_rank < a->quality_rank);
     }
   wt_plan_set_release(&s);
 }
@@ -320,6 +363,108 @@ static void power_cap_stretches_time(void **state)
   WT_ASSERT_FAILS(wt_plan_choose_task(&w->in, &w->task, &capped, &err), WT_ENOPLAN, &err);
   assert_non_null(strstr(capped.nearest[0], "--max-power"));
   wt_plan_set_release(&capped);
+}
+
+/* A task of half the length, as the real one makes it. */
+static enum wt_status fake_shorter(void *ctx, size_t seq_len, struct wt_task *ret, double *ret_cut, struct wt_error *err)
+{
+  (void)ctx;
+  (void)err;
+  *ret = make_world()->task;
+  ret->max_tok = seq_len;
+  *ret_cut = 0.25;
+  return WT_OK;
+}
+
+static bool told(const struct wt_plan_set *s, const char *what)
+{
+  for (size_t i = 0; i < WT_NEAREST_MAX; i++)
+    if (strstr(s->nearest[i], what))
+      return true;
+  return false;
+}
+
+/* What was fixed may give way: each change that is told makes a plan that fits. */
+static void changes_are_told_when_nothing_fits(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_error err;
+  struct wt_plan_set s;
+  w->o.method = WT_METHOD_FULL;
+  w->o.weights = WT_WEIGHTS_F32;
+  w->o.checkpointing = WT_CHECKPOINTING_NONE;
+  w->in.budgets.memory_bytes = (uint64_t)3 << 30;
+  wt_error_clear(&err);
+  assert_int_equal(wt_plan_choose_task(&w->in, &w->task, &s, &err), WT_ENOPLAN);
+  assert_true(told(&s, "--max-memory"));
+  assert_true(told(&s, "--method auto: then "));
+  assert_true(strstr(err.hint, "; or --") != NULL);
+  wt_plan_set_release(&s);
+
+  struct wt_run_options o;
+  w->o.method = WT_METHOD_LORA;
+  w->o.checkpointing = WT_CHECKPOINTING_NONE;
+  w->o.micro_batch_tok = 8192;
+  w->o.micro_batch_set = true;
+  o = w->o;
+  assert_int_equal(wt_plan_choose_task(&w->in, &w->task, &s, &err), WT_ENOPLAN);
+  assert_true(told(&s, "--micro-batch-tokens, --checkpointing left to the planner: then lora"));
+  assert_memory_equal(&o, &w->o, sizeof o); /* nothing was changed for good */
+  wt_plan_set_release(&s);
+
+  w->task.shorter = fake_shorter;
+  w->in.budgets.memory_bytes = 0;
+  w->in.budgets.power_w = 9; /* idle is 8 */
+  w->in.budgets.time_s = 5;
+  assert_int_equal(wt_plan_choose_task(&w->in, &w->task, &s, &err), WT_ENOPLAN);
+  assert_true(told(&s, " at 9.00 W with --max-time ") || told(&s, " at 9 W with --max-time "));
+  wt_plan_set_release(&s);
+}
+
+/* A slice that took twice what was counted doubles the step, and only where it speaks; an interval of a timed configuration is narrower. */
+static void slices_correct_what_was_counted(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_error err;
+  struct wt_plan_set before, after;
+  w->o.method = WT_METHOD_LORA;
+  w->o.threads = 2;
+  w->o.threads_set = true;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &before, &err), &err);
+  struct wt_slice slice;
+  memset(&slice, 0, sizeof slice);
+  slice.config = before.plans[before.chosen].config;
+  struct wt_step_shape shape;
+  fake_shape(NULL, w->o.batch, slice.config.micro_batch_tok, &shape);
+  struct wt_engine_estimate e;
+  WT_ASSERT_OK(fake_estimate(NULL, &slice.config, &shape, &e, &err), &err);
+  slice.timing.step = e.step;
+  slice.timing.rounds = 3;
+  slice.timing.stage_s[WT_STAGE_FORWARD] = 2 * before.plans[before.chosen].step_s; /* the made-up engine has one stage */
+  w->in.slices = &slice;
+  w->in.slices_n = 1;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &after, &err), &err);
+  for (size_t i = 0; i < after.n; i++) {
+    const struct wt_plan *a = &before.plans[i], *b = &after.plans[i];
+    assert_string_equal(a->id, b->id);
+    WT_ASSERT_CLOSE(b->step_s, 2 * a->step_s, 1e-9, 0);
+    double width_a = a->time_s.high / a->time_s.mean, width_b = b->time_s.high / b->time_s.mean;
+    assert_true(width_b < width_a);
+    if (wt_cost_likeness(&slice.config, &b->config) == WT_LIKE_SAME)
+      assert_true(width_b < 1.11);
+  }
+  w->o.threads = 4; /* of other threads it says nothing */
+  wt_plan_set_release(&after);
+  w->in.slices_n = 0;
+  wt_plan_set_release(&before);
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &before, &err), &err);
+  w->in.slices_n = 1;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &after, &err), &err);
+  WT_ASSERT_CLOSE(after.plans[after.chosen].step_s, before.plans[before.chosen].step_s, 0, 0);
+  wt_plan_set_release(&before);
+  wt_plan_set_release(&after);
 }
 
 static void depths_narrow_the_interval(void **state)
@@ -399,8 +544,33 @@ static void document_has_the_contracts_keys(void **state)
   struct wt_plan_set s;
   WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &s, &err), &err);
   WT_AUTO(wt_json_freep) struct wt_json *j = wt_plan_to_json(&s.plans[s.chosen], "EUR");
-  static const char *const keys[] = {"id", "method", "rank", "alpha", "targets", "train_layers", "weights", "optimizer", "lr", "seq_len", "batch", "micro_batch_tokens", "checkpointing", "threads", "max_mhz",
-                                     "steps", "epochs", "trainable_params", "time_s", "energy_wh", "cost", "co2_g", "power_w", "memory_bytes", "disk_bytes", "quality_rank", "why"};
+  static const char *const keys[] = {"id",
+                                     "method",
+                                     "rank",
+                                     "alpha",
+                                     "targets",
+                                     "train_layers",
+                                     "weights",
+                                     "optimizer",
+                                     "lr",
+                                     "seq_len",
+                                     "batch",
+                                     "micro_batch_tokens",
+                                     "checkpointing",
+                                     "threads",
+                                     "max_mhz",
+                                     "steps",
+                                     "epochs",
+                                     "trainable_params",
+                                     "time_s",
+                                     "energy_wh",
+                                     "cost",
+                                     "co2_g",
+                                     "power_w",
+                                     "memory_bytes",
+                                     "disk_bytes",
+                                     "quality_rank",
+                                     "why"};
   for (size_t i = 0; i < WT_COUNT(keys); i++)
     assert_non_null(wt_json_get(j, keys[i]));
   assert_int_equal(wt_json_type(wt_json_get(j, "max_mhz")), WT_JSON_NULL);
@@ -412,10 +582,20 @@ static void document_has_the_contracts_keys(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(chosen_is_feasible_and_everything_is_filled), cmocka_unit_test(planning_is_quick), cmocka_unit_test(more_budget_is_never_worse),
-      cmocka_unit_test(each_rejection_names_a_violated_budget), cmocka_unit_test(order_of_candidates_does_not_matter), cmocka_unit_test(nothing_on_the_front_is_dominated),
-      cmocka_unit_test(what_the_user_fixed_is_kept), cmocka_unit_test(power_cap_stretches_time), cmocka_unit_test(depths_narrow_the_interval), cmocka_unit_test(correction_closes_in_and_starts_careful),
-      cmocka_unit_test(rates_are_exact_at_points_and_between_them_elsewhere), cmocka_unit_test(document_has_the_contracts_keys),
+      cmocka_unit_test(chosen_is_feasible_and_everything_is_filled),
+      cmocka_unit_test(planning_is_quick),
+      cmocka_unit_test(more_budget_is_never_worse),
+      cmocka_unit_test(each_rejection_names_a_violated_budget),
+      cmocka_unit_test(order_of_candidates_does_not_matter),
+      cmocka_unit_test(nothing_on_the_front_is_dominated),
+      cmocka_unit_test(what_the_user_fixed_is_kept),
+      cmocka_unit_test(power_cap_stretches_time),
+      cmocka_unit_test(changes_are_told_when_nothing_fits),
+      cmocka_unit_test(slices_correct_what_was_counted),
+      cmocka_unit_test(depths_narrow_the_interval),
+      cmocka_unit_test(correction_closes_in_and_starts_careful),
+      cmocka_unit_test(rates_are_exact_at_points_and_between_them_elsewhere),
+      cmocka_unit_test(document_has_the_contracts_keys),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,170 @@
+/* engine/train/measure.c: what the engine takes for a slice of a model: the real forward, head, backward and update, timed one by one, on
+ * weights that are made up. Rates of single products do not say what lies between them (norms, rotations, activations, copies, threads that
+ * meet); this does. */
+#include "engine/estimate.h"
+#include "engine/train/state.h"
+
+#include "base/cleanup.h"
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define ROUNDS_MAX 64
+
+static double now_s(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Copies of the rows with ids of the slice's vocabulary; labels stay where they were supervised. */
+struct copies {
+  struct wt_example *row;
+  int32_t *ids;
+};
+
+static void copies_release(struct copies *c)
+{
+  wt_freep(&c->row);
+  wt_freep(&c->ids);
+}
+
+static enum wt_status copy_rows(const struct wt_timing_options *o, size_t vocab, struct copies *ret, struct wt_error *err)
+{
+  size_t tokens = 0, at = 0;
+  uint32_t state = 7;
+  for (size_t i = 0; i < o->n; i++)
+    tokens += o->rows[i].n;
+  ret->row = wt_calloc(o->n ? o->n : 1, sizeof *ret->row);
+  ret->ids = wt_malloc((2 * tokens + 1) * sizeof *ret->ids);
+  if (!ret->row || !ret->ids)
+    return wt_fail(err, WT_ENOMEM, "measuring a step: out of memory for %zu tokens", tokens);
+  for (size_t i = 0; i < o->n; i++) {
+    int32_t *ids = ret->ids + 2 * at, *labels = ids + o->rows[i].n;
+    for (size_t t = 0; t < o->rows[i].n; t++) {
+      ids[t] = (int32_t)(((state = state * 1664525u + 1013904223u) >> 8) % vocab);
+      labels[t] = o->rows[i].labels[t] == WT_LABEL_NONE ? WT_LABEL_NONE : ids[t];
+    }
+    ret->row[i] = (struct wt_example){.ids = ids, .labels = labels, .n = o->rows[i].n};
+    at += o->rows[i].n;
+  }
+  return WT_OK;
+}
+
+/* One micro-batch and one update, as wt_engine_step makes them, with the clock read in between. */
+static void time_once(struct wt_engine *e, const struct copies *c, size_t n, double *took)
+{
+  double mark[WT_STAGE_COUNT + 2];
+  struct wt_batch *b = &e->batch;
+  mark[0] = now_s();
+  memset(e->grads, 0, e->grads_n * sizeof *e->grads);
+  mark[1] = now_s();
+  wt_engine_fill_batch(e, c->row, 0, n);
+  wt_engine_forward(e);
+  mark[2] = now_s();
+  float *dx = e->lowest < e->model->spec.layers ? e->g.dx : NULL;
+  if (dx)
+    memset(dx, 0, b->stream.T * e->model->spec.hidden * sizeof *dx);
+  wt_head_loss(b->loss, dx, e->x_final, b->row, b->target, b->supervised, b->supervised ? 1.0f / (float)b->supervised : 0.0f, &e->head,
+               &e->head_buffers, &e->context);
+  mark[3] = now_s();
+  if (dx)
+    wt_engine_backward(e);
+  mark[4] = now_s();
+  wt_engine_update(e, 0, wt_engine_grad_norm(e));
+  mark[5] = now_s();
+  took[WT_STAGE_FORWARD] = mark[2] - mark[1];
+  took[WT_STAGE_HEAD] = mark[3] - mark[2];
+  took[WT_STAGE_BACKWARD] = mark[4] - mark[3];
+  took[WT_STAGE_UPDATE] = mark[5] - mark[4] + mark[1] - mark[0];
+}
+
+static int by_value(const void *a, const void *b)
+{
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* Medians of each stage over the rounds; block-wise methods: every block has its turn, and the mean of the blocks counts as the estimate
+ * counts it. */
+static void time_rounds(struct wt_engine *e, const struct copies *c, const struct wt_timing_options *o, struct wt_engine_timing *ret)
+{
+  static const size_t least = 1;
+  size_t groups = e->groups ? e->groups : 1, n = 0;
+  double took[WT_STAGE_COUNT][ROUNDS_MAX], end = 0;
+  for (size_t round = 0; n < ROUNDS_MAX && (n < least || now_s() < end); round++) {
+    double sum[WT_STAGE_COUNT] = {0};
+    for (size_t g = 0; g < groups; g++) {
+      double once[WT_STAGE_COUNT];
+      wt_engine_set_active(e, g);
+      time_once(e, c, o->n, once);
+      for (size_t s = 0; s < WT_STAGE_COUNT; s++)
+        sum[s] += once[s] / (double)groups;
+    }
+    if (round == 0) { /* pages, caches, threads */
+      end = now_s() + o->budget_s;
+      continue;
+    }
+    for (size_t s = 0; s < WT_STAGE_COUNT; s++)
+      took[s][n] = sum[s];
+    n++;
+  }
+  ret->rounds = n;
+  for (size_t s = 0; s < WT_STAGE_COUNT; s++) {
+    qsort(took[s], n, sizeof took[s][0], by_value);
+    ret->stage_s[s] = n % 2 ? took[s][n / 2] : 0.5 * (took[s][n / 2 - 1] + took[s][n / 2]);
+  }
+}
+
+/* The shape of exactly these rows as one micro-batch. */
+static struct wt_step_shape shape_of(const struct wt_engine *e, const struct copies *c, size_t n)
+{
+  struct wt_step_shape s = {.sequences = (double)n, .micro_batches = 1};
+  for (size_t i = 0; i < n; i++) {
+    double tokens = (double)c->row[i].n;
+    s.tokens += tokens;
+    s.tokens_squared += tokens * tokens;
+    s.supervised += (double)wt_engine_supervised(e, &c->row[i]);
+    s.max_tok = c->row[i].n > s.max_tok ? c->row[i].n : s.max_tok;
+  }
+  return s;
+}
+
+enum wt_status wt_engine_measure_step(const struct wt_model *m, const struct wt_train_config *c, const struct wt_timing_options *o,
+                                      struct wt_engine_timing *ret, struct wt_error *err)
+{
+  WT_AUTO(wt_model_freep) struct wt_model *slice = NULL;
+  WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
+  WT_AUTO(copies_release) struct copies rows = {0};
+  struct wt_train_config part = *c;
+  int threads = wt_gemm_threads();
+  double counted = wt_gemm_flop();
+  size_t tokens = 0;
+  memset(ret, 0, sizeof *ret);
+  for (size_t i = 0; i < o->n; i++)
+    tokens += o->rows[i].n;
+  if (tokens == 0)
+    return wt_fail(err, WT_EUSAGE, "measuring a step: no tokens");
+  size_t whole_rows = c->seq_len > c->micro_batch_tok ? c->seq_len : c->micro_batch_tok;
+  WT_TRY(wt_model_slice(m, o->layers, o->vocab, wt_head_chunk_rows(&m->spec, whole_rows), &slice, err));
+  part.micro_batch_tok = tokens + o->n * c->virtual_tokens;
+  part.pissa = false; /* its first values cost much and change no rate */
+  part.init_text = NULL;
+  if (part.train_layers > slice->spec.layers)
+    part.train_layers = slice->spec.layers;
+  WT_TRY(wt_engine_open(slice, &part, NULL, &e, err));
+  if (!e->training)
+    return wt_fail(err, WT_EUSAGE, "measuring a step: method %s has none", wt_method_name(c->method));
+  WT_TRY(copy_rows(o, slice->spec.vocab, &rows, err));
+  struct wt_step_shape shape = shape_of(e, &rows, o->n);
+  time_rounds(e, &rows, o, ret);
+  WT_AUTO(wt_freep) struct wt_engine_estimate *est = wt_malloc(sizeof *est);
+  if (!est)
+    return wt_fail(err, WT_ENOMEM, "measuring a step: out of memory");
+  WT_TRY(wt_engine_estimate(slice, &part, &shape, est, err));
+  ret->step = est->step;
+  wt_gemm_set_threads(threads);
+  wt_gemm_add_flop(counted - wt_gemm_flop());
+  return WT_OK;
+}

@@ -91,6 +91,8 @@ const struct wt_opt wt_cli_run_table[] = {
     {"probe", 0, WT_OPT_FLAG, AT(probe), NO, 0, 0, NULL, NULL, "Planning", "measure the likely plans with the engine first"},
     {"top", 0, WT_OPT_INT, AT(top), NO, 0, 1e6, NULL, "N", "Planning", "plans of the front to show"},
     {"profile", 0, WT_OPT_STRING, AT(profile), NO, 0, 0, NULL, "F", "Planning", "profile.json instead of this machine's"},
+    {"emit-slurm", 0, WT_OPT_STRING, AT(emit_slurm), NO, 0, 0, NULL, "F", "Planning", "write a batch script for Slurm, and its job beside it, instead of training"},
+    {"nodes", 0, WT_OPT_INT, AT(nodes), NO, 1, 65536, NULL, "N", "Planning", "machines of that script (default 1)"},
     WT_CLI_COMMON_ROWS(struct wt_cli_run, common.),
 };
 const size_t wt_cli_run_table_n = WT_COUNT(wt_cli_run_table);
@@ -169,7 +171,7 @@ enum wt_status wt_cli_run_parse(const struct wt_cli_command *command, int argc, 
 
 struct wt_json *wt_cli_run_job(const struct wt_cli_run *r)
 {
-  static const char *const left_out[] = {"resume", "force", "job", "json", "quiet", "verbose", "no-color", "help"};
+  static const char *const left_out[] = {"resume", "force", "job", "emit-slurm", "nodes", "json", "quiet", "verbose", "no-color", "help"};
   struct wt_json *job = wt_json_object();
   wt_json_add_str(job, "schema", "wattune.job/1");
   for (size_t i = 0; i < wt_cli_run_table_n; i++) {

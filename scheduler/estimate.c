@@ -1,8 +1,10 @@
 /* scheduler/estimate.c: `wattune estimate`: the planning of a run without the run. */
 #include "base/cleanup.h"
 #include "scheduler/session.h"
+#include "scheduler/slurm.h"
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 static enum wt_status plan_and_probe(struct wt_session *s, struct wt_plan_set *set, struct wt_error *err)
 {
@@ -13,6 +15,20 @@ static enum wt_status plan_and_probe(struct wt_session *s, struct wt_plan_set *s
   wt_plan_set_release(set);
   struct wt_plan_input in = wt_session_input(s);
   return wt_plan_choose(&in, set, err);
+}
+
+/* The script starts this very program; its job lies beside it as F.json. */
+static enum wt_status emit_slurm(const struct wt_run_options *o, const struct wt_plan *p, struct wt_error *err)
+{
+  char program[4096] = "wattune";
+  ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+  if (n > 0)
+    program[n] = '\0';
+  WT_AUTO(wt_freep) char *job = wt_asprintf("%s.json", o->emit_slurm);
+  if (!job)
+    return wt_fail(err, WT_ENOMEM, "'%s': out of memory", o->emit_slurm);
+  const struct wt_slurm_job j = {.nodes = (int)o->nodes, .program = program, .job = job, .out = o->out};
+  return wt_slurm_write(p, &j, o->emit_slurm, err);
 }
 
 enum wt_status wt_estimate(const struct wt_run_options *o, const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err)
@@ -42,6 +58,8 @@ enum wt_status wt_estimate(const struct wt_run_options *o, const struct wt_obser
     ret->text = text.failed ? NULL : wt_buf_take(&text);
     wt_buf_release(&text);
   }
+  if (st == WT_OK && o->emit_slurm && o->out)
+    st = emit_slurm(o, &set.plans[set.chosen], err);
   ret->status = st;
   wt_plan_set_release(&set);
   wt_session_release(s);

@@ -19,6 +19,7 @@ void wt_run_options_default(struct wt_run_options *o)
   o->weights = WT_WEIGHTS_AUTO;
   o->compute = WT_COMPUTE_AUTO;
   o->epochs = 1;
+  o->nodes = 1;
   o->batch = 8;
   o->lr = NAN;
   o->schedule = WT_SCHEDULE_COSINE;

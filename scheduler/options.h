@@ -65,6 +65,7 @@ struct wt_run_options {
   double pilot_s;
   char *profile;       /* profile.json to use instead of this machine's */
   char *emit_slurm, *prometheus;
+  uint64_t nodes; /* of the batch script */
   bool json, quiet, verbose, no_color;
 };
 

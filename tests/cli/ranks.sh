@@ -26,4 +26,39 @@ timeout 60 mpirun --oversubscribe -n 2 "$W" run "${args[@]}" --out "$T/two" >"$T
 code=$?
 checks=$((checks + 1))
 [ "$code" = 2 ] || fail "a folder that holds a run: exit $code, expected 2"
+
+# three ranks, ragged micro-batches, every weight
+full=(--model "$SHARED/data/models/stories260K" --data "$SHARED/data/datasets/identity.json" --method full --steps 6 --batch 5 --threads 1 --micro-batch-tokens 128 --save-every 3 --eval-fraction 0 -q)
+expect 0 run "${full[@]}" --out "$T/full1"
+timeout 120 mpirun --oversubscribe -n 3 "$W" run "${full[@]}" --out "$T/full3" >"$T/out" 2>"$T/err" </dev/null || fail "three ranks: exit $?: $(head -c 300 "$T/err")"
+
+# a rank is killed: all end, the host is named, the last checkpoint is whole; two ranks go on where three stopped
+long=("${full[@]}" --steps 120)
+expect 0 run "${long[@]}" --out "$T/long1"
+timeout 120 mpirun --oversubscribe -n 3 "$W" run "${long[@]}" --out "$T/long3" >"$T/out" 2>"$T/err" </dev/null &
+job=$!
+victim=
+for _ in $(seq 600); do
+  [ "$(cat "$T/long3/metrics.jsonl" 2>/dev/null | wc -l)" -ge 8 ] && victim=$(ps -eo pid,args | awk -v d="$T/long3" 'index($0, d) && $2 !~ /mpirun|timeout|awk/ {p = $1} END {print p}') && break
+  sleep 0.05
+done
+checks=$((checks + 3))
+[ -n "$victim" ] && kill -9 "$victim"
+wait "$job"
+code=$?
+[ "$code" != 0 ] && [ "$code" != 124 ] || fail "a rank was killed: exit $code"
+grep -q "on node $(hostname)" "$T/err" || fail "the lost rank's host is not named: $(head -c 400 "$T/err")"
+timeout 120 mpirun --oversubscribe -n 2 "$W" run "${long[@]}" --resume --out "$T/long3" >"$T/out" 2>"$T/err" </dev/null || fail "two ranks go on: exit $?: $(head -c 300 "$T/err")"
+python3 - "$T" <<'P' || fail "a lost rank, or a third one, changed the way"
+import json, sys
+for one, many in ("full1", "full3"), ("long1", "long3"):
+    a, b = ([json.loads(l)["loss"] for l in open(f"{sys.argv[1]}/{d}/metrics.jsonl")] for d in (one, many))
+    assert len(a) == len(b), (one, len(a), len(b))
+    assert max(abs(x - y) / x for x, y in zip(a, b)) < 1e-4, one
+P
+
+# the plan as a batch script that a shell accepts
+expect 0 run "${full[@]}" --out "$T/it's" --emit-slurm "$T/job.sh" --nodes 3
+checks=$((checks + 1))
+bash -n "$T/job.sh" && grep -qx "#SBATCH --nodes=3" "$T/job.sh" && grep -q "^#SBATCH --time=" "$T/job.sh" && [ -s "$T/job.sh.json" ] && [ ! -e "$T/it's" ] || fail "batch script: $(cat "$T/job.sh")"
 finish

@@ -1,0 +1,67 @@
+/* scheduler/slurm.c: a plan as a batch script for Slurm (sbatch(1), srun(1)). Pure but for the file that is written. */
+#include "scheduler/slurm.h"
+
+#include "base/cleanup.h"
+#include "base/fs.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TIME_MARGIN 1.25  /* over the high end of the prediction */
+#define MEMORY_MARGIN 1.2 /* what the program and MPI hold beside the engine */
+#define MEMORY_BASE_MIB 512.0
+#define SIGNAL_S 120 /* before the limit: time for a checkpoint */
+
+/* One word for the shell: in single quotes, with each quote in it taken out of them. */
+static void add_word(struct wt_buf *b, const char *word)
+{
+  wt_buf_addc(b, '\'');
+  for (; *word; word++) {
+    if (*word == '\'')
+      wt_buf_addf(b, "'\\''");
+    else
+      wt_buf_addc(b, *word);
+  }
+  wt_buf_addc(b, '\'');
+}
+
+static void add_option(struct wt_buf *b, const char *name, const char *value)
+{
+  wt_buf_addf(b, " --%s=", name);
+  add_word(b, value);
+}
+
+void wt_slurm_script(const struct wt_plan *p, const struct wt_slurm_job *j, struct wt_buf *b)
+{
+  double high_s = isfinite(p->time_s.high) ? p->time_s.high : p->time_s.mean;
+  uint64_t minutes = (uint64_t)ceil(fmax(TIME_MARGIN * (isfinite(high_s) ? high_s : 3600), 2 * SIGNAL_S + 60) / 60);
+  double mib = ceil(MEMORY_BASE_MIB + MEMORY_MARGIN * (double)p->memory_bytes / (1 << 20));
+  unsigned long long h = minutes / 60, m = minutes % 60;
+  wt_buf_addf(b, "#!/bin/bash\n#SBATCH --job-name=wattune\n#SBATCH --nodes=%d\n#SBATCH --ntasks-per-node=1\n#SBATCH --cpus-per-task=%d\n",
+              j->nodes, p->config.threads);
+  wt_buf_addf(b, "#SBATCH --mem=%.0fM\n#SBATCH --time=%llu:%02llu:00\n#SBATCH --hint=nomultithread\n", mib, h, m);
+  wt_buf_addf(b, "#SBATCH --signal=TERM@%d\n#SBATCH --requeue\n#SBATCH --open-mode=append\n", SIGNAL_S);
+  wt_buf_addf(b, "# plan %s: %llu steps, %.0f s predicted (%.0f s at the high end) on one machine\nset -u\n", p->id,
+              (unsigned long long)p->steps, p->time_s.mean, high_s);
+  wt_buf_addf(b, "export OMP_NUM_THREADS=%d OMP_PROC_BIND=close\nout=", p->config.threads);
+  add_word(b, j->out);
+  wt_buf_addf(b, "\nagain=()\n[ ! -e \"$out/checkpoint/state.json\" ] || again=(--resume) # requeued: go on from the last checkpoint\n");
+  wt_buf_addf(b, "exec srun --kill-on-bad-exit=1 --mpi=pmix");
+  if (p->max_mhz > 0) /* srun takes kHz */
+    wt_buf_addf(b, " --cpu-freq=%.0f", 1000 * p->max_mhz);
+  wt_buf_addf(b, " ");
+  add_word(b, j->program);
+  wt_buf_addf(b, " run");
+  add_option(b, "job", j->job);
+  wt_buf_addf(b, " --out=\"$out\" \"${again[@]}\"\n");
+}
+
+enum wt_status wt_slurm_write(const struct wt_plan *p, const struct wt_slurm_job *j, const char *path, struct wt_error *err)
+{
+  WT_AUTO(wt_buf_release) struct wt_buf b;
+  wt_buf_init(&b, 1 << 16);
+  wt_slurm_script(p, j, &b);
+  WT_TRY(wt_buf_ok(&b, path, err));
+  return wt_fs_write_atomic(path, b.data, b.len, err);
+}

@@ -177,7 +177,10 @@ static enum wt_status plan(const char *job_json, struct listener *l, char **ret,
   WT_AUTO(wt_outcome_release) struct wt_outcome out = {0};
   struct wt_observer observer = {.live = on_live, .phase = on_phase, .note = on_note, .signal = &l->stop, .ctx = l};
   WT_TRY(options_read(job_json, false, &r, err));
-  enum wt_status status = wt_estimate(&r.run, &observer, &out, err);
+  WT_AUTO(wt_json_freep) struct wt_json *job = wt_cli_run_job(&r);
+  if (!job)
+    return wt_fail(err, WT_ENOMEM, "plan: out of memory");
+  enum wt_status status = wt_estimate(&r.run, job, &observer, &out, err);
   if (status == WT_OK || status == WT_ENOPLAN) {
     enum wt_status shown = text_of(out.plan_document, ret, err);
     status = shown == WT_OK ? status : shown;

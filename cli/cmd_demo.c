@@ -67,7 +67,7 @@ static enum wt_status fill(struct wt_run_options *o, const char *dir, const stru
 static enum wt_status step_estimate(const struct wt_run_options *o, const struct wt_observer *watch, struct wt_error *err)
 {
   struct wt_outcome outcome = {0};
-  enum wt_status status = wt_estimate(o, watch, &outcome, err);
+  enum wt_status status = wt_estimate(o, NULL, watch, &outcome, err);
   if (status == WT_OK && outcome.text)
     status = say(outcome.text, err);
   wt_outcome_release(&outcome);

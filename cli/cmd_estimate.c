@@ -22,10 +22,13 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
   WT_TRY(wt_cli_run_parse(&wt_cmd_estimate, argc, argv, &r, err));
   WT_TRY(wt_cli_need(r.run.model, "model", err));
   WT_TRY(wt_cli_need(r.run.data, "data", err));
+  WT_AUTO(wt_json_freep) struct wt_json *job = wt_cli_run_job(&r);
+  if (!job)
+    return wt_fail(err, WT_ENOMEM, "estimate: out of memory");
   WT_TRY(wt_cli_run_localise(&r, !r.run.probe, true, err));
   r.run.no_color = !wt_cli_color();
   struct wt_observer observer = wt_cli_observer();
-  enum wt_status status = wt_estimate(&r.run, &observer, &out, err);
+  enum wt_status status = wt_estimate(&r.run, job, &observer, &out, err);
   wt_display_clear();
   if (status != WT_OK && status != WT_ENOPLAN)
     return status;
@@ -35,5 +38,9 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
   return status;
 }
 
-const struct wt_cli_command wt_cmd_estimate = {"estimate", "--model M --data F [options of run] [--probe] [--top N]",
-                                               "plans without training: the chosen plan, the front, what was rejected and why", wt_cli_run_table, &wt_cli_run_table_n, run};
+const struct wt_cli_command wt_cmd_estimate = {"estimate",
+                                               "--model M --data F [options of run] [--probe] [--top N]",
+                                               "plans without training: the chosen plan, the front, what was rejected and why",
+                                               wt_cli_run_table,
+                                               &wt_cli_run_table_n,
+                                               run};

@@ -25,17 +25,6 @@ static enum wt_status outcome_print(const struct wt_cli_run *r, const struct wt_
   return wt_cli_print_buf(&text, err);
 }
 
-/* Plans only: F is the script, F.json the job that it runs. */
-static enum wt_status emit_slurm(const struct wt_cli_run *r, const struct wt_json *job, const struct wt_observer *observer,
-                                 struct wt_outcome *ret, struct wt_error *err)
-{
-  WT_AUTO(wt_freep) char *path = wt_asprintf("%s.json", r->run.emit_slurm);
-  if (!path)
-    return wt_fail(err, WT_ENOMEM, "run: out of memory");
-  WT_TRY(wt_estimate(&r->run, observer, ret, err));
-  return wt_json_write_file(job, path, err);
-}
-
 static enum wt_status run(int argc, char **argv, struct wt_error *err)
 {
   WT_AUTO(wt_cli_run_release) struct wt_cli_run r = {0};
@@ -50,7 +39,7 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
   WT_TRY(wt_cli_run_localise(&r, false, true, err));
   r.run.no_color = !wt_cli_color();
   struct wt_observer observer = wt_cli_observer();
-  enum wt_status status = r.run.emit_slurm ? emit_slurm(&r, job, &observer, &out, err) : wt_run(&r.run, job, &observer, &out, err);
+  enum wt_status status = r.run.emit_slurm ? wt_estimate(&r.run, job, &observer, &out, err) : wt_run(&r.run, job, &observer, &out, err);
   wt_display_clear();
   if (status != WT_OK && status != WT_ENOPLAN && status != WT_EBUDGET && status != WT_EINTERRUPTED)
     return status;

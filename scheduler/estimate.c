@@ -17,27 +17,32 @@ static enum wt_status plan_and_probe(struct wt_session *s, struct wt_plan_set *s
   return wt_plan_choose(&in, set, err);
 }
 
-/* The script starts this very program; its job lies beside it as F.json. */
-static enum wt_status emit_slurm(const struct wt_run_options *o, const struct wt_plan *p, struct wt_error *err)
+/* F is the script, F.json the job that it runs: this very program, from this folder. */
+static enum wt_status emit_slurm(const struct wt_run_options *o, const struct wt_json *job, const struct wt_plan *p, struct wt_error *err)
 {
-  char program[4096] = "wattune";
+  char program[4096] = "wattune", folder[4096];
   ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
   if (n > 0)
     program[n] = '\0';
-  WT_AUTO(wt_freep) char *job = wt_asprintf("%s.json", o->emit_slurm);
-  if (!job)
+  WT_AUTO(wt_freep) char *path = wt_asprintf("%s.json", o->emit_slurm);
+  if (!path)
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", o->emit_slurm);
-  const struct wt_slurm_job j = {.nodes = (int)o->nodes, .program = program, .job = job, .out = o->out};
+  const struct wt_slurm_job j = {
+      .nodes = (int)o->nodes, .program = program, .job = path, .out = o->out, .folder = getcwd(folder, sizeof folder)};
+  WT_TRY(wt_json_write_file(job, path, err));
   return wt_slurm_write(p, &j, o->emit_slurm, err);
 }
 
-enum wt_status wt_estimate(const struct wt_run_options *o, const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err)
+enum wt_status wt_estimate(const struct wt_run_options *o, const struct wt_json *job, const struct wt_observer *obs, struct wt_outcome *ret,
+                           struct wt_error *err)
 {
   memset(ret, 0, sizeof *ret);
   struct wt_error local;
   if (!err)
     err = &local;
   wt_error_clear(err);
+  if (o->emit_slurm && (!o->out || !o->out[0]))
+    return ret->status = wt_fail(err, WT_EUSAGE, "--emit-slurm: needs --out, the folder that the job writes");
   struct wt_session *s = wt_calloc(1, sizeof *s);
   if (!s)
     return wt_fail(err, WT_ENOMEM, "estimate: out of memory");
@@ -58,8 +63,8 @@ enum wt_status wt_estimate(const struct wt_run_options *o, const struct wt_obser
     ret->text = text.failed ? NULL : wt_buf_take(&text);
     wt_buf_release(&text);
   }
-  if (st == WT_OK && o->emit_slurm && o->out)
-    st = emit_slurm(o, &set.plans[set.chosen], err);
+  if (st == WT_OK && o->emit_slurm && job)
+    st = emit_slurm(o, job, &set.plans[set.chosen], err);
   ret->status = st;
   wt_plan_set_release(&set);
   wt_session_release(s);

@@ -125,8 +125,9 @@ struct wt_outcome { /* owns its parts; release with wt_outcome_release */
 };
 void wt_outcome_release(struct wt_outcome *o);
 
-/* `wattune estimate`: profile (measured when none is stored), model config, data, plan; --probe runs the engine. */
-enum wt_status wt_estimate(const struct wt_run_options *o, const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err) WT_MUST_CHECK;
+/* `wattune estimate`: profile (measured when none is stored), model config, data, plan; --probe runs the engine. --emit-slurm writes a batch script and, beside it,
+ * job (the options as resolved; may be NULL without --emit-slurm). */
+enum wt_status wt_estimate(const struct wt_run_options *o, const struct wt_json *job, const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err) WT_MUST_CHECK;
 /* `wattune run`: the whole of contract sections 2 to 4. Fills ret also on WT_EBUDGET and WT_EINTERRUPTED (clean stops). job: the options as resolved for job.json. */
 enum wt_status wt_run(const struct wt_run_options *o, const struct wt_json *job, const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err) WT_MUST_CHECK;
 

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/fs.h"
+#include "scheduler/cluster.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,6 +13,21 @@
 #define MEMORY_MARGIN 1.2 /* what the program and MPI hold beside the engine */
 #define MEMORY_BASE_MIB 512.0
 #define SIGNAL_S 120 /* before the limit: time for a checkpoint */
+#define LINK_BYTES_PER_S (1e9 / 8)
+#define LINK_LATENCY_S 1e-4
+#define GRADIENT_BYTES 4.0 /* a trained weight */
+
+struct wt_interval wt_slurm_time(const struct wt_plan *p, int nodes)
+{
+  size_t ranks = nodes > 1 ? (size_t)nodes : 1;
+  if (p->batch > 0 && ranks > p->batch)
+    ranks = p->batch;
+  struct wt_cluster_prediction c =
+      wt_cluster_predict(p->step_s, GRADIENT_BYTES * (double)p->trainable_params, ranks, LINK_BYTES_PER_S, LINK_LATENCY_S);
+  double saved_s = fmin((double)p->steps * (p->step_s - c.step_s), p->time_s.mean);
+  double scale = p->time_s.mean > 0 ? (p->time_s.mean - saved_s) / p->time_s.mean : 1;
+  return (struct wt_interval){scale * p->time_s.mean, scale * p->time_s.low, scale * p->time_s.high};
+}
 
 /* One word for the shell: in single quotes, with each quote in it taken out of them. */
 static void add_word(struct wt_buf *b, const char *word)
@@ -34,16 +50,23 @@ static void add_option(struct wt_buf *b, const char *name, const char *value)
 
 void wt_slurm_script(const struct wt_plan *p, const struct wt_slurm_job *j, struct wt_buf *b)
 {
-  double high_s = isfinite(p->time_s.high) ? p->time_s.high : p->time_s.mean;
+  struct wt_interval time_s = wt_slurm_time(p, j->nodes);
+  double high_s = isfinite(time_s.high) ? time_s.high : time_s.mean;
   uint64_t minutes = (uint64_t)ceil(fmax(TIME_MARGIN * (isfinite(high_s) ? high_s : 3600), 2 * SIGNAL_S + 60) / 60);
+  /* each machine holds the whole model; its share of a batch is cut into the same micro-batches */
   double mib = ceil(MEMORY_BASE_MIB + MEMORY_MARGIN * (double)p->memory_bytes / (1 << 20));
   unsigned long long h = minutes / 60, m = minutes % 60;
   wt_buf_addf(b, "#!/bin/bash\n#SBATCH --job-name=wattune\n#SBATCH --nodes=%d\n#SBATCH --ntasks-per-node=1\n#SBATCH --cpus-per-task=%d\n",
               j->nodes, p->config.threads);
   wt_buf_addf(b, "#SBATCH --mem=%.0fM\n#SBATCH --time=%llu:%02llu:00\n#SBATCH --hint=nomultithread\n", mib, h, m);
   wt_buf_addf(b, "#SBATCH --signal=TERM@%d\n#SBATCH --requeue\n#SBATCH --open-mode=append\n", SIGNAL_S);
-  wt_buf_addf(b, "# plan %s: %llu steps, %.0f s predicted (%.0f s at the high end) on one machine\nset -u\n", p->id,
-              (unsigned long long)p->steps, p->time_s.mean, high_s);
+  wt_buf_addf(b, "# plan %s: %llu steps; %.0f s predicted on %d machine%s, %.0f s at the high end\nset -u\n", p->id,
+              (unsigned long long)p->steps, time_s.mean, j->nodes, j->nodes == 1 ? "" : "s", high_s);
+  if (j->folder) {
+    wt_buf_adds(b, "cd ");
+    add_word(b, j->folder);
+    wt_buf_adds(b, " || exit 1\n");
+  }
   wt_buf_addf(b, "export OMP_NUM_THREADS=%d OMP_PROC_BIND=close\nout=", p->config.threads);
   add_word(b, j->out);
   wt_buf_addf(b, "\nagain=()\n[ ! -e \"$out/checkpoint/state.json\" ] || again=(--resume) # requeued: go on from the last checkpoint\n");

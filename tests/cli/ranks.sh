@@ -61,4 +61,16 @@ P
 expect 0 run "${full[@]}" --out "$T/it's" --emit-slurm "$T/job.sh" --nodes 3
 checks=$((checks + 1))
 bash -n "$T/job.sh" && grep -qx "#SBATCH --nodes=3" "$T/job.sh" && grep -q "^#SBATCH --time=" "$T/job.sh" && [ -s "$T/job.sh.json" ] && [ ! -e "$T/it's" ] || fail "batch script: $(cat "$T/job.sh")"
+# estimate writes the same one, or says what it lacks
+expect 0 estimate "${full[@]}" --out "$T/it's" --emit-slurm "$T/again.sh" --nodes 3
+expect 2 estimate "${full[@]}" --emit-slurm "$T/none.sh"
+says "wattune: --emit-slurm: needs --out, the folder that the job writes"
+checks=$((checks + 1))
+grep -qx "#SBATCH --nodes=3" "$T/again.sh" && [ -s "$T/again.sh.json" ] && [ ! -e "$T/none.sh" ] || fail "batch script of estimate"
+# and a shell that has an srun runs it, from elsewhere too
+mkdir "$T/bin"
+printf '#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nexec "$@"\n' >"$T/bin/srun"
+chmod +x "$T/bin/srun"
+checks=$((checks + 1))
+(cd / && PATH=$T/bin:$PATH bash "$T/job.sh" >"$T/slurm.out" 2>&1) && [ -s "$T/it's/report.json" ] || fail "the batch script did not run: $(tail -c 300 "$T/slurm.out")"
 finish

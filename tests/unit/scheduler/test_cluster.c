@@ -3,6 +3,7 @@
 
 #include "base/rng.h"
 #include "scheduler/cluster.h"
+#include "scheduler/slurm.h"
 
 static void test_share_is_even_and_complete(void **state)
 {
@@ -62,8 +63,49 @@ static void test_one_rank(void **state)
   wt_cluster_close(&c);
 }
 
+static struct wt_plan plan_of_100_steps(void)
+{
+  struct wt_plan p = {.steps = 100, .batch = 8, .step_s = 10, .trainable_params = 1000, .memory_bytes = (uint64_t)1 << 30, .max_mhz = 1800};
+  p.time_s = (struct wt_interval){1100, 1000, 1320};
+  p.config.threads = 6;
+  snprintf(p.id, sizeof p.id, "lora-r16");
+  return p;
+}
+
+static void test_slurm_time(void **state)
+{
+  (void)state;
+  struct wt_plan p = plan_of_100_steps();
+  struct wt_interval one = wt_slurm_time(&p, 1), four = wt_slurm_time(&p, 4), many = wt_slurm_time(&p, 100);
+  WT_ASSERT_CLOSE(one.mean, 1100, 1e-12, 0);
+  WT_ASSERT_CLOSE(four.mean, 100 + 250, 1e-3, 0); /* steps shared, the rest not, a trifle for the network */
+  assert_true(four.mean > 350);
+  WT_ASSERT_CLOSE(four.high / four.mean, 1.2, 1e-9, 0);
+  WT_ASSERT_CLOSE(many.mean, wt_slurm_time(&p, 8).mean, 1e-12, 0); /* a batch of 8 has no work for more than 8 */
+}
+
+static void test_slurm_script(void **state)
+{
+  (void)state;
+  struct wt_plan p = plan_of_100_steps();
+  const struct wt_slurm_job j = {.nodes = 4, .program = "/opt/wattune", .job = "job.sh.json", .out = "it's", .folder = "/home/a b"};
+  struct wt_buf b;
+  wt_buf_init(&b, 1 << 16);
+  wt_slurm_script(&p, &j, &b);
+  assert_false(b.failed);
+  static const char *const lines[] = {"#SBATCH --nodes=4\n",      "#SBATCH --cpus-per-task=6\n", "#SBATCH --mem=1741M\n",
+                                      "#SBATCH --time=0:09:00\n", "#SBATCH --requeue\n",         "cd '/home/a b' ||",
+                                      "out='it'\\''s'\n",         " --cpu-freq=1800000 ",        "again=(--resume)"};
+  for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+    if (!strstr(b.data, lines[i]))
+      fail_msg("the script lacks '%s':\n%s", lines[i], b.data);
+  wt_buf_release(&b);
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_share_is_even_and_complete), cmocka_unit_test(test_prediction), cmocka_unit_test(test_one_rank)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_slurm_time), cmocka_unit_test(test_slurm_script),
+                                     cmocka_unit_test(test_share_is_even_and_complete), cmocka_unit_test(test_prediction),
+                                     cmocka_unit_test(test_one_rank)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -184,9 +184,9 @@ struct wt_json *wt_cli_run_job(const struct wt_cli_run *r)
   return job;
 }
 
-static enum wt_status localise(char **source, bool config_only, bool fetch, struct wt_error *err)
+static enum wt_status localise(const struct wt_cli_run *r, char **source, bool config_only, bool fetch, struct wt_error *err)
 {
-  if (!*source || (!fetch && wt_source_is_remote(*source)))
+  if (!*source || (wt_source_is_remote(*source) ? !fetch : r->follows))
     return WT_OK;
   char *path = NULL;
   WT_TRY(wt_cli_local_path(*source, config_only, &path, err));
@@ -197,8 +197,8 @@ static enum wt_status localise(char **source, bool config_only, bool fetch, stru
 
 enum wt_status wt_cli_run_localise(struct wt_cli_run *r, bool config_only, bool fetch, struct wt_error *err)
 {
-  WT_TRY(localise(&r->run.model, config_only, fetch, err));
-  WT_TRY(localise(&r->run.data, false, fetch, err));
-  WT_TRY(localise(&r->run.eval_data, false, fetch, err));
-  return localise(&r->run.init_adapter, false, fetch, err);
+  WT_TRY(localise(r, &r->run.model, config_only, fetch, err));
+  WT_TRY(localise(r, &r->run.data, false, fetch, err));
+  WT_TRY(localise(r, &r->run.eval_data, false, fetch, err));
+  return localise(r, &r->run.init_adapter, false, fetch, err);
 }

@@ -11,6 +11,7 @@
 struct wt_cli_run {
   struct wt_run_options run;
   struct wt_cli_common common;
+  bool follows; /* a rank of a run on several machines but the first: what it lacks, it gets from there */
 };
 
 extern const struct wt_opt wt_cli_run_table[];

@@ -158,13 +158,17 @@ const struct wt_engine_sizes *wt_engine_get_sizes(const struct wt_engine *e);
 const struct wt_train_config *wt_engine_config(const struct wt_engine *e);
 
 /* Called between micro-steps (never inside a parallel region). Returning true stops after this micro-step: the step is abandoned, nothing trained has changed,
- * and wt_engine_step returns WT_OK with out->abandoned. May sleep (power cap, pauses): that changes no bit of the result. */
+ * and wt_engine_step returns WT_OK with out->abandoned, on all ranks. May sleep (power cap, pauses): that changes no bit of the result. */
 struct wt_step_hooks {
   bool (*between)(void *ctx, size_t micro_step, size_t micro_steps);
   void *ctx;
   /* Sums `n` floats over all ranks in place (MPI); NULL = one rank. Called with the gradients, bucket by bucket, and with counts. */
   enum wt_status (*all_reduce)(void *ctx, float *x, size_t n, struct wt_error *err);
   enum wt_status (*all_reduce_double)(void *ctx, double *x, size_t n, struct wt_error *err);
+  /* The same in the background, while the backward pass goes on below (both or neither; then all_reduce is not called): begin returns at once, and the engine
+   * leaves the floats alone until end, which waits for everything begun. Every rank begins the same pieces in the same order. */
+  enum wt_status (*reduce_begin)(void *ctx, float *x, size_t n, struct wt_error *err);
+  enum wt_status (*reduce_end)(void *ctx, struct wt_error *err);
 };
 
 struct wt_step_out {

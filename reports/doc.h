@@ -59,6 +59,10 @@ const char *wt_currency_of(const struct wt_json *report);
 /* What people call a model or dataset: "ORG/NAME" of an address, the last part of a path. Points into source. */
 const char *wt_short_name(const char *source);
 
+/* A row a machine, of a run on several; nothing otherwise. */
+void wt_machines_text(const struct wt_json *report, struct wt_buf *out);
+void wt_machines_markdown(const struct wt_json *report, struct wt_buf *out);
+
 /* Writers, one file each (see the table in render.c). */
 struct wt_render {
   const struct wt_json *const *reports;

@@ -200,6 +200,7 @@ void wt_render_html(const struct wt_render *r, struct wt_buf *out)
     wt_html_energy(report, out);
     wt_html_decisions(report, out);
     wt_html_plans(report, out);
+    wt_html_machines(report, out);
     wt_html_machine(report, out);
     wt_html_usage(report, r->names[0], out);
   } else {

@@ -17,6 +17,7 @@ void wt_html_energy(const struct wt_json *report, struct wt_buf *out);
 void wt_html_decisions(const struct wt_json *report, struct wt_buf *out);
 void wt_html_plans(const struct wt_json *report, struct wt_buf *out);
 void wt_html_machine(const struct wt_json *report, struct wt_buf *out);
+void wt_html_machines(const struct wt_json *report, struct wt_buf *out); /* machines.c */
 void wt_html_usage(const struct wt_json *report, const char *run, struct wt_buf *out); /* run: the folder's name */
 /* Charts over the series of one or several reports. */
 void wt_html_charts(const struct wt_render *r, struct wt_buf *out);

@@ -118,6 +118,7 @@ static void one(const struct wt_json *report, struct wt_buf *out)
     wt_figure(WT_FIGURE_MASS, embodied, NULL, out);
     wt_buf_adds(out, ".\n");
   }
+  wt_machines_markdown(report, out);
   const struct wt_json *s = wt_json_first(wt_doc_get(report, "samples"));
   if (s)
     wt_buf_adds(out, "\n## Samples\n");

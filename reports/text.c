@@ -92,6 +92,7 @@ static void one(const struct wt_render *r, const struct wt_json *report, struct 
   wt_buf_adds(out, "Energy is ");
   wt_escape_terminal(line.data, out);
   wt_buf_addc(out, '\n');
+  wt_machines_text(report, out);
   samples(r, report, out);
   wt_buf_release(&line);
 }

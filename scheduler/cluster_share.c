@@ -46,15 +46,88 @@ void wt_cluster_share(const size_t *length_tok, size_t n, const double *speed, s
   }
 }
 
-struct wt_cluster_prediction wt_cluster_predict(double step_s, double gradient_bytes, size_t ranks, double link_bytes_per_s, double latency_s)
+#define DRIFT 0.1         /* of a rank's share: less is noise */
+#define DRIFT_WEIGHT 0.25 /* of the newest measurement */
+
+bool wt_cluster_drift(const double *measured, size_t ranks, double *mean, double *used)
 {
-  double k = (double)(ranks ? ranks : 1);
-  double bandwidth_s = ranks > 1 && link_bytes_per_s > 0 ? 2 * (k - 1) / k * gradient_bytes / link_bytes_per_s : 0;
-  double messages_s = ranks > 1 ? 2 * (k - 1) * latency_s : 0;
-  struct wt_cluster_prediction p = {.compute_s = step_s / k, .communicate_s = bandwidth_s + messages_s};
+  double mean_sum = 0, used_sum = 0;
+  bool moved = false;
+  for (size_t r = 0; r < ranks; r++) {
+    if (isfinite(measured[r]) && measured[r] > 0)
+      mean[r] += (mean[r] > 0 ? DRIFT_WEIGHT : 1) * (measured[r] - mean[r]);
+    if (!(mean[r] > 0))
+      continue; /* never had work: nothing is known of it */
+    mean_sum += mean[r];
+    used_sum += used[r];
+  }
+  for (size_t r = 0; r < ranks && mean_sum > 0 && used_sum > 0; r++)
+    moved = moved || (mean[r] > 0 && fabs(mean[r] / mean_sum - used[r] / used_sum) > DRIFT * used[r] / used_sum);
+  for (size_t r = 0; r < ranks && moved; r++)
+    used[r] = mean[r] > 0 ? mean[r] : used[r] * mean_sum / used_sum;
+  return moved;
+}
+
+double wt_cluster_all_reduce_s(double bytes, size_t ranks, struct wt_cluster_link link)
+{
+  if (ranks < 2 || !(bytes > 0))
+    return 0;
+  double k = (double)ranks, messages = 2 * (k - 1) * ceil(bytes / WT_CLUSTER_BUCKET_BYTES);
+  return (link.bytes_per_s > 0 ? 2 * (k - 1) / k * bytes / link.bytes_per_s : 0) + messages * link.latency_s;
+}
+
+#define BACKWARD_SHARE 0.5 /* of a micro-batch's time, at least: while it goes down, sums go on */
+#define PIECE_TOK 1000     /* of equal sequences only the count matters */
+
+/* Time of the slowest rank when one machine of speed 1 takes 1 for all, and how many sequences it has. */
+static double slowest_of(size_t n, const double *speed, size_t ranks, size_t *ret_n)
+{
+  WT_AUTO(wt_freep) size_t *length = wt_calloc(n ? n : 1, sizeof *length), *count = wt_calloc(ranks, sizeof *count);
+  WT_AUTO(wt_freep) int *owner = wt_calloc(n ? n : 1, sizeof *owner);
+  *ret_n = n / ranks;
+  if (!length || !count || !owner || n == 0)
+    return 1 / (double)ranks;
+  for (size_t i = 0; i < n; i++)
+    length[i] = PIECE_TOK;
+  wt_cluster_share(length, n, speed, ranks, owner);
+  for (size_t i = 0; i < n; i++)
+    count[owner[i]]++;
+  double slowest = 0;
+  for (size_t r = 0; r < ranks; r++) {
+    double s = speed && speed[r] > 0 ? speed[r] : 1, end = (double)count[r] / (double)n / s;
+    if (end > slowest) {
+      slowest = end;
+      *ret_n = count[r];
+    }
+  }
+  return slowest;
+}
+
+struct wt_cluster_prediction wt_cluster_predict(double step_s, size_t n, size_t micro_steps, double gradient_bytes, const double *speed,
+                                                size_t ranks, struct wt_cluster_link link)
+{
+  struct wt_cluster_prediction p = {.compute_s = step_s, .step_s = step_s, .speedup = 1, .binds = "compute"};
+  if (ranks < 2)
+    return p;
+  size_t most = 0;
+  double slowest = slowest_of(n, speed, ranks, &most), speeds = 0;
+  for (size_t r = 0; r < ranks; r++)
+    speeds += speed && speed[r] > 0 ? speed[r] : 1;
+  p.compute_s = step_s * slowest;
+  double micros = fmax(1, ceil((double)(micro_steps ? micro_steps : 1) * (double)most / (double)(n ? n : 1)));
+  double hidden_s = BACKWARD_SHARE * p.compute_s / micros,
+         messages_s = wt_cluster_all_reduce_s(gradient_bytes, ranks, (struct wt_cluster_link){0, link.latency_s});
+  double all_s = wt_cluster_all_reduce_s(gradient_bytes, ranks, link);
+  double last_s = wt_cluster_all_reduce_s(fmin(gradient_bytes / 4, WT_CLUSTER_BUCKET_BYTES), ranks,
+                                          link); /* the last bucket is final when nothing is left to hide it */
+  p.communicate_s =
+      fmax(all_s - hidden_s, last_s) + 6 * link.latency_s * ceil(log2((double)ranks)); /* and three exchanges of a few numbers */
   p.step_s = p.compute_s + p.communicate_s;
   p.share = p.step_s > 0 ? p.communicate_s / p.step_s : 0;
   p.speedup = p.step_s > 0 ? step_s / p.step_s : 1;
-  p.binds = p.compute_s >= p.communicate_s ? "compute" : bandwidth_s >= messages_s ? "bandwidth" : "latency";
+  if (p.communicate_s >= p.compute_s)
+    p.binds = all_s - messages_s >= messages_s ? "bandwidth" : "latency";
+  else if (slowest * speeds > 1.25) /* a quarter of the machines' time is idle */
+    p.binds = "batch";
   return p;
 }

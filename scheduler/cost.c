@@ -25,7 +25,6 @@
 #define USED_SHARE 0.98   /* of a budget that binds, at the end */
 #define SHARE_MIN 0.01   /* a plan that carries out less of the asked steps is none, where there is another */
 #define SPREAD_LOAD 0.08 /* of watts, when the meter is the same model that predicts: only the load differs; the error that both share is told apart, as uncertainty_pct */
-#define DUTY_MIN 0.02
 #define TOKEN_CALL_S 2e-6 /* an operation of a single token, with what surrounds it */
 #define MEMORY_SHARE 0.92 /* of the memory that is available now */
 
@@ -177,7 +176,7 @@ static double spread_of(const struct wt_plan_input *in, const struct wt_train_co
 
 /* Seconds that do not depend on the number of steps, and those of one step, one evaluation and one set of samples. */
 struct parts {
-  double setup_s, step_s, cached_step_s, eval_s, samples_s, checkpoint_s, save_s;
+  double setup_s, step_s, cached_step_s, eval_s, samples_s, checkpoint_s, save_s, micro_batches;
 };
 
 /* An evaluation cuts all its rows at once, so its micro-batches are as full as they can be: fewer calls of more rows than a step's. */
@@ -216,7 +215,7 @@ static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, cons
 {
   const struct wt_profile *m = c->in->profile;
   int threads = p->config.threads;
-  struct parts t = {0};
+  struct parts t = {.micro_batches = shape->micro_batches};
   double disk_gbps = m->storage.read_gbps > 0 ? m->storage.read_gbps : 0.5;
   double touch_gbps = m->first_touch_gbps > 0 ? m->first_touch_gbps : 1.5;
   t.setup_s = (double)e->load_bytes / (1e9 * disk_gbps) + (double)e->sizes.weights_bytes / (1e9 * touch_gbps) +
@@ -238,20 +237,12 @@ static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, cons
   return t;
 }
 
-/* The power cap as a duty: pauses between micro-steps bring the mean down to the cap. NaN when the cap is at or below what the idle machine
- * draws. */
+/* The power cap as a duty: pauses between micro-steps bring the mean down to the cap. */
 static double duty_of(const struct wt_plan_input *in, int threads)
 {
-  double cap = in->budgets.power_w;
-  if (!(cap > 0))
-    return 1;
   struct wt_interval busy = wt_power_predict(in->profile, threads, 1), idle = wt_power_predict(in->profile, threads, 0);
-  if (!isfinite(busy.mean) || busy.mean <= cap)
-    return 1;
   /* measured idle watts may hold a part of what the machine did just before: the run looks again */
-  if (!(cap > 1.02 * (in->profile->power.measured ? idle.low : idle.mean)))
-    return NAN;
-  return fmax((0.98 * cap - idle.mean) / (busy.mean - idle.mean), DUTY_MIN);
+  return wt_cost_duty(busy.mean, idle.mean, in->profile->power.measured ? idle.low : idle.mean, in->budgets.power_w);
 }
 
 struct totals {
@@ -288,20 +279,22 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
   snprintf(p->depth, sizeof p->depth, "%s", in->ratios_n >= LEARNED_FROM ? "learned" : probed ? "probe" : "analytic");
   double of_epoch = c->task->train_rows > 0 ? ceil((double)c->task->train_rows / (double)(p->batch ? p->batch : 1)) : 1;
   struct totals s = totals_of(in->options, t, (double)p->steps, in->done_steps, of_epoch);
-  double duty = p->duty > 0 ? p->duty : 1;
-  double seconds = (s.compute_s / duty + s.wait_s) * time.factor;
+  struct wt_together all = wt_cost_together(in, p, t->step_s, t->micro_batches);
+  double compute_s = s.compute_s / all.rate, wait_s = s.wait_s + fmax((double)p->steps - in->done_steps, 0) * all.network_s;
+  double seconds = (compute_s + wait_s) * time.factor;
   p->time_s = wt_cost_interval(seconds, time.spread);
-  struct wt_interval busy = wt_power_predict(in->profile, p->config.threads, duty), waiting = wt_power_predict(in->profile, 1, 1);
-  double share = s.compute_s / duty / fmax(s.compute_s / duty + s.wait_s, 1e-12);
+  struct wt_interval busy = wt_power_predict(in->profile, p->config.threads, p->duty > 0 ? p->duty : 1);
+  double share = compute_s / fmax(compute_s + wait_s, 1e-12);
   p->power_w = unknown;
   p->energy_wh = p->cost = p->co2_g = unknown;
-  if (isfinite(busy.mean) && busy.mean > 0) {
-    double mean = share * busy.mean + (1 - share) * (isfinite(waiting.mean) ? waiting.mean : busy.mean);
-    if (duty < 1)
-      mean = fmin(mean, in->budgets.power_w); /* held by the governor */
+  if (isfinite(all.busy_w) && all.busy_w > 0) {
+    double mean = share * all.busy_w + (1 - share) * all.waiting_w, top_w = share * all.top_w + (1 - share) * all.top_waiting_w;
+    if (p->duty < 1) /* held by the governor */
+      top_w = fmin(top_w, in->budgets.power_w);
+    mean = in->machines_n > 1 ? mean : top_w;
     double power_spread = in->profile->power.measured ? (busy.high > busy.mean ? log(busy.high / busy.mean) / WT_Z80 : 0.02) : SPREAD_LOAD;
-    p->power_w = wt_cost_interval(mean, power_spread);
-    if (in->budgets.power_w > 0 && mean <= in->budgets.power_w)
+    p->power_w = wt_cost_interval(top_w, power_spread); /* a cap holds for each machine; energy is the sum's */
+    if (in->budgets.power_w > 0 && top_w <= in->budgets.power_w)
       p->power_w.high = fmin(p->power_w.high, in->budgets.power_w); /* held by the governor */
     /* energy errs with time and with watts; past ratios of energy hold both */
     double spread = in->ratios_n >= LEARNED_FROM ? energy.spread : sqrt(time.spread * time.spread + power_spread * power_spread);
@@ -316,8 +309,11 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
       p->co2_g = scaled(p->energy_wh, in->rate.carbon_g_per_kwh / 1000);
   }
   p->time_s = (struct wt_interval){p->time_s.mean + in->spent_s, p->time_s.low + in->spent_s, p->time_s.high + in->spent_s};
-  p->step_s = t->step_s * time.factor / duty;
-  p->eval_s = (t->eval_s + t->samples_s) * time.factor / duty;
+  p->network_s = all.network_s * time.factor;
+  p->step_s = t->step_s * time.factor / all.rate + p->network_s;
+  p->eval_s = (t->eval_s + t->samples_s) * time.factor / all.rate;
+  p->ranks = in->machines_n > 1 ? (int)in->machines_n : 1;
+  snprintf(p->binds, sizeof p->binds, "%s", all.binds ? all.binds : "");
   p->setup_s = t->setup_s * time.factor;
   p->save_s = (checkpoints_of(in->options, (double)p->steps, (double)p->steps * p->step_s) * t->checkpoint_s + t->save_s) * time.factor;
   p->epochs = c->task->train_rows > 0 ? (double)p->steps * (double)p->batch / (double)c->task->train_rows : NAN;
@@ -370,7 +366,8 @@ static void fit_steps(struct wt_costing *c, struct wt_plan *p, const struct part
   fill_totals(c, p, t);
   if (in_budgets_that_grow(c->in, p))
     return;
-  uint64_t low = (uint64_t)ceil(fmax(1, fmax((c->scant ? 0 : SHARE_MIN) * (double)p->steps_asked, c->in->done_steps + 1))), high = p->steps_asked;
+  uint64_t low = (uint64_t)ceil(fmax(1, fmax((c->scant ? 0 : SHARE_MIN) * (double)p->steps_asked, c->in->done_steps + 1))),
+           high = p->steps_asked;
   p->steps = low;
   fill_totals(c, p, t);
   if (!in_budgets_that_grow(c->in, p))
@@ -428,6 +425,8 @@ double wt_cost_limit(const struct wt_plan_input *in, enum wt_budget_kind k)
   double available = in->profile->memory.available_bytes > 0 ? (double)in->profile->memory.available_bytes : NAN;
   if (in->profile->memory.limit_bytes > 0)
     available = isnan(available) ? (double)in->profile->memory.limit_bytes : fmin(available, (double)in->profile->memory.limit_bytes);
+  if (in->least_memory_bytes > 0)
+    available = isnan(available) ? (double)in->least_memory_bytes : fmin(available, (double)in->least_memory_bytes);
   double limit = MEMORY_SHARE * available;
   if (b->memory_bytes > 0)
     limit = isnan(limit) ? (double)b->memory_bytes : fmin(limit, (double)b->memory_bytes);

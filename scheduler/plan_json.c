@@ -124,6 +124,21 @@ static void add_budgets(struct wt_json *doc, const struct wt_budgets *b)
   add_count_or_null(o, "memory_bytes", b->memory_bytes, b->memory_bytes > 0);
 }
 
+/* Only with several machines. */
+static void add_cluster(struct wt_json *doc, const struct wt_plan *p, const struct wt_plan_input *in)
+{
+  if (in->machines_n < 2)
+    return;
+  struct wt_json *o = wt_json_add_object(doc, "cluster");
+  wt_json_add_u64(o, "ranks", in->machines_n);
+  wt_json_add_num(o, "link_gbps", 8 * in->link_bytes_per_s / 1e9);
+  wt_json_add_num(o, "latency_s", in->link_latency_s);
+  wt_json_add_num(o, "step_s", p ? p->step_s : (double)NAN);
+  wt_json_add_num(o, "network_s", p ? p->network_s : (double)NAN);
+  wt_json_add_num(o, "network_pct", p && p->step_s > 0 ? 100 * p->network_s / p->step_s : (double)NAN);
+  wt_json_add_str(o, "binds", p && p->binds[0] ? p->binds : NULL);
+}
+
 struct wt_json *wt_plan_set_to_json(const struct wt_plan_set *s, const struct wt_plan_input *in, size_t top)
 {
   const char *currency = in->rate.currency;
@@ -136,6 +151,7 @@ struct wt_json *wt_plan_set_to_json(const struct wt_plan_set *s, const struct wt
     wt_json_add(doc, "chosen", wt_plan_to_json(&s->plans[s->chosen], currency));
   else
     wt_json_add_null(doc, "chosen");
+  add_cluster(doc, s->chosen != SIZE_MAX ? &s->plans[s->chosen] : NULL, in);
   struct wt_json *front = wt_json_add_array(doc, "pareto");
   for (size_t i = 0; i < s->pareto_n && (top == 0 || i < top); i++)
     wt_json_push(front, wt_plan_to_json(&s->plans[s->pareto[i]], currency));

@@ -61,6 +61,9 @@ static void print_sentence(const struct printer *p, const struct wt_plan *c)
   if (!p->in->profile->power.measured && p->in->profile->power.uncertainty_pct > 0)
     wt_buf_addf(p->out, ": true watts may differ by %.0f %%", p->in->profile->power.uncertainty_pct);
   wt_buf_adds(p->out, ".\n");
+  if (c->ranks > 1)
+    wt_buf_addf(p->out, "On %d machines the network takes %.0f %% of a step (%.3g of %.3g s at %.3g Gbit/s, measured); what binds is %s.\n", c->ranks,
+                c->step_s > 0 ? 100 * c->network_s / c->step_s : 0, c->network_s, c->step_s, 8 * p->in->link_bytes_per_s / 1e9, c->binds);
   if (c->duty < 1)
     wt_buf_addf(p->out, "The power cap leaves %.0f %% of the time for computing.\n", 100 * c->duty);
 }

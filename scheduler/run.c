@@ -34,6 +34,9 @@ static void run_release(struct wt_run *r)
   }
   wt_freep(&r->speeds);
   wt_metrics_release(&r->page);
+  wt_freep(&r->speeds_mean);
+  wt_freep(&r->sensors_lost);
+  wt_run_copies_release(r);
   wt_session_release(&r->s);
   wt_run_folder_close(r);
 }
@@ -162,8 +165,6 @@ static enum wt_status open_engine(struct wt_run *r, struct wt_error *err)
   wt_resident_reset_peak();
   r->s.fixed_bytes = wt_resident_bytes();
   WT_TRY(wt_engine_open(r->s.model, &r->plan.config, r->s.adapter_path, &r->engine, err));
-  if (r->resumed)
-    WT_TRY(wt_run_engine_load(r, err));
   WT_TRY(wt_order_init(&r->order, r->s.o.seed, !r->s.o.no_shuffle, r->s.train_n, err));
   if (!wt_run_is_root(r))
     r->base = r->st;
@@ -261,6 +262,7 @@ static enum wt_status conclude(struct wt_run *r, struct wt_outcome *ret, struct 
     snprintf(r->stop_why, sizeof r->stop_why, "the budgets afforded %llu of %llu steps", (unsigned long long)r->st.step,
              (unsigned long long)r->st.steps_asked);
   }
+  WT_TRY(wt_run_share_books(r, err));
   WT_TRY(books_close(r, err));
   WT_AUTO(wt_json_freep) struct wt_json *machines = NULL;
   WT_TRY(wt_run_machines(r, &machines, err));
@@ -268,6 +270,8 @@ static enum wt_status conclude(struct wt_run *r, struct wt_outcome *ret, struct 
     WT_TRY(wt_run_report(r, status_name(r->stop), machines, &ret->report, err));
   wt_run_log(r, "%s after %llu steps", status_name(r->stop), (unsigned long long)r->st.step);
   ret->status = r->stop;
+  if (!wt_run_is_root(r))
+    return r->stop; /* rank 0 says it */
   if (r->stop == WT_EBUDGET)
     return wt_fail(err, WT_EBUDGET, "stopped at a budget, state saved in '%s': %s", r->dir, r->stop_why);
   if (r->stop == WT_EINTERRUPTED)
@@ -275,17 +279,32 @@ static enum wt_status conclude(struct wt_run *r, struct wt_outcome *ret, struct 
   return WT_OK;
 }
 
-static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *o, const struct wt_json *job, const struct wt_observer *obs,
-                              struct wt_outcome *ret, struct wt_error *err)
+static void stay_silent(void *ctx, const char *line)
 {
-  double t0 = wt_mono_s(&wt_clock_system) - wt_process_age_s();
-  WT_TRY(wt_cluster_open(&r->cluster, err));
+  (void)ctx;
+  (void)line;
+}
+
+/* Rank 0 shows what happens; the others only see signals. */
+static const struct wt_observer *observer_of(struct wt_run *r, const struct wt_observer *obs)
+{
+  if (wt_run_is_root(r))
+    return obs;
+  r->quiet = (struct wt_observer){.note = stay_silent, .signal = obs ? obs->signal : NULL};
+  return &r->quiet;
+}
+
+/* Meter, machine, model and data: of each rank its own. */
+static enum wt_status gather_all(struct wt_run *r, struct wt_run_options *o, const struct wt_observer *obs, double t0,
+                                 struct wt_outcome *ret, struct wt_error *err)
+{
   WT_TRY(wt_run_agree(r, wt_run_folder_open(r, o, err), err));
   wt_caps_recover(o->sysfs);
   WT_TRY(wt_run_agree(r, refuse_spent(r, o, ret, err), err));
   r->phase_mark_s = t0;
-  WT_TRY(wt_run_meter_open(r, o, t0, err));
-  WT_TRY(wt_session_open(&r->s, o, obs, t0, err));
+  WT_TRY(wt_run_agree(r, wt_run_meter_open(r, o, t0, err), err));
+  WT_TRY(wt_run_copies_get(r, o, err));
+  WT_TRY(wt_run_agree(r, wt_session_open(&r->s, o, obs, t0, err), err));
   wt_meter_set_profile(r->meter, &r->s.profile);
   r->price_now = r->s.rate.price_per_kwh;
   r->carbon_now = r->s.rate.carbon_g_per_kwh;
@@ -293,14 +312,25 @@ static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *o, 
   r->phases[0].time_s = wt_mono_s(r->s.clock) - t0;
   r->phases[0].energy_wh = r->st.energy_wh;
   wt_run_phase_begin(r, "tokenise");
-  WT_TRY(wt_session_load(&r->s, true, err));
+  WT_TRY(wt_run_agree(r, wt_session_load(&r->s, true, err), err));
+  wt_run_meter_update(r);
+  return wt_run_know_machines(r, err);
+}
+
+static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *options, const struct wt_json *job, const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err)
+{
+  double t0 = wt_mono_s(&wt_clock_system) - wt_process_age_s();
+  struct wt_run_options own = *options, *o = &own; /* paths may be those of copies */
+  WT_TRY(wt_cluster_open(&r->cluster, err));
+  WT_TRY(gather_all(r, o, observer_of(r, obs), t0, ret, err));
   wt_run_phase_begin(r, "plan");
   enum wt_status planned = WT_OK;
   if (wt_run_is_root(r))
     planned = o->resume ? plan_resumed(r, job, ret, err) : plan_fresh(r, job, ret, err);
   WT_TRY(wt_run_agree(r, planned, err));
   WT_TRY(wt_run_share_plan(r, err));
-  WT_TRY(open_engine(r, err));
+  WT_TRY(wt_run_agree(r, open_engine(r, err), err));
+  WT_TRY(wt_run_engine_load(r, err));
   wt_run_log(r, "%s: %s, %llu steps of %zu sequences", r->resumed ? "resumed" : "begun", r->plan.id, (unsigned long long)r->st.lr.steps,
              r->plan.batch);
   WT_TRY(wt_run_governor_open(r, err));
@@ -338,6 +368,10 @@ enum wt_status wt_run(const struct wt_run_options *o, const struct wt_json *job,
   /* after an error the other ranks may wait for this one: then its exit status ends the job, not a handshake */
   if (st == WT_OK || st == WT_EBUDGET || st == WT_EINTERRUPTED || r->cluster.size <= 1)
     wt_cluster_close(&r->cluster);
+  else
+    wt_cluster_leave(&r->cluster);
+  if (r->cluster.lost && !r->cluster.speaks)
+    wt_error_clear(err);
   run_release(r);
   wt_freep(&r);
   return st;

@@ -25,9 +25,19 @@ struct wt_run_state {
 struct wt_run {
   struct wt_session s;
   struct wt_cluster cluster; /* size 1 without mpirun; rank 0 decides and writes */
-  double *speeds;            /* of the ranks, for sharing a batch; NULL with one */
+  double *speeds, *speeds_mean; /* of the ranks, for sharing a batch: as used, and as measured lately; NULL with one */
   bool counts_energy;        /* this rank's meter is added: one rank a host, where sensors see the whole machine */
-  double others_wh;          /* used by the other ranks in this process's time */
+  double others_wh, others_measured_wh, others_modelled_wh, others_imputed_wh; /* used by the other ranks in this process's time */
+  double compute_s, compute_begin_s, network_mark_s; /* of the last step: until its sums are waited for; when it began; cluster.communicate_s then */
+  double network_s;          /* of all steps, as far as the slowest rank's computing does not explain it */
+  size_t step_tok;           /* this rank's tokens of the last step */
+  double rank_tok;           /* and of all steps */
+  double others_w;           /* watts of the other ranks before this step */
+  double machines_max_w;     /* highest watts of all machines together, at the end */
+  bool sensor_was_fine;      /* to see when it fails */
+  bool *sensors_lost;        /* of each rank, as told already; NULL with one */
+  struct wt_observer quiet;  /* of ranks but the first: signals only */
+  char *copies[4];           /* paths of model, data, evaluation data, adapter on this rank; NULL with one */
   char *dir;
   int lock_fd;
   FILE *metrics, *log;
@@ -129,16 +139,31 @@ void wt_run_live(struct wt_run *r, const char *state, bool now);
 
 /* ---- run_ranks.c: what several ranks need; with one rank nothing happens ---- */
 bool wt_run_is_root(const struct wt_run *r);
-/* Everybody's status: the worst of all ranks' (an error of another rank is told as such). */
+/* Everybody's status: the worst of all ranks'. The rank whose status it is tells the error, with its host; the others stay silent (an empty message). */
 enum wt_status wt_run_agree(struct wt_run *r, enum wt_status mine, struct wt_error *err) WT_MUST_CHECK;
-/* Rank 0's plan and state to all; the same data on all; speeds. */
+/* Before planning: what each machine is, to all. */
+enum wt_status wt_run_know_machines(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
+/* Rank 0's plan and state to all; threads of this machine. */
 enum wt_status wt_run_share_plan(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
 /* Before a step: rank 0's decision (stop, learning-rate plan) to all, energy of all to all. */
 enum wt_status wt_run_share_decision(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
 /* Keeps this rank's rows of a batch of n; returns how many. */
 enum wt_status wt_run_share_batch(struct wt_run *r, struct wt_example *batch, size_t *n, struct wt_error *err) WT_MUST_CHECK;
+/* Hooks of a step and of an evaluation; with several ranks those that sum over them. */
+struct wt_step_hooks wt_run_hooks(struct wt_run *r, bool (*between)(void *ctx, size_t micro_step, size_t micro_steps));
+/* Around a step: what it took this rank and the network. */
+void wt_run_rank_step_begin(struct wt_run *r, const struct wt_example *batch, size_t n);
+/* Energy of all ranks to all. Collective. */
+enum wt_status wt_run_share_books(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
 /* A row a machine for the report; NULL with one rank. Collective. */
 enum wt_status wt_run_machines(struct wt_run *r, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
+
+/* ---- run_copies.c: files of rank 0 on the other machines ---- */
+/* Model, data and adapter are the same on all ranks, to the byte (WT_EFORMAT names file and host); a rank that lacks them gets rank 0's. Paths in `o` may change. */
+enum wt_status wt_run_copies_get(struct wt_run *r, struct wt_run_options *o, struct wt_error *err) WT_MUST_CHECK;
+/* The checkpoint's engine state, path on rank 0: *ret (heap) is where this rank reads it. */
+enum wt_status wt_run_copies_checkpoint(struct wt_run *r, const char *path, char **ret, struct wt_error *err) WT_MUST_CHECK;
+void wt_run_copies_release(struct wt_run *r);
 
 /* ---- run_report.c ---- */
 enum wt_status wt_run_samples(struct wt_run *r, bool after, struct wt_error *err) WT_MUST_CHECK;

@@ -248,10 +248,17 @@ enum wt_status wt_run_state_read(struct wt_run *r, bool *ret_found, struct wt_er
 
 enum wt_status wt_run_engine_load(struct wt_run *r, struct wt_error *err)
 {
-  if (r->st.step == 0)
+  if (!r->resumed || r->st.step == 0)
     return WT_OK;
-  WT_AUTO(wt_freep) char *path = checkpoint_file(r, "engine.state");
-  if (!path)
-    return wt_fail(err, WT_EFORMAT, "'%s': the checkpoint is incomplete", r->dir);
-  return wt_engine_checkpoint_load(r->engine, path, err);
+  WT_AUTO(wt_freep) char *path = wt_run_is_root(r) ? checkpoint_file(r, "engine.state") : wt_run_path(r, "checkpoint/engine.state"), *here = NULL;
+  WT_TRY(wt_run_agree(r, path ? WT_OK : wt_fail(err, WT_EFORMAT, "'%s': the checkpoint is incomplete", r->dir), err));
+  if (r->cluster.size > 1)
+    WT_TRY(wt_run_copies_checkpoint(r, path, &here, err));
+  enum wt_status st = wt_engine_checkpoint_load(r->engine, here ? here : path, err);
+  if (here && strcmp(here, path) != 0 && st == WT_OK) { /* it has served */
+    WT_AUTO(wt_freep) char *copy = wt_path_dir(here);
+    if (copy)
+      st = wt_fs_remove_tree(copy, err);
+  }
+  return wt_run_agree(r, st, err);
 }

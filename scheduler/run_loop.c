@@ -77,6 +77,7 @@ static void nap(struct wt_run *r, const struct wt_action *a)
   while (left > 0 && !check_signal(r)) {
     wt_sleep_s(r->s.clock, fmin(left, NAP_S));
     left = a->sleep_s - (wt_mono_s(r->s.clock) - began);
+    wt_cluster_alive(&r->cluster);
     wt_run_live(r, cap ? "throttled" : a->why, false);
   }
   double slept = wt_mono_s(r->s.clock) - began;
@@ -118,7 +119,7 @@ static void govern(struct wt_run *r, bool in_step)
 /* Outside of steps: the power cap holds there as well. */
 static void hold_cap(struct wt_run *r)
 {
-  while (r->governor && r->s.budgets.power_w > 0 && r->cluster.size <= 1 && !wt_session_signalled(&r->s)) {
+  while (r->governor && r->s.budgets.power_w > 0 && !wt_session_signalled(&r->s)) {
     wt_run_meter_update(r);
     struct wt_governor_reading g = reading_of(r, false);
     g.cap_only = true;
@@ -136,9 +137,10 @@ static bool between(void *ctx, size_t micro_step, size_t micro_steps)
   r->micro_s = fmax(took, 0.5 * r->micro_s);
   r->micro_step = micro_step + 1; /* that many are behind */
   r->micro_steps = micro_steps;
-  /* after the last one the step is as good as done: what comes is decided before the next. Ranks only stop together, between steps. */
-  if (r->micro_step < micro_steps && r->cluster.size <= 1)
+  /* after the last one the step is as good as done: what comes is decided before the next */
+  if (r->micro_step < micro_steps)
     govern(r, true);
+  wt_cluster_alive(&r->cluster);
   wt_run_live(r, "training", false);
   r->micro_mark_s = wt_mono_s(r->s.clock);
   return r->stop != WT_OK;
@@ -187,6 +189,7 @@ static bool between_eval(void *ctx, size_t micro_step, size_t micro_steps)
   (void)micro_steps;
   hold_cap(r);
   wt_run_live(r, "evaluating", false);
+  wt_cluster_alive(&r->cluster);
   if (wt_session_signalled(&r->s))
     return true;
   return isfinite(r->s.budgets.time_s) && wt_run_time_s(r) > r->s.budgets.time_s;
@@ -202,14 +205,16 @@ enum wt_status wt_run_evaluate(struct wt_run *r, double *ret_loss, struct wt_err
     return wt_fail(err, WT_ENOMEM, "evaluation: out of memory for %zu rows", r->s.eval_n);
   for (size_t i = 0; i < r->s.eval_n; i++)
     rows[i] = wt_session_eval_row(&r->s, i);
-  struct wt_step_hooks hooks = {.between = between_eval, .ctx = r};
+  struct wt_step_hooks hooks = wt_run_hooks(r, between_eval);
   struct wt_eval_out out;
   memset(&out, 0, sizeof out);
   wt_run_live(r, "evaluating", true);
-  WT_TRY(wt_engine_eval(r->engine, rows, r->s.eval_n, &hooks, NULL, &out, err));
+  size_t n = r->s.eval_n;
+  WT_TRY(wt_run_share_batch(r, rows, &n, err));
+  WT_TRY(wt_engine_eval(r->engine, rows, n, &hooks, NULL, &out, err));
   if (!out.abandoned && out.supervised_tokens > 0)
-    *ret_loss = out.loss;
-  return wt_cluster_broadcast(&r->cluster, ret_loss, sizeof *ret_loss, err); /* ranks decide by one figure */
+    *ret_loss = out.loss; /* the same bits on every rank: all decide alike */
+  return WT_OK;
 }
 
 /* ---- one step ---- */
@@ -253,7 +258,7 @@ static enum wt_status write_metrics(struct wt_run *r, const struct wt_step_out *
   wt_json_add_u64(j, "tokens", out->tokens);
   wt_json_add_u64(j, "supervised_tokens", out->supervised_tokens);
   wt_json_add_num(j, "step_s", step_s);
-  wt_json_add_num(j, "power_w", r->reading.power_w);
+  wt_json_add_num(j, "power_w", r->reading.power_w + r->others_w);
   wt_json_add_num(j, "tokens_per_s", step_s > 0 ? (double)out->tokens / step_s : (double)NAN);
   wt_json_add_num(j, "time_s", r->st.time_s);
   wt_json_add_num(j, "energy_wh", r->st.energy_wh);
@@ -385,30 +390,24 @@ static enum wt_status after_step(struct wt_run *r, const struct wt_step_out *out
 
 static enum wt_status one_step(struct wt_run *r, struct wt_example *batch, struct wt_error *err)
 {
-  if (wt_run_is_root(r)) {
-    wt_run_cap_watch(r);
-    govern(r, false);
-  }
+  wt_run_cap_watch(r);
+  govern(r, false);
   WT_TRY(wt_run_share_decision(r, err));
   if (r->stop != WT_OK || r->st.step >= r->st.lr.steps)
     return WT_OK;
   size_t n = gather(r, batch);
   WT_TRY(wt_run_share_batch(r, batch, &n, err));
   double lr = wt_lr_at(&r->st.lr, r->st.step), began = wt_mono_s(r->s.clock);
-  struct wt_step_hooks hooks = {.between = between, .ctx = r};
-  if (r->cluster.size > 1) {
-    hooks =
-        (struct wt_step_hooks){.all_reduce = wt_cluster_all_reduce, .all_reduce_double = wt_cluster_all_reduce_double, .ctx = &r->cluster};
-    wt_run_live(r, "training", false);
-  }
+  struct wt_step_hooks hooks = wt_run_hooks(r, between);
   struct wt_step_out out;
   memset(&out, 0, sizeof out);
   r->step_pause_s = 0;
   r->micro_step = 0;
   r->micro_mark_s = began;
+  wt_run_rank_step_begin(r, batch, n);
   WT_TRY(wt_engine_step(r->engine, batch, n, lr, &hooks, &out, err));
-  if (out.abandoned)
-    return WT_OK;
+  if (out.abandoned) /* by one rank, and so by all: why, they tell each other */
+    return wt_run_share_decision(r, err);
   return after_step(r, &out, lr, wt_mono_s(r->s.clock) - began, err);
 }
 
@@ -429,10 +428,17 @@ enum wt_status wt_run_governor_open(struct wt_run *r, struct wt_error *err)
   l.tariff = r->s.tariff;
   if (isfinite(r->s.deadline_real_s) && !r->s.o.max_time_set)
     l.budgets.time_s = NAN; /* the deadline itself binds */
+  if (!wt_run_is_root(r)) { /* its machine's cap, battery and heat; the sums are rank 0's to watch */
+    l.budgets.time_s = l.budgets.energy_wh = l.budgets.cost = l.budgets.co2_g = NAN;
+    l.deadline_real_s = NAN;
+    l.tariff = NULL;
+  }
   r->governor = wt_governor_new(&l);
   if (!r->governor)
     return wt_fail(err, WT_ENOMEM, "governor: out of memory");
   r->power_estimate_w = isfinite(r->plan.power_w.mean) ? r->plan.power_w.mean : busy.mean;
+  if (r->cluster.size > 1 && isfinite(r->plan.energy_wh.mean) && r->plan.time_s.mean > 0)
+    r->power_estimate_w = 3600 * r->plan.energy_wh.mean / r->plan.time_s.mean; /* of all machines */
   return WT_OK;
 }
 

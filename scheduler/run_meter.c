@@ -70,9 +70,9 @@ void wt_run_meter_update(struct wt_run *r)
   double added = wh - r->priced_wh;
   r->priced_wh = wh;
   r->st.energy_wh = r->base.energy_wh + wh;
-  r->st.measured_wh = r->base.measured_wh + r->reading.measured_j / 3600;
-  r->st.modelled_wh = r->base.modelled_wh + early + r->reading.modelled_j / 3600;
-  r->st.imputed_wh = r->base.imputed_wh + r->reading.imputed_j / 3600;
+  r->st.measured_wh = r->base.measured_wh + r->reading.measured_j / 3600 + r->others_measured_wh;
+  r->st.modelled_wh = r->base.modelled_wh + early + r->reading.modelled_j / 3600 + r->others_modelled_wh;
+  r->st.imputed_wh = r->base.imputed_wh + r->reading.imputed_j / 3600 + r->others_imputed_wh;
   r->st.cost += isfinite(r->price_now) ? added * r->price_now / 1000 : 0;
   r->st.co2_g += isfinite(r->carbon_now) ? added * r->carbon_now / 1000 : 0;
 }

@@ -29,6 +29,7 @@ struct collector {
 static bool collect(void *ctx, int32_t id)
 {
   struct collector *c = ctx;
+  wt_cluster_alive(&c->r->cluster);
   return wt_ids_push(&c->ids, id, NULL) == WT_OK && !wt_session_signalled(&c->r->s);
 }
 
@@ -221,12 +222,21 @@ static void set_interval(double ret[3], struct wt_interval x)
   ret[2] = x.high;
 }
 
+/* Mean watts of the machine that drew most: the cap is each machine's. */
+static double top_machine_w(const struct wt_run_summary *s)
+{
+  double top = NAN;
+  for (const struct wt_json *m = s->machines ? wt_json_first(s->machines) : NULL; m; m = wt_json_next(m))
+    top = fmax(top, wt_json_num_or(m, "power_mean_w", NAN));
+  return isfinite(top) ? top : s->power_mean_w;
+}
+
 static size_t budgets_of(const struct wt_run *r, const struct wt_run_summary *s, struct wt_budget_figure *ret)
 {
   const struct wt_budgets *b = &r->s.budgets;
   double disk_used = (double)r->plan.disk_bytes;
   const double limits[] = {b->time_s, b->energy_wh, b->cost, b->co2_g, b->power_w, (double)b->memory_bytes, (double)b->disk_bytes};
-  const double used[] = {s->time_s, s->energy_wh, s->cost, s->co2_g, s->power_mean_w, (double)s->peak_rss_bytes, disk_used};
+  const double used[] = {s->time_s, s->energy_wh, s->cost, s->co2_g, top_machine_w(s), (double)s->peak_rss_bytes, disk_used};
   size_t n = 0;
   for (enum wt_budget_kind k = 0; k < WT_BUDGET_COUNT; k++)
     if (limits[k] > 0) {
@@ -265,7 +275,7 @@ static void fill_actual(const struct wt_run *r, const struct wt_metrics *m, stru
   s->co2_g = isfinite(r->s.rate.carbon_g_per_kwh) ? r->st.co2_g : (double)NAN;
   s->co2_embodied_g = wt_embodied_g_per_hour(isfinite(r->reading.battery_pct), &source) * r->st.time_s / 3600;
   s->power_mean_w = s->time_s > 0 ? s->energy_wh * 3600 / s->time_s : (double)NAN;
-  s->power_max_w = fmax(r->reading.power_max_w, m->power_max_w);
+  s->power_max_w = s->machines ? r->machines_max_w : fmax(r->reading.power_max_w, m->power_max_w);
   s->currency = r->s.rate.currency;
   s->peak_rss_bytes = r->peak_rss_bytes > 0 ? r->peak_rss_bytes : wt_resident_peak_bytes(); /* not taken yet while the run goes on */
   s->fixed_bytes = r->s.fixed_bytes;
@@ -280,7 +290,7 @@ static void fill_actual(const struct wt_run *r, const struct wt_metrics *m, stru
   s->gflops = r->train_s > 0 ? r->step_flop_sum / r->train_s / 1e9 : (double)NAN;
   double peak = NAN;
   for (size_t i = 0; i < r->s.profile.rates_n; i++)
-    if (r->s.profile.rates[i].threads == r->plan.config.threads)
+    if (s->ranks == 1 && r->s.profile.rates[i].threads == r->plan.config.threads)
       peak = r->s.profile.rates[i].fma_gflops;
   s->peak_pct = 100 * s->gflops / peak;
   s->loss_first = m->loss_first;
@@ -321,6 +331,8 @@ struct wt_json *wt_run_document(const struct wt_run *r, const char *status, cons
   s.stop_reason = reason;
   s.plan = plan;
   s.plan_document = r->plan_document;
+  s.ranks = r->cluster.size > 1 ? r->cluster.size : 1;
+  s.machines = machines;
   fill_actual(r, m, &s);
   fill_predicted(r, &s);
   fill_energy(r, &s);
@@ -336,8 +348,6 @@ struct wt_json *wt_run_document(const struct wt_run *r, const char *status, cons
   s.samples_n = r->samples_n;
   s.environment = environment;
   s.files = files;
-  s.ranks = r->cluster.size > 1 ? r->cluster.size : 1;
-  s.machines = machines;
   return wt_summary_to_json(&s);
 }
 

@@ -39,6 +39,9 @@ struct wt_plan {
   char depth[12];          /* analytic, probe, learned */
   double step_s, eval_s, setup_s, save_s; /* parts of the mean time: one step, one evaluation, once, once (checkpoints and result) */
   double step_flop;        /* counted operations of a step */
+  int ranks;               /* 0 and 1: one machine */
+  double network_s;        /* of step_s, with several */
+  char binds[12];          /* what binds a step on several machines: compute, bandwidth, latency, batch */
   struct wt_engine_sizes sizes;
 };
 
@@ -77,6 +80,13 @@ struct wt_slice {
   struct wt_engine_timing timing;
 };
 
+/* A machine of a run on several: what each rank measured of its own. */
+struct wt_machine {
+  double gflops;         /* of products, on the cores that the rank may use */
+  double busy_w, idle_w; /* all of these cores, and none; NaN when not known */
+  bool counts_energy;    /* false: another rank on the same host counts the host's sensor */
+};
+
 /* Everything that planning needs, gathered by the impure callers. */
 struct wt_plan_input {
   const struct wt_profile *profile;
@@ -100,6 +110,11 @@ struct wt_plan_input {
   size_t probes_n;
   const struct wt_slice *slices;
   size_t slices_n; /* at most WT_SLICES_MAX */
+  const struct wt_machine *machines; /* of a run on several, this one first; n <= 1: this one alone */
+  size_t machines_n;
+  double link_bytes_per_s, link_latency_s; /* between them, measured */
+  uint64_t least_memory_bytes; /* available to a rank on the machine that has least; 0 = this one alone */
+  int host_ranks;              /* ranks that share this machine's cores; 0 and 1 = alone */
 };
 /* Pure. WT_ENOPLAN when nothing fits (ret is filled all the same, with nearest). */
 enum wt_status wt_plan_choose(const struct wt_plan_input *in, struct wt_plan_set *ret, struct wt_error *err) WT_MUST_CHECK;

@@ -57,6 +57,7 @@ void wt_session_release(struct wt_session *s)
   wt_freep(&s->index);
   wt_freep(&s->probes);
   wt_freep(&s->slices);
+  wt_freep(&s->machines);
   wt_freep(&s->model_path);
   wt_freep(&s->data_path);
   wt_freep(&s->eval_path);
@@ -463,6 +464,12 @@ struct wt_plan_input wt_session_input(const struct wt_session *s)
   in.probes_n = s->probes_n;
   in.slices = s->slices;
   in.slices_n = s->slices_n;
+  in.machines = s->machines;
+  in.machines_n = s->machines_n;
+  in.link_bytes_per_s = s->link_bytes_per_s;
+  in.link_latency_s = s->link_latency_s;
+  in.least_memory_bytes = s->least_memory_bytes;
+  in.host_ranks = s->host_ranks;
   return in;
 }
 

@@ -35,6 +35,11 @@ struct wt_session {
   size_t probes_n;
   uint64_t fixed_bytes;
   double spent_wh; /* used before planning, where it is metered; else NaN */
+  struct wt_machine *machines; /* of a run on several, set before planning; owned */
+  size_t machines_n;
+  double link_bytes_per_s, link_latency_s;
+  uint64_t least_memory_bytes;
+  int host_ranks;
 };
 
 /* Prices, budgets and the machine. t0_s: monotonic start of the command. */

@@ -156,18 +156,21 @@ static struct list checkpointings_of(const struct wt_run_options *o)
   return l;
 }
 
-static struct list threads_of(const struct wt_run_options *o, const struct wt_profile *p)
+static struct list threads_of(const struct wt_plan_input *in)
 {
+  const struct wt_run_options *o = in->options;
+  const struct wt_profile *p = in->profile;
+  int cores = p->cpu.cores / (in->host_ranks > 1 ? in->host_ranks : 1);
   struct list l = {0};
   if (o->threads_set && o->threads > 0) {
     list_add(&l, o->threads);
     return l;
   }
   for (size_t i = 0; i < p->rates_n; i++)
-    if (p->rates[i].threads > 0 && p->rates[i].threads <= p->cpu.cores)
+    if (p->rates[i].threads > 0 && p->rates[i].threads <= cores)
       list_add(&l, (uint64_t)p->rates[i].threads);
   if (l.n == 0)
-    list_add(&l, p->cpu.cores > 0 ? (uint64_t)p->cpu.cores : 1);
+    list_add(&l, cores > 0 ? (uint64_t)cores : 1);
   return l;
 }
 
@@ -304,7 +307,7 @@ enum wt_status wt_space_make(const struct wt_plan_input *in, const struct wt_tas
   struct list methods = methods_of(in->options);
   mk.micro_batches = micro_batches_of(in->options, task);
   mk.checkpointings = checkpointings_of(in->options);
-  mk.threads = threads_of(in->options, in->profile);
+  mk.threads = threads_of(in);
   for (size_t i = 0; i < methods.n; i++)
     if (!push_method(&mk, (enum wt_method)methods.v[i])) {
       wt_freep(&mk.plans);

@@ -44,8 +44,10 @@ void wt_engine_backward(struct wt_engine *e)
 {
   static const enum wt_recompute how[] = {[WT_CHECKPOINTING_AUTO] = WT_RECOMPUTE_NOTHING, [WT_CHECKPOINTING_NONE] = WT_RECOMPUTE_NOTHING,
                                           [WT_CHECKPOINTING_SELECTIVE] = WT_RECOMPUTE_CHEAP, [WT_CHECKPOINTING_FULL] = WT_RECOMPUTE_ALL};
-  for (size_t l = e->model->spec.layers; l-- > e->lowest;)
+  for (size_t l = e->model->spec.layers; l-- > e->lowest;) {
     wt_block_backward(&e->g, &e->block[l], &e->acts[l], &e->batch.stream, &e->reach[l], how[e->c.checkpointing], &e->context);
+    wt_engine_reduce_ready(e, l, false);
+  }
   if (e->lowest == 0)
     embed_backward(e);
 }

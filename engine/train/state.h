@@ -92,6 +92,14 @@ struct wt_engine {
   size_t lowest;        /* lowest block that backward enters at present; layers: none */
   size_t lowest_ever;   /* over all groups: decides what is kept */
 
+  struct {              /* sums over ranks that go on during the backward pass of a rank's last micro-batch */
+    const struct wt_step_hooks *hooks; /* NULL: not now */
+    size_t begun;       /* floats at the end of grads whose sums are begun */
+    size_t bucket;      /* floats of a piece; 0 = by size (tests set it) */
+    enum wt_status status;
+    struct wt_error error;
+  } reducing;
+
   uint64_t steps;   /* begun and not abandoned */
   uint64_t updates; /* of the optimizer (of the active block): a skipped step is none */
   struct wt_kv_cache kv;
@@ -140,6 +148,12 @@ void wt_engine_embed(struct wt_engine *e, float *x);          /* x of the first 
 /* ---- generate.c ---- */
 /* Bytes of the cache and its scratch for `total` tokens. */
 size_t wt_engine_generate_bytes(const struct wt_engine *e, size_t total);
+
+/* ---- reduce.c ---- */
+/* Backward is through with block `block` and all above: what is final now may be summed over the ranks. 0 with all = true: everything is. */
+void wt_engine_reduce_ready(struct wt_engine *e, size_t block, bool all);
+/* Ends the sums of a step, with the scalars beside them: totals of n doubles. Every rank calls it, whether it abandoned the step or not. */
+enum wt_status wt_engine_reduce(struct wt_engine *e, const struct wt_step_hooks *hooks, double *totals, size_t n, struct wt_error *err) WT_MUST_CHECK;
 
 /* Heap copies end with this. */
 void wt_kv_cache_release(struct wt_kv_cache *kv);

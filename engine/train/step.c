@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#define BUCKET_FLOATS ((size_t)1 << 22)
 #define BADAM_STEPS 50
 
 /* Forward and loss of the batch that is filled in; with weight > 0 also backward. Returns the sum of losses. */
@@ -38,15 +37,6 @@ static enum wt_status count_step(struct wt_engine *e, const struct wt_example *x
     WT_TRY(hooks->all_reduce_double(hooks->ctx, counts, 2, err));
   out->supervised_tokens = (uint64_t)counts[0];
   out->tokens = (uint64_t)counts[1];
-  return WT_OK;
-}
-
-static enum wt_status reduce(struct wt_engine *e, const struct wt_step_hooks *hooks, double *loss, struct wt_error *err)
-{
-  if (hooks && hooks->all_reduce_double)
-    WT_TRY(hooks->all_reduce_double(hooks->ctx, loss, 1, err));
-  for (size_t i = 0; hooks && hooks->all_reduce && i < e->grads_n; i += BUCKET_FLOATS)
-    WT_TRY(hooks->all_reduce(hooks->ctx, e->grads + i, e->grads_n - i < BUCKET_FLOATS ? e->grads_n - i : BUCKET_FLOATS, err));
   return WT_OK;
 }
 
@@ -93,11 +83,16 @@ static void accumulate(struct wt_engine *e, const struct wt_example *x, size_t n
   size_t micro = 0, micros = wt_engine_count_micro_steps(e, x, n);
   float weight = out->supervised_tokens ? (float)(1.0 / (double)out->supervised_tokens) : 0.0f;
   memset(e->grads, 0, e->grads_n * sizeof *e->grads);
+  e->reducing.begun = 0;
+  e->reducing.status = WT_OK;
   for (size_t first = 0, count; first < n; first += count, micro++) {
     count = wt_engine_cut(e, x, first, n);
     wt_engine_fill_batch(e, x, first, count);
     e->context.stream = (e->steps << 16 | (micro & 0xffff)) & 0xffffffffff;
+    if (hooks && hooks->reduce_begin && first + count == n)
+      e->reducing.hooks = hooks; /* nothing is added to these gradients any more */
     *loss_sum += run_batch(e, weight);
+    e->reducing.hooks = NULL;
     if (hooks && hooks->between && hooks->between(hooks->ctx, micro, micros)) {
       out->abandoned = true;
       return;
@@ -120,9 +115,12 @@ enum wt_status wt_engine_step(struct wt_engine *e, const struct wt_example *exam
   e->context.seed = e->c.seed;
   accumulate(e, examples, n, hooks, out, &loss);
   e->context.dropout = 0;
+  double totals[2] = {loss, out->abandoned};
+  if (hooks && hooks->all_reduce_double) /* one rank that stops early stops all in this step */
+    WT_TRY(wt_engine_reduce(e, hooks, totals, 2, err));
+  out->abandoned = totals[1] > 0;
   if (!out->abandoned) {
-    WT_TRY(reduce(e, hooks, &loss, err));
-    out->loss = out->supervised_tokens ? loss / (double)out->supervised_tokens : 0;
+    out->loss = out->supervised_tokens ? totals[0] / (double)out->supervised_tokens : 0;
     out->grad_norm = wt_engine_grad_norm(e);
     out->skipped = !isfinite(out->loss) || !isfinite(out->grad_norm);
     if (!out->skipped)
@@ -156,9 +154,10 @@ enum wt_status wt_engine_eval(struct wt_engine *e, const struct wt_example *exam
     }
     out->abandoned = hooks && hooks->between && hooks->between(hooks->ctx, micro, micros);
   }
-  double totals[3] = {sum, (double)out->supervised_tokens, (double)out->tokens};
+  double totals[4] = {sum, (double)out->supervised_tokens, (double)out->tokens, out->abandoned};
   if (hooks && hooks->all_reduce_double)
-    WT_TRY(hooks->all_reduce_double(hooks->ctx, totals, 3, err));
+    WT_TRY(hooks->all_reduce_double(hooks->ctx, totals, 4, err));
+  out->abandoned = totals[3] > 0;
   out->supervised_tokens = (uint64_t)totals[1];
   out->tokens = (uint64_t)totals[2];
   out->loss = totals[1] > 0 ? totals[0] / totals[1] : 0;

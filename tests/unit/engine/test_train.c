@@ -1,5 +1,5 @@
-/* Training as a whole on tiny models: memory as predicted, resuming to the same bits, frozen weights at rest, saving and loading, micro-batches and checkpointing
- * that change nothing. */
+/* Training as a whole on tiny models: memory as predicted, resuming to the same bits, frozen weights at rest, saving and loading,
+ * micro-batches and checkpointing that change nothing. */
 #include "tests/unit/engine/tiny.h"
 
 #include "base/cleanup.h"
@@ -65,7 +65,8 @@ static void test_memory_as_predicted(void **state)
         c.optimizer = (enum wt_optimizer)(k % WT_OPTIMIZER_COUNT);
         if (!allowed(&c, &t))
           continue;
-        struct wt_step_shape shape = {.sequences = 4, .tokens = 53, .supervised = 40, .micro_batches = 3, .tokens_squared = 955, .max_tok = 24};
+        struct wt_step_shape shape = {
+            .sequences = 4, .tokens = 53, .supervised = 40, .micro_batches = 3, .tokens_squared = 955, .max_tok = 24};
         struct wt_engine_estimate est;
         WT_ASSERT_OK(wt_engine_estimate(bare, &c, &shape, &est, &err), &err);
         struct wt_engine *e = open_engine(&t, &c, NULL);
@@ -100,12 +101,17 @@ static void test_flop_as_predicted(void **state)
         struct wt_engine *e = open_engine(&t, &c, NULL);
         struct wt_step_out out;
         WT_ASSERT_OK(wt_engine_step(e, t.example, 4, 1e-3, NULL, &out, &err), &err);
-        struct wt_step_shape shape = {.sequences = 4, .tokens = 53, .supervised = (double)out.supervised_tokens, .micro_batches = 1, .tokens_squared = 17 * 17 + 9 + 24 * 24 + 81, .max_tok = 24};
+        struct wt_step_shape shape = {.sequences = 4,
+                                      .tokens = 53,
+                                      .supervised = (double)out.supervised_tokens,
+                                      .micro_batches = 1,
+                                      .tokens_squared = 17 * 17 + 9 + 24 * 24 + 81,
+                                      .max_tok = 24};
         struct wt_engine_estimate est;
         WT_ASSERT_OK(wt_engine_estimate(t.model, &c, &shape, &est, &err), &err);
         if (fabs(est.step.flop / out.flop - 1) > 0.05)
-          fail_msg("%s, %s, checkpointing %s: %.0f operations predicted, %.0f counted", tiny_families[f].name, wt_method_name(methods[m]), wt_checkpointing_name(c.checkpointing),
-                   est.step.flop, out.flop);
+          fail_msg("%s, %s, checkpointing %s: %.0f operations predicted, %.0f counted", tiny_families[f].name, wt_method_name(methods[m]),
+                   wt_checkpointing_name(c.checkpointing), est.step.flop, out.flop);
         wt_engine_free(e);
       }
     tiny_close(&t);
@@ -358,10 +364,97 @@ static void test_abandoned_and_skipped(void **state)
   tiny_close(&t);
 }
 
+/* What is handed out while backward goes on is final: the bits at the end are those at the beginning; and it is everything, from the end,
+ * once. */
+struct hand_out {
+  struct wt_engine *e;
+  float *copy;
+  size_t begun, before_the_end, ends;
+};
+
+static enum wt_status hand_out_begin(void *ctx, float *x, size_t n, struct wt_error *err)
+{
+  struct hand_out *h = ctx;
+  (void)err;
+  assert_ptr_equal(x + n, h->e->grads + h->e->grads_n - h->begun);
+  memcpy(h->copy + (x - h->e->grads), x, n * sizeof *x);
+  h->begun += n;
+  return WT_OK;
+}
+
+static enum wt_status hand_out_end(void *ctx, struct wt_error *err)
+{
+  struct hand_out *h = ctx;
+  (void)err;
+  assert_int_equal(h->begun, h->e->grads_n);
+  assert_memory_equal(h->copy, h->e->grads, h->e->grads_n * sizeof(float));
+  h->ends++;
+  return WT_OK;
+}
+
+static enum wt_status hand_out_doubles(void *ctx, double *x, size_t n, struct wt_error *err)
+{
+  (void)ctx, (void)x, (void)n, (void)err;
+  return WT_OK;
+}
+
+static bool hand_out_between(void *ctx, size_t micro_step, size_t micro_steps)
+{
+  struct hand_out *h = ctx;
+  if (micro_step + 1 < micro_steps)
+    assert_int_equal(h->begun, 0); /* gradients still grow */
+  else
+    h->before_the_end = h->begun;
+  return false;
+}
+
+static void test_gradients_are_final_when_handed_out(void **state)
+{
+  (void)state;
+  for (size_t f = 0; f < TINY_FAMILIES; f++) {
+    struct tiny t;
+    struct wt_error err = {0};
+    struct wt_step_out out;
+    tiny_open(&t, tiny_families[f].config);
+    for (size_t m = 0; m < WT_COUNT(methods); m++) {
+      struct wt_train_config c = tiny_config(methods[m]);
+      if (!allowed(&c, &t))
+        continue;
+      struct wt_engine *a = open_engine(&t, &c, NULL), *b = open_engine(&t, &c, NULL);
+      struct hand_out h = {.e = a, .copy = wt_calloc(a->grads_n, sizeof(float))};
+      struct wt_step_hooks hooks = {.between = hand_out_between,
+                                    .ctx = &h,
+                                    .all_reduce_double = hand_out_doubles,
+                                    .reduce_begin = hand_out_begin,
+                                    .reduce_end = hand_out_end};
+      a->reducing.bucket = 48;
+      for (int k = 0; k < 2; k++) {
+        h.begun = 0;
+        WT_ASSERT_OK(wt_engine_step(a, t.example, 4, 1e-3, &hooks, &out, &err), &err);
+        step(b, &t, 1e-3);
+      }
+      assert_int_equal(h.ends, 2);
+      if (methods[m] == WT_METHOD_LORA)
+        assert_true(h.before_the_end > a->grads_n / 2); /* all but what the lowest block holds of it */
+      same_values(a, b);
+      h.begun = 0;
+      WT_ASSERT_OK(wt_engine_step(a, t.example, 0, 1e-3, &hooks, &out, &err), &err); /* a rank without a sequence hands out the same */
+      assert_int_equal(h.ends, 3);
+      wt_freep(&h.copy);
+      wt_engine_free(a);
+      wt_engine_free(b);
+    }
+    tiny_close(&t);
+  }
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_as_predicted),     cmocka_unit_test(test_flop_as_predicted),       cmocka_unit_test(test_resume_to_the_same_bits),
-                                     cmocka_unit_test(test_damaged_checkpoint),      cmocka_unit_test(test_checkpointing_same_bits), cmocka_unit_test(test_cut_does_not_matter),
-                                     cmocka_unit_test(test_frozen_weights_rest),     cmocka_unit_test(test_save_open_merge),         cmocka_unit_test(test_abandoned_and_skipped)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_memory_as_predicted),     cmocka_unit_test(test_flop_as_predicted),
+      cmocka_unit_test(test_resume_to_the_same_bits), cmocka_unit_test(test_damaged_checkpoint),
+      cmocka_unit_test(test_checkpointing_same_bits), cmocka_unit_test(test_cut_does_not_matter),
+      cmocka_unit_test(test_frozen_weights_rest),     cmocka_unit_test(test_save_open_merge),
+      cmocka_unit_test(test_abandoned_and_skipped),   cmocka_unit_test(test_gradients_are_final_when_handed_out)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* The pure part of data-parallel runs, and the calls with one rank. */
 #include "tests/test.h"
 
+#include "base/fs.h"
 #include "base/rng.h"
 #include "scheduler/cluster.h"
 #include "scheduler/slurm.h"
@@ -31,16 +32,97 @@ static void test_share_is_even_and_complete(void **state)
   }
 }
 
+static const struct wt_cluster_link slow = {12.5e6, 1e-3}, fast = {1e9, 1e-2};
+
 static void test_prediction(void **state)
 {
   (void)state;
-  struct wt_cluster_prediction one = wt_cluster_predict(10, 17.6e6, 1, 12.5e6, 1e-3), two = wt_cluster_predict(10, 17.6e6, 2, 12.5e6, 1e-3);
-  assert_true(one.speedup == 1 && one.communicate_s == 0);
-  WT_ASSERT_CLOSE(two.communicate_s, 17.6e6 / 12.5e6 + 2e-3, 1e-12, 0);
+  struct wt_cluster_prediction one = wt_cluster_predict(10, 8, 8, 17.6e6, NULL, 1, slow),
+                               two = wt_cluster_predict(10, 8, 8, 17.6e6, NULL, 2, slow);
+  assert_true(one.speedup == 1 && one.communicate_s == 0 && one.step_s == 10);
+  WT_ASSERT_CLOSE(wt_cluster_all_reduce_s(17.6e6, 2, slow), 17.6e6 / 12.5e6 + 2 * 5e-3, 1e-12,
+                  0); /* once over the link; five buckets of two messages */
+  WT_ASSERT_CLOSE(two.compute_s, 5, 1e-12, 0);
+  /* half of the last of four micro-batches hides a part */
+  WT_ASSERT_CLOSE(two.communicate_s, wt_cluster_all_reduce_s(17.6e6, 2, slow) - 0.5 * 5 / 4 + 6e-3, 1e-12, 0);
   WT_ASSERT_CLOSE(two.speedup, 10 / (5 + two.communicate_s), 1e-12, 0);
   assert_string_equal(two.binds, "compute");
-  assert_string_equal(wt_cluster_predict(0.1, 17.6e6, 8, 12.5e6, 1e-4).binds, "bandwidth");
-  assert_string_equal(wt_cluster_predict(0.1, 1e3, 64, 1e9, 1e-2).binds, "latency");
+  assert_string_equal(wt_cluster_predict(0.1, 8, 8, 17.6e6, NULL, 8, slow).binds, "bandwidth");
+  assert_string_equal(wt_cluster_predict(0.1, 64, 64, 1e3, NULL, 64, fast).binds, "latency");
+  assert_string_equal(wt_cluster_predict(100, 8, 8, 1e3, NULL, 16, fast).binds, "batch");
+  WT_ASSERT_CLOSE(wt_cluster_predict(100, 8, 8, 1e3, NULL, 16, fast).compute_s, 100.0 / 8, 1e-12, 0);
+  const double uneven[2] = {2, 1};
+  WT_ASSERT_CLOSE(wt_cluster_predict(12, 12, 12, 0, uneven, 2, fast).compute_s, 4, 1e-12,
+                  0); /* 8 at double speed, 4 at the first one's half */
+}
+
+/* The table of docs/cluster.md: a model of half a billion weights, LoRA of rank 16 on all linears, 128 sequences a step that take one
+ * machine 200 s, as they are shared among equal machines. */
+static void test_64_machines(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *name;
+    struct wt_cluster_link link;
+  } links[] = {{"100 Mbit/s, 2 ms", {12.5e6, 2e-3}}, {"1 Gbit/s, 0.2 ms", {125e6, 2e-4}}, {"10 Gbit/s, 0.05 ms", {1.25e9, 5e-5}}};
+  struct wt_buf doc;
+  struct wt_error err = {0};
+  wt_buf_init(&doc, 1 << 20);
+  WT_ASSERT_OK(wt_fs_read(WT_SOURCE_DIR "/docs/cluster.md", 1 << 20, &doc, &err), &err);
+  for (size_t l = 0; l < 3; l++) {
+    double before = 0;
+    for (size_t k = 1; k <= 64; k *= 2) {
+      struct wt_cluster_prediction p = wt_cluster_predict(200, 128, 64, 4 * 8.8e6, NULL, k, links[l].link);
+      char row[160];
+      snprintf(row, sizeof row, "| %s | %zu | %.2f s | %.0f %% | %.1f | %s |", links[l].name, k, p.step_s, 100 * p.share, p.speedup,
+               p.binds);
+      assert_true(p.speedup <= (double)k * (1 + 1e-9));
+      assert_true(p.speedup >= before); /* more machines never take longer here */
+      before = p.speedup;
+      if (!strstr(doc.data, row))
+        fail_msg("docs/cluster.md lacks the row:\n%s", row);
+    }
+  }
+  wt_buf_release(&doc);
+}
+
+/* 64 machines of three kinds: everybody gets work in proportion, and the slowest ends within one sequence of the ideal. */
+static void test_share_of_64(void **state)
+{
+  (void)state;
+  enum { RANKS = 64, ROWS = 2048 };
+  struct wt_rng r = wt_rng_make(3, 0);
+  static size_t length[ROWS];
+  static int owner[ROWS];
+  double speed[RANKS], load[RANKS] = {0}, speeds = 0, total = 0, slowest = 0;
+  for (size_t i = 0; i < RANKS; i++)
+    speeds += speed[i] = i % 3 == 0 ? 1 : i % 3 == 1 ? 0.5 : 0.2;
+  for (size_t i = 0; i < ROWS; i++)
+    total += (double)(length[i] = 20 + wt_rng_below(&r, 480));
+  wt_cluster_share(length, ROWS, speed, RANKS, owner);
+  for (size_t i = 0; i < ROWS; i++)
+    load[owner[i]] += (double)length[i];
+  for (size_t i = 0; i < RANKS; i++) {
+    slowest = fmax(slowest, load[i] / speed[i]);
+    WT_ASSERT_CLOSE(load[i] / total, speed[i] / speeds, 0.1, 0);
+  }
+  assert_true(slowest <= 1.03 * total / speeds);
+}
+
+static void test_shares_follow_drift(void **state)
+{
+  (void)state;
+  double mean[3] = {0}, used[3] = {1, 1, 1}, noise[3] = {100, 104, 97}, half[3] = {100, 50, 100}, idle[3] = {100, 0, 100};
+  assert_false(wt_cluster_drift(noise, 3, mean, used)); /* noise moves nothing */
+  int moves = 0, calls = 0;
+  while (used[1] > 0.55 * used[0] && calls++ < 40)
+    moves += wt_cluster_drift(half, 3, mean, used);
+  assert_true(calls < 40 && moves >= 1 && moves <= 6); /* a machine that throttles to half is there soon, in few moves */
+  WT_ASSERT_CLOSE(used[0] / used[2], 1, 0.06, 0);
+  double kept = used[1] / used[0];
+  for (int i = 0; i < 20; i++)
+    (void)wt_cluster_drift(idle, 3, mean, used); /* without work nothing new is known of it */
+  WT_ASSERT_CLOSE(used[1] / used[0], kept, 0.15, 0);
 }
 
 static void test_one_rank(void **state)
@@ -51,14 +133,15 @@ static void test_one_rank(void **state)
   float x[2] = {1, 2};
   double d[2] = {3, 4}, all[2];
   int stop = 1;
-  char digest[65] = "abc";
   WT_ASSERT_OK(wt_cluster_open(&c, &err), &err);
   assert_true(c.size == 1 && c.rank == 0 && c.host[0]);
   WT_ASSERT_OK(wt_cluster_all_reduce(&c, x, 2, &err), &err);
   WT_ASSERT_OK(wt_cluster_all_reduce_double(&c, d, 2, &err), &err);
   WT_ASSERT_OK(wt_cluster_gather(&c, d, 2, all, &err), &err);
   WT_ASSERT_OK(wt_cluster_agree(&c, &stop, &err), &err);
-  WT_ASSERT_OK(wt_cluster_same(&c, digest, "data", &err), &err);
+  WT_ASSERT_OK(wt_cluster_reduce_begin(&c, x, 2, &err), &err);
+  WT_ASSERT_OK(wt_cluster_reduce_end(&c, &err), &err);
+  wt_cluster_alive(&c);
   assert_true(x[0] == 1 && x[1] == 2 && all[1] == 4 && stop == 1);
   wt_cluster_close(&c);
 }
@@ -81,7 +164,7 @@ static void test_slurm_time(void **state)
   WT_ASSERT_CLOSE(four.mean, 100 + 250, 1e-3, 0); /* steps shared, the rest not, a trifle for the network */
   assert_true(four.mean > 350);
   WT_ASSERT_CLOSE(four.high / four.mean, 1.2, 1e-9, 0);
-  WT_ASSERT_CLOSE(many.mean, wt_slurm_time(&p, 8).mean, 1e-12, 0); /* a batch of 8 has no work for more than 8 */
+  WT_ASSERT_CLOSE(many.mean, wt_slurm_time(&p, 8).mean, 0.02, 0); /* a batch of 8 has no work for more than 8 */
 }
 
 static void test_slurm_script(void **state)
@@ -104,8 +187,9 @@ static void test_slurm_script(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_slurm_time), cmocka_unit_test(test_slurm_script),
-                                     cmocka_unit_test(test_share_is_even_and_complete), cmocka_unit_test(test_prediction),
-                                     cmocka_unit_test(test_one_rank)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_slurm_time),          cmocka_unit_test(test_slurm_script), cmocka_unit_test(test_share_is_even_and_complete),
+      cmocka_unit_test(test_prediction),          cmocka_unit_test(test_64_machines),  cmocka_unit_test(test_share_of_64),
+      cmocka_unit_test(test_shares_follow_drift), cmocka_unit_test(test_one_rank)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include "profiles/profiles.h"
 #include "profiles/sensors/sensors.h"
 #include "profiles/sysfs.h"
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -19,7 +20,7 @@
 #include <unistd.h>
 
 #define FILES_MAX 320
-#define STATE_FILE "caps.state"
+#define STATE_PREFIX "caps-" /* caps-PID.state: one a run */
 #define CPUFREQ "devices/system/cpu/cpufreq"
 /* The lowest limit that is written, as a share of the limit found: below it firmware has been seen to fall to its lowest frequency. */
 #define LOWEST_SHARE 0.25
@@ -38,7 +39,7 @@ struct wt_caps {
 static char *state_path(void)
 {
   WT_AUTO(wt_freep) char *dir = wt_state_dir();
-  return dir ? wt_path_join(dir, STATE_FILE) : NULL;
+  return dir ? wt_asprintf("%s/" STATE_PREFIX "%ld.state", dir, (long)getpid()) : NULL;
 }
 
 /* When a process started, in clock ticks: tells a reused number apart. 0 when it does not run. */
@@ -81,31 +82,80 @@ static int put(const char *sysfs, const char *path, uint64_t value)
   return wt_sysfs_write(text, sysfs, "%s", path);
 }
 
-bool wt_caps_recover(const char *sysfs)
+/* One run's state file. alive: that run still goes on. */
+struct left_behind {
+  bool ours, alive; /* ours: of this tree */
+  size_t n;
+  struct changed file[FILES_MAX];
+};
+
+static bool read_left_behind(const char *path, const char *sysfs, struct left_behind *ret)
 {
-  WT_AUTO(wt_freep) char *path = state_path();
   WT_AUTO(wt_buf_release) struct wt_buf b;
   wt_buf_init(&b, 1 << 20);
-  if (!path || wt_fs_read(path, 1 << 20, &b, NULL) != WT_OK)
+  memset(ret, 0, sizeof *ret);
+  if (wt_fs_read(path, 1 << 20, &b, NULL) != WT_OK)
     return false;
-  bool ours = false, restored = false, all = true;
   for (char *save = NULL, *line = strtok_r(b.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
     long pid;
     uint64_t start, old;
     int at = 0;
     if (strncmp(line, "root ", 5) == 0)
-      ours = strcmp(line + 5, wt_sysfs_root(sysfs)) == 0;
-    else if (sscanf(line, "pid %ld %" SCNu64, &pid, &start) == 2 && start && start_of(pid) == start)
-      return false; /* that run is alive: the limits are its own */
-    else if (ours && sscanf(line, "old %" SCNu64 " %n", &old, &at) == 1 && at > 0 && !strstr(line + at, "..")) {
-      int r = put(sysfs, line + at, old);
-      restored = restored || r == 0;
-      all = all && (r == 0 || r == -ENOENT);
+      ret->ours = strcmp(line + 5, wt_sysfs_root(sysfs)) == 0;
+    else if (sscanf(line, "pid %ld %" SCNu64, &pid, &start) == 2)
+      ret->alive = start && start_of(pid) == start;
+    else if (ret->n < FILES_MAX && sscanf(line, "old %" SCNu64 " %n", &old, &at) == 1 && at > 0 && !strstr(line + at, "..") &&
+             strlen(line + at) < sizeof ret->file[0].path) {
+      ret->file[ret->n].old = old;
+      wt_copy_text(ret->file[ret->n++].path, sizeof ret->file[0].path, line + at);
     }
   }
-  if (ours && all)
+  return true;
+}
+
+/* Calls visit for each run's state file of this tree. */
+static void each_left_behind(const char *sysfs, void (*visit)(void *ctx, const char *path, const struct left_behind *l), void *ctx)
+{
+  WT_AUTO(wt_freep) char *dir = wt_state_dir();
+  DIR *d = dir ? opendir(dir) : NULL;
+  WT_AUTO(wt_freep) struct left_behind *l = wt_malloc(sizeof *l);
+  for (struct dirent *e; d && l && (e = readdir(d));) {
+    size_t n = strlen(e->d_name);
+    if (strncmp(e->d_name, STATE_PREFIX, strlen(STATE_PREFIX)) != 0 || n < 6 || strcmp(e->d_name + n - 6, ".state") != 0)
+      continue;
+    WT_AUTO(wt_freep) char *path = wt_path_join(dir, e->d_name);
+    if (path && read_left_behind(path, sysfs, l) && l->ours)
+      visit(ctx, path, l);
+  }
+  if (d)
+    closedir(d);
+}
+
+struct recovery {
+  const char *sysfs;
+  bool restored;
+};
+
+static void recover_one(void *ctx, const char *path, const struct left_behind *l)
+{
+  struct recovery *r = ctx;
+  bool all = true;
+  if (l->alive)
+    return; /* the limits are its own */
+  for (size_t i = 0; i < l->n; i++) {
+    int put_err = put(r->sysfs, l->file[i].path, l->file[i].old);
+    r->restored = r->restored || put_err == 0;
+    all = all && (put_err == 0 || put_err == -ENOENT);
+  }
+  if (all)
     unlink(path);
-  return restored;
+}
+
+bool wt_caps_recover(const char *sysfs)
+{
+  struct recovery r = {.sysfs = sysfs};
+  each_left_behind(sysfs, recover_one, &r);
+  return r.restored;
 }
 
 enum wt_status wt_caps_open(const char *sysfs, struct wt_caps **ret, struct wt_error *err)
@@ -186,6 +236,16 @@ size_t wt_caps_list(const struct wt_caps *c, struct wt_cap_info *ret, size_t n)
 
 /* ---------------------------------------------------------------- setting */
 
+/* Another run that goes on has changed this file already: what it found is the true old value. */
+static void older_value(void *ctx, const char *path, const struct left_behind *l)
+{
+  struct changed *f = ctx;
+  (void)path;
+  for (size_t i = 0; l->alive && i < l->n; i++)
+    if (strcmp(l->file[i].path, f->path) == 0 && l->file[i].old > f->old)
+      f->old = l->file[i].old;
+}
+
 static struct changed *remembered(struct wt_caps *c, const char *path)
 {
   for (size_t i = 0; i < c->n; i++)
@@ -196,7 +256,9 @@ static struct changed *remembered(struct wt_caps *c, const char *path)
     return NULL;
   struct changed *f = &c->file[c->n++];
   wt_copy_text(f->path, sizeof f->path, path);
-  f->old = f->now = old;
+  f->old = old;
+  each_left_behind(c->sysfs, older_value, f);
+  f->now = old;
   return f;
 }
 

@@ -3,19 +3,8 @@
 # own processor time, and a cap is only ever checked from above.
 . "$2/tests/cli/lib.bash"
 has_command run || { echo "skipped: this build has no run"; exit 77; }
-cat >"$T/config.json" <<'J'
-{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 172, "num_hidden_layers": 2, "num_attention_heads": 4,
- "num_key_value_heads": 2, "vocab_size": 512, "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu"}
-J
-expect 0 init --config "$T/config.json" --out "$T/model" --seed 1
-python3 - "$T/rows.jsonl" <<'P'
-import json, sys
-with open(sys.argv[1], "w") as f:
-    for i in range(64):
-        ids = [(7 * i + 13 * k) % 500 + 3 for k in range(60)]
-        f.write(json.dumps({"input_ids": ids, "labels": ids}) + "\n")
-P
-task=(--model "$T/model" --data "$T/rows.jsonl" --method lora --rank 4 --batch 2 --micro-batch-tokens 128 --threads 1 --steps 100000 --eval-fraction 0 -q)
+. "$S/tests/cli/tiny_task.bash"
+task=("${tiny_task[@]}" --steps 100000)
 
 # under NAME TREE_OPTIONS -- RUN_OPTIONS: one run on a tree of its own; how it went in $T/NAME.json, its folder $T/NAME
 under() {
@@ -71,28 +60,28 @@ holds unplug "w['exit'] == 130 and abs(e / w['energy_j'] - 1) < 0.03" "a battery
 said unplug "mains disconnected"
 
 # the cap: the plants draw so much that it binds even when little of a processor is to be had
-under obeyed --core 80 --limits obeyed --stop 5 -- --max-power 15W &
-under pauses --core 80 --stop 6 -- --max-power 15W &
-under slower --core 80 --max-khz 3000000 --stop 5 -- --max-power 15W &
+under obeyed --core 160 --limits obeyed --stop 5 -- --max-power 40W &
+under pauses --core 160 --stop 6 -- --max-power 40W &
+under slower --core 160 --max-khz 3000000 --stop 5 -- --max-power 40W &
 wait
-holds obeyed "w['exit'] == 130 and w['mean_w'] < 15 * 1.06" "over the cap"
+holds obeyed "w['exit'] == 130 and w['mean_w'] < 40 * 1.06" "over the cap"
 holds obeyed "w['limit_writes'] >= 1 and w['lowest_limit_w'] < 15 and w['last_limit_w'] == w['first_limit_w']" "the package limit was not used, or not restored"
 said obeyed "cap by rapl"
-holds pauses "w['exit'] == 130 and w['mean_w'] < 15 * 1.06" "over the cap"
-holds slower "w['exit'] == 130 and w['mean_w'] < 15 * 1.06" "over the cap"
+holds pauses "w['exit'] == 130 and w['mean_w'] < 40 * 1.06" "over the cap"
+holds slower "w['exit'] == 130 and w['mean_w'] < 40 * 1.06" "over the cap"
 said slower "cap by cpufreq"
 checks=$((checks + 1))
 [ "$(cat "$T/slower.sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq")" = 3000000 ] || fail "slower: the highest frequency was not restored"
-under ignored --core 80 --limits ignored --stop-writes 2 -- --max-power 15W &
-under killed --core 80 --limits obeyed --kill-capped 1 -- --max-power 15W &
+under ignored --core 160 --limits ignored --stop-writes 2 -- --max-power 40W &
+under killed --core 160 --limits obeyed --kill-capped 1 -- --max-power 40W &
 wait
-holds ignored "w['exit'] == 130 and w['last_w'] < 15 * 1.06" "over the cap"
+holds ignored "w['exit'] == 130 and w['last_w'] < 40 * 1.06" "over the cap"
 holds ignored "w['limit_writes'] >= 2 and w['last_limit_w'] == w['first_limit_w']" "the limit that firmware ignores was not given up"
 said ignored "not honoured"
 
 # killed while capped: whatever starts next puts the limit back
-holds killed "w['exit'] == -9 and w['last_limit_w'] < 15" "was not killed while capped"
+holds killed "w['exit'] == -9 and w['last_limit_w'] < 40" "was not killed while capped"
 expect 0 run "${task[@]}" --steps 2 --sysfs "$T/killed.sys" --out "$T/after"
 checks=$((checks + 1))
-[ "$(cat "$T/killed.sys/class/powercap/intel-rapl:0/constraint_0_power_limit_uw")" = 40000000 ] || fail "killed: the next start did not restore the limit"
+[ "$(cat "$T/killed.sys/class/powercap/intel-rapl:0/constraint_0_power_limit_uw")" = 100000000 ] || fail "killed: the next start did not restore the limit"
 finish

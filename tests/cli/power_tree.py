@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 
-START_LIMIT_W = 40.0
+START_LIMIT_W = 100.0
 
 
 class Tree:

@@ -5,6 +5,7 @@
 #include "profiles/profiles.h"
 #include "profiles/sysfs.h"
 #include "tests/unit/profiles/tree.h"
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -62,8 +63,14 @@ static void is(const char *path, const char *want)
 static bool state_file(void)
 {
   char path[256];
-  snprintf(path, sizeof path, "%s/wattune/caps.state", home.root);
-  return access(path, F_OK) == 0;
+  snprintf(path, sizeof path, "%s/wattune", home.root);
+  DIR *d = opendir(path);
+  bool found = false;
+  for (struct dirent *e; d && (e = readdir(d));)
+    found = found || strncmp(e->d_name, "caps-", 5) == 0;
+  if (d)
+    closedir(d);
+  return found;
 }
 
 static void all_as_before(void)
@@ -200,10 +207,41 @@ static void test_recover_after_kill(void **state)
   assert_false(wt_caps_recover(t.root));
 }
 
+/* A run that begins while another one caps: what it restores is what the first one found, not the first one's cap. */
+static void test_two_at_once(void **state)
+{
+  (void)state;
+  int ready[2];
+  assert_int_equal(pipe(ready), 0);
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    struct wt_caps *own = NULL;
+    if (wt_caps_open(t.root, &own, NULL) != WT_OK || wt_caps_set_rapl(own, 25, NULL) != WT_OK || write(ready[1], "", 1) != 1)
+      _exit(1);
+    pause();
+    _exit(0);
+  }
+  char byte;
+  assert_int_equal(read(ready[0], &byte, 1), 1);
+  assert_false(wt_caps_recover(t.root)); /* it is alive */
+  WT_ASSERT_OK(wt_caps_set_rapl(c, 20, &err), &err);
+  is(PL1(MSR), "20000000");
+  wt_caps_freep(&c);
+  all_as_before();
+  kill(child, SIGKILL);
+  assert_int_equal(waitpid(child, NULL, 0), child);
+  wt_caps_recover(t.root);
+  all_as_before();
+  assert_false(state_file());
+  close(ready[0]);
+  close(ready[1]);
+}
+
 static void test_damaged_state_file(void **state)
 {
   (void)state;
-  tree_put(&home, "wattune/caps.state", "old x y\nroot %s\nold 5 ../../etc/passwd\nold 99", t.root);
+  tree_put(&home, "wattune/caps-7.state", "old x y\nroot %s\nold 5 ../../etc/passwd\nold 99", t.root);
   assert_false(wt_caps_recover(t.root));
   all_as_before();
 }
@@ -235,6 +273,7 @@ int main(void)
       T(test_denied),
       T(test_not_read_back),
       T(test_recover_after_kill),
+      T(test_two_at_once),
       T(test_damaged_state_file),
       T(test_frequency),
   };

@@ -17,7 +17,7 @@
 
 #define SIGN_S 5.0       /* between two signs of life */
 #define PATIENCE_S 300.0 /* the longest that a rank is busy without giving a sign: writing a large checkpoint to a slow disk */
-#define SPIN_S 2e-3      /* asking without a pause; then the processor is left to those who compute */
+#define SPIN_S 0.1       /* asking without a pause, but giving way; then the processor is left to those who compute */
 #define NAP_S 5e-5
 #define LEAVE_S 3.0
 #define MOVE_S 1e-3 /* of the second thread: sockets hold more than a link moves in that time, and the cores are for computing */

@@ -26,6 +26,8 @@ static void range_add(struct range *r, double x)
     r->high = x;
 }
 
+#define TICKS_MAX 12
+
 /* Steps of 1, 2 or 5 times a power of ten that give about `want` ticks. */
 static double tick_step(struct range r, int want)
 {
@@ -38,18 +40,26 @@ static double place(double v, struct range r, double from, double to)
   return from + (to - from) * (v - r.low) / (r.high - r.low);
 }
 
+/* Ticks of a range: *ret_first and as many more as are returned, a step apart. Of a range that is narrower than its numbers can tell apart, none. */
+static int ticks_of(struct range r, double step, double *ret_first)
+{
+  *ret_first = ceil(r.low / step) * step;
+  double n = floor((r.high - *ret_first) / step + 1e-9) + 1;
+  return isfinite(*ret_first) && *ret_first + step > *ret_first && n > 0 && n <= TICKS_MAX ? (int)n : 0;
+}
+
 static void axis(const struct wt_chart *c, struct range x, struct range y, struct wt_buf *out)
 {
   const double right = WT_CHART_W - WT_CHART_RIGHT, bottom = WT_CHART_H - WT_CHART_BOTTOM;
-  double step = tick_step(y, 5);
-  for (double v = ceil(y.low / step) * step; v <= y.high + 1e-9 * step; v += step) {
+  double step = tick_step(y, 5), v;
+  for (int n = ticks_of(y, step, &v); n > 0; n--, v += step) {
     double py = place(v, y, bottom, WT_CHART_TOP);
     wt_buf_addf(out, "<line class=\"grid\" x1=\"%.0f\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/>", WT_CHART_LEFT, right, py, py);
     wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.1f\">%.6g</text>", WT_CHART_LEFT - 6, py + 4,
                 fabs(v) < 1e-9 * step ? 0.0 : v);
   }
   step = tick_step(x, 5);
-  for (double v = ceil(x.low / step) * step; v <= x.high + 1e-9 * step; v += step)
+  for (int n = ticks_of(x, step, &v); n > 0; n--, v += step)
     wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.0f\">%.6g</text>", place(v, x, WT_CHART_LEFT, right),
                 bottom + 14, fabs(v) < 1e-9 * step ? 0.0 : v);
   wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.0f\">", right, WT_CHART_H - 5);
@@ -292,8 +302,8 @@ static void log_ticks(struct range r, bool upright, struct wt_buf *out)
   static const double steps[] = {1, 2, 5};
   if (r.high - r.low < 1) {
     struct range linear = {pow(10, r.low), pow(10, r.high)};
-    double step = tick_step(linear, 4);
-    for (double v = ceil(linear.low / step) * step; v <= linear.high; v += step)
+    double step = tick_step(linear, 4), v;
+    for (int k = ticks_of(linear, step, &v); k > 0; k--, v += step)
       log_tick(v, r, upright, out);
     return;
   }

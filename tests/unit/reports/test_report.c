@@ -325,16 +325,19 @@ static void test_metrics_lines(void **state)
   (void)state;
   struct wt_error err = {0};
   struct wt_metrics m;
-  static const char lines[] = "{\"step\":1,\"loss\":4.5,\"lr\":1e-3,\"tokens\":10,\"supervised_tokens\":5,\"power_w\":20,\"time_s\":1,\"energy_wh\":0.25,\"skipped\":true}\n"
-                              " { \"loss\" : 3.25 , \"step\" : 2 , \"power_w\" : null, \"tokens\":10, \"time_s\":2.5,\"energy_wh\":0.5 }\r\n"
-                              "{\"note\":\"a \\\"string\\\"\",\"more\":{\"loss\":9},\"step\":3,\"loss\":2.125,\"tokens\":12,\"time_s\":3,\"energy_wh\":0.75}\n"
-                              "{\"step\":4,\"lo";
+  static const char lines[] =
+      "{\"step\":1,\"loss\":4.5,\"lr\":1e-3,\"tokens\":10,\"supervised_tokens\":5,\"power_w\":20,\"time_s\":1,\"energy_wh\":0.25,"
+      "\"skipped\":true}\n"
+      " { \"loss\" : 3.25 , \"step\" : 2 , \"power_w\" : null, \"tokens\":10, \"time_s\":2.5,\"energy_wh\":0.5 }\r\n"
+      "{\"note\":\"a \\\"string\\\"\",\"more\":{\"loss\":9},\"step\":3,\"loss\":2.125,\"tokens\":12,\"time_s\":3,\"energy_wh\":0.75}\n"
+      "{\"step\":4,\"lo";
   read_metrics(lines, sizeof lines - 1, &m, WT_OK, &err);
   assert_true(m.steps == 3 && m.n == 3 && m.tokens == 32 && m.supervised_tokens == 5);
   assert_true(m.loss_first == 4.5 && m.loss_last == 2.125 && m.power_max_w == 20 && m.time_s == 3 && m.energy_wh == 0.75);
   assert_true(m.points[1].step == 2 && m.points[1].t_s == 2.5 && isnan(m.points[1].power_w) && m.points[0].lr == 1e-3);
   wt_metrics_release(&m);
-  static const char *const bad[] = {"{\"loss\":1}\n{\"loss\":1,}\n", "{\"loss\":1}\n{\"loss\":1-2}\n", "{\"loss\":1}\n[\n", "{\"loss\":1}\n{\"loss\":nul}\n"};
+  static const char *const bad[] = {"{\"loss\":1}\n{\"loss\":1,}\n", "{\"loss\":1}\n{\"loss\":1-2}\n", "{\"loss\":1}\n[\n",
+                                    "{\"loss\":1}\n{\"loss\":nul}\n"};
   for (size_t i = 0; i < WT_COUNT(bad); i++) {
     read_metrics(bad[i], strlen(bad[i]), &m, WT_EFORMAT, &err);
     assert_non_null(strstr(err.message, "metrics.jsonl:2"));
@@ -352,7 +355,12 @@ static void test_metrics_are_thinned(void **state)
   struct wt_metrics m;
   wt_metrics_init(&m, 100);
   for (uint64_t i = 1; i <= 12345; i++) {
-    const struct wt_series_point p = {.step = i, .t_s = (double)i, .loss = i == 7777 ? 99 : i == 5555 ? -1 : i == 3 ? (double)NAN : 5 + sin((double)i)};
+    const struct wt_series_point p = {.step = i,
+                                      .t_s = (double)i,
+                                      .loss = i == 7777   ? 99
+                                              : i == 5555 ? -1
+                                              : i == 3    ? (double)NAN
+                                                          : 5 + sin((double)i)};
     assert_true(wt_metrics_add(&m, &p, 1, 1));
   }
   assert_true(wt_metrics_points(&m) && wt_metrics_points(&m));
@@ -430,9 +438,26 @@ static void test_live_lines_are_text(void **state)
   wt_buf_release(&out);
 }
 
+/* Two figures that differ by their last bit leave no room for a tick: the picture ends all the same. */
+static void test_narrow_range(void **state)
+{
+  (void)state;
+  static const double x[2] = {1, 2};
+  const double y[2] = {4.41, nextafter(4.41, 5)};
+  const struct wt_curve curve = {.name = "watts", .x = x, .y = y, .n = 2};
+  const struct wt_chart chart = {.title = "t", .x_label = "s", .y_label = "W", .curves = &curve, .curves_n = 1, .level = NAN};
+  struct wt_buf out;
+  wt_buf_init(&out, 1 << 16);
+  wt_chart_lines(&chart, &out);
+  assert_false(out.failed);
+  assert_true(out.len > 0 && out.len < 8192);
+  wt_buf_release(&out);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_narrow_range),
       cmocka_unit_test(test_keys),
       cmocka_unit_test(test_series_is_thinned),
       cmocka_unit_test(test_million_steps),
@@ -441,7 +466,9 @@ int main(void)
       cmocka_unit_test(test_hostile_strings_in_pictures),
       cmocka_unit_test(test_markdown_text),
       cmocka_unit_test(test_sentences),
-      cmocka_unit_test(test_comparison), cmocka_unit_test(test_metrics_lines), cmocka_unit_test(test_metrics_are_thinned),
+      cmocka_unit_test(test_comparison),
+      cmocka_unit_test(test_metrics_lines),
+      cmocka_unit_test(test_metrics_are_thinned),
       cmocka_unit_test(test_folder_and_unfinished_run),
       cmocka_unit_test(test_live_lines),
       cmocka_unit_test(test_live_lines_are_text),

@@ -111,15 +111,6 @@ static void put_text(struct wt_gguf_writer *w, const char *name, const char *s)
   wt_gguf_put_str(w, name, s, strlen(s));
 }
 
-/* What longrope multiplies attention by: as the config says, else by how much the context was stretched. */
-static double longrope_attention_factor(const struct wt_spec *s)
-{
-  double stretch = s->rope_original_context > 0 ? (double)s->context / s->rope_original_context : 1;
-  if (s->rope_attention_factor > 0)
-    return s->rope_attention_factor;
-  return stretch > 1 ? sqrt(1 + log(stretch) / log(s->rope_original_context)) : 1;
-}
-
 static enum wt_status put_rope(struct wt_gguf_writer *w, const char *arch, const struct wt_spec *s, const char *path, struct wt_error *err)
 {
   char buf[128];
@@ -140,7 +131,7 @@ static enum wt_status put_rope(struct wt_gguf_writer *w, const char *arch, const
     return WT_OK;
   case WT_ROPE_SCALE_LONGROPE:
     put_count(w, arch, "rope.scaling.original_context_length", (size_t)s->rope_original_context);
-    put_real(w, arch, "rope.scaling.attn_factor", longrope_attention_factor(s));
+    put_real(w, arch, "rope.scaling.attn_factor", s->rope_attention_factor);
     return WT_OK;
   default:
     return wt_fail(err, WT_EFORMAT, "'%s': GGUF cannot keep this model's scaling of rotary positions", path);

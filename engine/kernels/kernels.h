@@ -31,13 +31,14 @@ size_t wt_norm_scratch_floats(size_t T, size_t C);
 void wt_bias_backward(float *db, const float *dy, size_t lddy, size_t T, size_t C, float *scratch);
 void wt_bias_add(float *y, size_t ldy, const float *b, size_t T, size_t C);
 
-/* ---- rotary ---- cos/sin tables [positions, rotary/2]; x rows hold `heads` heads of D (stride ldx); applies to the first `rotary` of each
- * head. */
-void wt_rope_tables(const struct wt_spec *s, size_t positions, float *cos_table, float *sin_table);
-void wt_rope_forward(float *x, size_t ldx, const int32_t *pos, const float *cos_table, const float *sin_table, enum wt_rope_kind kind,
+/* ---- rotary ---- cos/sin tables [rows, rotary/2]; turn[t]: the row of token t. x rows hold `heads` heads of D (stride ldx); applies to the
+ * first `rotary` of each head. */
+/* Rows of the positions first .. first + n - 1 of a sequence of `length` tokens; the length matters to few kinds (wt_spec_rope_varies). */
+void wt_rope_tables(const struct wt_spec *s, size_t length, size_t first, size_t n, float *cos_table, float *sin_table);
+void wt_rope_forward(float *x, size_t ldx, const int32_t *turn, const float *cos_table, const float *sin_table, enum wt_rope_kind kind,
                      size_t T, size_t heads, size_t D, size_t rotary);
 /* the inverse rotation, in place, on gradients */
-void wt_rope_backward(float *dx, size_t lddx, const int32_t *pos, const float *cos_table, const float *sin_table, enum wt_rope_kind kind,
+void wt_rope_backward(float *dx, size_t lddx, const int32_t *turn, const float *cos_table, const float *sin_table, enum wt_rope_kind kind,
                       size_t T, size_t heads, size_t D, size_t rotary);
 
 /* ---- attention ---- causal, segment by segment. Segment g covers tokens [seg[g], seg[g+1]). q rows [H*D] with stride ldq, k and v rows

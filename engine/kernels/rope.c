@@ -26,37 +26,29 @@ static double yarn_dimension(const struct wt_spec *s, double turns)
 static double yarn_frequency(const struct wt_spec *s, double f, size_t i)
 {
   double fast = s->rope_beta_fast > 0 ? s->rope_beta_fast : 32, slow = s->rope_beta_slow > 0 ? s->rope_beta_slow : 1;
-  double low = fmax(floor(yarn_dimension(s, fast)), 0), high = fmin(ceil(yarn_dimension(s, slow)), (double)s->rotary_dim - 1);
+  double low = yarn_dimension(s, fast), high = yarn_dimension(s, slow);
+  if (!s->rope_no_truncate) {
+    low = floor(low);
+    high = ceil(high);
+  }
+  low = fmax(low, 0);
+  high = fmin(high, (double)s->rotary_dim - 1);
   if (low == high)
     high += 0.001;
   double ramp = fmin(fmax(((double)i - low) / (high - low), 0), 1);
   return f / s->rope_factor * ramp + f * (1 - ramp);
 }
 
-/* Factor on cos and sin; what the config gives wins. */
-static double attention_factor(const struct wt_spec *s)
+/* Base that the dynamic scaling ("NTK-aware") takes for a sequence of this length. */
+static double rope_base(const struct wt_spec *s, size_t length)
 {
-  if (s->rope_scaling != WT_ROPE_SCALE_YARN && s->rope_scaling != WT_ROPE_SCALE_LONGROPE)
-    return 1;
-  if (s->rope_attention_factor > 0)
-    return s->rope_attention_factor;
-  if (s->rope_scaling == WT_ROPE_SCALE_YARN)
-    return s->rope_factor > 1 ? 0.1 * log(s->rope_factor) + 1 : 1;
-  double factor = s->rope_factor > 0 ? s->rope_factor : (double)s->context / s->rope_original_context;
-  return factor > 1 ? sqrt(1 + log(factor) / log(s->rope_original_context)) : 1;
-}
-
-/* Base that the dynamic scaling ("NTK-aware") takes for this many positions. */
-static double rope_base(const struct wt_spec *s, size_t positions)
-{
-  if (s->rope_scaling != WT_ROPE_SCALE_DYNAMIC)
+  if (s->rope_scaling != WT_ROPE_SCALE_DYNAMIC || length <= s->context)
     return s->rope_theta;
-  double original = s->rope_original_context > 0 ? s->rope_original_context : (double)s->context, d = (double)s->rotary_dim;
-  double length = fmax((double)positions, original);
-  return s->rope_theta * pow(s->rope_factor * length / original - (s->rope_factor - 1), d / (d - 2));
+  double d = (double)s->rotary_dim;
+  return s->rope_theta * pow(s->rope_factor * (double)length / (double)s->context - (s->rope_factor - 1), d / (d - 2));
 }
 
-static double frequency(const struct wt_spec *s, size_t positions, double base, size_t i)
+static double frequency(const struct wt_spec *s, size_t length, double base, size_t i)
 {
   double f = pow(base, -2.0 * (double)i / (double)s->rotary_dim);
   switch (s->rope_scaling) {
@@ -67,28 +59,28 @@ static double frequency(const struct wt_spec *s, size_t positions, double base, 
   case WT_ROPE_SCALE_YARN:
     return yarn_frequency(s, f, i);
   case WT_ROPE_SCALE_LONGROPE:
-    return f / ((double)positions > s->rope_original_context ? s->rope_long_factor : s->rope_short_factor)[i];
+    return f / ((double)length > s->rope_original_context ? s->rope_long_factor : s->rope_short_factor)[i];
   default:
     return f;
   }
 }
 
-void wt_rope_tables(const struct wt_spec *s, size_t positions, float *cos_table, float *sin_table)
+void wt_rope_tables(const struct wt_spec *s, size_t length, size_t first, size_t n, float *cos_table, float *sin_table)
 {
   size_t half = s->rotary_dim / 2;
-  double base = rope_base(s, positions), factor = attention_factor(s);
+  double base = rope_base(s, length), factor = s->rope_attention_factor;
   for (size_t i = 0; i < half; i++) {
-    double f = frequency(s, positions, base, i);
-    WT_PARALLEL_FOR(positions * 16)
-    for (size_t p = 0; p < positions; p++) {
-      double angle = (double)p * f;
+    double f = frequency(s, length, base, i);
+    WT_PARALLEL_FOR(n * 16)
+    for (size_t p = 0; p < n; p++) {
+      double angle = (double)(first + p) * f;
       cos_table[p * half + i] = (float)(cos(angle) * factor);
       sin_table[p * half + i] = (float)(sin(angle) * factor);
     }
   }
 }
 
-static void rotate(float *x, size_t ldx, const int32_t *pos, const float *cos_table, const float *sin_table, enum wt_rope_kind kind,
+static void rotate(float *x, size_t ldx, const int32_t *turn, const float *cos_table, const float *sin_table, enum wt_rope_kind kind,
                    float sign, size_t T, size_t heads, size_t D, size_t rotary)
 {
   const struct wt_simd *simd = wt_simd_get();
@@ -99,7 +91,7 @@ static void rotate(float *x, size_t ldx, const int32_t *pos, const float *cos_ta
   for (size_t t = 0; t < T; t++)
     for (size_t h = 0; h < heads; h++) {
       float *v = x + t * ldx + h * D;
-      const float *c = cos_table + (size_t)pos[t] * half, *s = sin_table + (size_t)pos[t] * half;
+      const float *c = cos_table + (size_t)turn[t] * half, *s = sin_table + (size_t)turn[t] * half;
       if (kind == WT_ROPE_HALF)
         simd->rotate_half(v, c, s, sign, half);
       else
@@ -107,14 +99,14 @@ static void rotate(float *x, size_t ldx, const int32_t *pos, const float *cos_ta
     }
 }
 
-void wt_rope_forward(float *x, size_t ldx, const int32_t *pos, const float *cos_table, const float *sin_table, enum wt_rope_kind kind,
+void wt_rope_forward(float *x, size_t ldx, const int32_t *turn, const float *cos_table, const float *sin_table, enum wt_rope_kind kind,
                      size_t T, size_t heads, size_t D, size_t rotary)
 {
-  rotate(x, ldx, pos, cos_table, sin_table, kind, 1.0f, T, heads, D, rotary);
+  rotate(x, ldx, turn, cos_table, sin_table, kind, 1.0f, T, heads, D, rotary);
 }
 
-void wt_rope_backward(float *dx, size_t lddx, const int32_t *pos, const float *cos_table, const float *sin_table, enum wt_rope_kind kind,
+void wt_rope_backward(float *dx, size_t lddx, const int32_t *turn, const float *cos_table, const float *sin_table, enum wt_rope_kind kind,
                       size_t T, size_t heads, size_t D, size_t rotary)
 {
-  rotate(dx, lddx, pos, cos_table, sin_table, kind, -1.0f, T, heads, D, rotary);
+  rotate(dx, lddx, turn, cos_table, sin_table, kind, -1.0f, T, heads, D, rotary);
 }

@@ -3,13 +3,6 @@
 
 #include <string.h>
 
-size_t wt_block_window(const struct wt_spec *s, size_t layer)
-{
-  if (s->sliding_pattern && (layer + 1) % s->sliding_pattern == 0)
-    return 0;
-  return s->sliding_window;
-}
-
 static void norm(float *y, float *rstd, float *mean, const float *x, const struct wt_slot *w, const struct wt_slot *bias, const struct wt_spec *s, size_t T, size_t C)
 {
   wt_norm_forward(y, rstd, mean, x, wt_slot_floats(w), wt_slot_floats(bias), s->norm, s->norm_add_one, s->norm_eps, T, C);
@@ -31,27 +24,27 @@ static void forward_qkv(const struct wt_block *b, const struct wt_block_acts *a,
     wt_norm_forward(a->q, a->q_rstd, NULL, a->q_raw, wt_slot_floats(b->q_norm), NULL, WT_NORM_RMS, s->norm_add_one, s->norm_eps, T * s->heads, D);
     wt_norm_forward(a->k, a->k_rstd, NULL, a->k_raw, wt_slot_floats(b->k_norm), NULL, WT_NORM_RMS, s->norm_add_one, s->norm_eps, T * s->kv_heads, D);
   }
-  wt_rope_forward(a->q, a->ldq, st->pos, st->cos_table, st->sin_table, s->rope, T, s->heads, D, s->rotary_dim);
-  wt_rope_forward(a->k, a->ldkv, st->pos, st->cos_table, st->sin_table, s->rope, T, s->kv_heads, D, s->rotary_dim);
+  wt_rope_forward(a->q, a->ldq, st->turn, st->cos_table, st->sin_table, s->rope, T, s->heads, D, s->rotary_dim);
+  wt_rope_forward(a->k, a->ldkv, st->turn, st->cos_table, st->sin_table, s->rope, T, s->kv_heads, D, s->rotary_dim);
 }
 
 /* Keys and values join the cache; queries see all of it. Windows with a chunk go token by token: the chunked kernel shows a prefix whole. */
 static void cached_attention(const struct wt_block *b, const struct wt_block_acts *a, const struct wt_stream *st, const struct wt_linear_context *c)
 {
   const struct wt_spec *s = b->spec;
-  size_t kv = s->kv_heads * s->head_dim, q = s->heads * s->head_dim, window = wt_block_window(s, b->layer);
+  size_t kv = s->kv_heads * s->head_dim, q = s->heads * s->head_dim, window = wt_spec_window(s, b->layer);
   for (size_t t = 0; t < st->T; t++) {
     memcpy(st->k_cache + (st->cache_n + t) * kv, a->k + t * a->ldkv, kv * sizeof(float));
     memcpy(st->v_cache + (st->cache_n + t) * kv, a->v + t * a->ldkv, kv * sizeof(float));
   }
   if (st->T == 1 || (window && st->cache_n)) {
     for (size_t t = 0; t < st->T; t++)
-      wt_attention_decode(a->attn + t * q, a->q + t * a->ldq, st->k_cache, st->v_cache, st->cache_n + t + 1, s->heads, s->kv_heads, s->head_dim, s->attention_scale,
+      wt_attention_decode(a->attn + t * q, a->q + t * a->ldq, st->k_cache, st->v_cache, st->cache_n + t + 1, s->heads, s->kv_heads, s->head_dim, wt_spec_attention_scale(s, b->layer),
                           s->attention_softcap, window);
     return;
   }
   struct wt_attention at = {.T = st->T, .H = s->heads, .K = s->kv_heads, .D = s->head_dim, .seg = st->seg, .segments = st->segments, .pk = st->k_cache, .pv = st->v_cache,
-                            .P = st->cache_n, .scale = s->attention_scale, .softcap = s->attention_softcap, .window = window};
+                            .P = st->cache_n, .scale = wt_spec_attention_scale(s, b->layer), .softcap = s->attention_softcap, .window = window};
   wt_attention_forward(a->attn, a->lse, a->q, a->ldq, a->k, a->ldkv, a->v, a->ldkv, &at, c->scratch);
 }
 
@@ -63,7 +56,7 @@ static void forward_attention(const struct wt_block *b, const struct wt_block_ac
     return;
   }
   struct wt_attention at = {.T = st->T, .H = s->heads, .K = s->kv_heads, .D = s->head_dim, .seg = st->seg, .segments = st->segments, .pk = b->prefix_k, .pv = b->prefix_v,
-                            .P = b->prefix_n, .scale = s->attention_scale, .softcap = s->attention_softcap, .window = wt_block_window(s, b->layer)};
+                            .P = b->prefix_n, .scale = wt_spec_attention_scale(s, b->layer), .softcap = s->attention_softcap, .window = wt_spec_window(s, b->layer)};
   wt_attention_forward(a->attn, a->lse, a->q, a->ldq, a->k, a->ldkv, a->v, a->ldkv, &at, c->scratch);
 }
 
@@ -188,8 +181,8 @@ static void backward_rotary(struct wt_block_grads *g, const struct wt_block *b, 
 {
   const struct wt_spec *s = b->spec;
   size_t T = st->T, D = s->head_dim;
-  wt_rope_backward(g->dq, a->ldq, st->pos, st->cos_table, st->sin_table, s->rope, T, s->heads, D, s->rotary_dim);
-  wt_rope_backward(g->dk, a->ldkv, st->pos, st->cos_table, st->sin_table, s->rope, T, s->kv_heads, D, s->rotary_dim);
+  wt_rope_backward(g->dq, a->ldq, st->turn, st->cos_table, st->sin_table, s->rope, T, s->heads, D, s->rotary_dim);
+  wt_rope_backward(g->dk, a->ldkv, st->turn, st->cos_table, st->sin_table, s->rope, T, s->kv_heads, D, s->rotary_dim);
   *ret_dq = g->dq;
   *ret_dk = g->dk;
   if (!s->qk_norm)
@@ -210,7 +203,7 @@ static void backward_attention(struct wt_block_grads *g, const struct wt_block *
   const struct wt_spec *s = b->spec;
   size_t T = st->T;
   struct wt_attention at = {.T = T, .H = s->heads, .K = s->kv_heads, .D = s->head_dim, .seg = st->seg, .segments = st->segments, .pk = b->prefix_k, .pv = b->prefix_v,
-                            .P = b->prefix_n, .scale = s->attention_scale, .softcap = s->attention_softcap, .window = wt_block_window(s, b->layer)};
+                            .P = b->prefix_n, .scale = wt_spec_attention_scale(s, b->layer), .softcap = s->attention_softcap, .window = wt_spec_window(s, b->layer)};
   wt_attention_backward(g->dq, g->dk, g->dv, b->dprefix_k, b->dprefix_v, g->dattn, a->attn, a->lse, a->q, a->ldq, a->k, a->ldkv, a->v, a->ldkv, &at, c->scratch);
   float *dq, *dk, *dxn1 = to_xn1 ? g->dsub : NULL;
   backward_rotary(g, b, a, st, &dq, &dk, c);

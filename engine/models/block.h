@@ -52,8 +52,8 @@ struct wt_block_grads {
 /* A flat stream of tokens. */
 struct wt_stream {
   size_t T;
-  const int32_t *pos; /* [T] */
-  const int32_t *seg; /* [segments + 1] */
+  const int32_t *turn; /* [T]: rows of the rotary tables */
+  const int32_t *seg;  /* [segments + 1] */
   size_t segments;
   const float *cos_table, *sin_table;
   /* Generation: keys and values of this block are appended to a cache of rows [K*D]; n are there already. NULL in training. */
@@ -76,6 +76,5 @@ void wt_block_forward(float *x_out, const struct wt_block *b, const struct wt_bl
 /* grads->dx in and out. The forward's buffers gate and up are overwritten. */
 void wt_block_backward(struct wt_block_grads *g, const struct wt_block *b, const struct wt_block_acts *a, const struct wt_stream *s, const struct wt_reach *reach,
                        enum wt_recompute recompute, const struct wt_linear_context *c);
-size_t wt_block_window(const struct wt_spec *s, size_t layer);
 
 #endif

@@ -1,5 +1,6 @@
 #include "engine/models/families.h"
 
+#include "base/cleanup.h"
 #include <math.h>
 #include <string.h>
 
@@ -59,97 +60,125 @@ static const struct wt_family_names names_chatglm = {.embed = "transformer.embed
 
 /* ---- the families' own keys ---- */
 
-static enum wt_status finish_llama(const struct wt_json *c, const char *what, struct wt_spec *s, struct wt_error *err)
+static enum wt_status read_attention_bias(const struct wt_json *c, const char *what, bool with_output, struct wt_spec *s, struct wt_error *err)
 {
-  (void)what;
-  (void)err;
-  s->bias_q = s->bias_k = s->bias_v = s->bias_o = wt_json_bool_or(c, "attention_bias", false);
-  s->bias_mlp = wt_json_bool_or(c, "mlp_bias", false);
+  WT_TRY(wt_config_flag(c, what, "attention_bias", &s->bias_q, err));
+  s->bias_k = s->bias_v = s->bias_q;
+  s->bias_o = with_output && s->bias_q;
   return WT_OK;
 }
 
-static void read_window(const struct wt_json *c, struct wt_spec *s)
+static enum wt_status finish_llama(const struct wt_json *c, const char *what, struct wt_spec *s, struct wt_error *err)
 {
-  double w = wt_json_num_or(c, "sliding_window", 0);
-  s->sliding_window = w > 0 && w < (double)s->context ? (size_t)w : 0;
+  WT_TRY(read_attention_bias(c, what, true, s, err));
+  return wt_config_flag(c, what, "mlp_bias", &s->bias_mlp, err);
+}
+
+/* `otherwise`: the window of a config that does not say; null says none. */
+static enum wt_status read_window(const struct wt_json *c, const char *what, size_t otherwise, struct wt_spec *s, struct wt_error *err)
+{
+  s->sliding_window = wt_json_get(c, "sliding_window") ? 0 : otherwise;
+  return wt_config_size(c, what, "sliding_window", &s->sliding_window, err);
 }
 
 static enum wt_status finish_mistral(const struct wt_json *c, const char *what, struct wt_spec *s, struct wt_error *err)
 {
-  (void)what;
-  (void)err;
-  read_window(c, s);
-  return WT_OK;
+  return read_window(c, what, 4096, s, err);
 }
 
+static enum wt_status finish_phi3(const struct wt_json *c, const char *what, struct wt_spec *s, struct wt_error *err)
+{
+  return read_window(c, what, 0, s, err);
+}
+
+/* Only from layer max_window_layers on, and only when use_sliding_window says so. */
 static enum wt_status finish_qwen2(const struct wt_json *c, const char *what, struct wt_spec *s, struct wt_error *err)
 {
-  if (wt_json_bool_or(c, "use_sliding_window", false)) {
-    double from = wt_json_num_or(c, "max_window_layers", 0);
-    if (from > 0 && from < (double)s->layers)
-      return wt_fail(err, WT_EFORMAT, "%s: max_window_layers %.0f: a window in only the upper layers is not supported", what, from);
-    if (from <= 0)
-      read_window(c, s);
-  }
+  bool use = false;
+  size_t first = 28;
+  WT_TRY(wt_config_flag(c, what, "use_sliding_window", &use, err));
+  if (!use)
+    return WT_OK;
+  WT_TRY(read_window(c, what, 4096, s, err));
+  WT_TRY(wt_config_size(c, what, "max_window_layers", &first, err));
+  for (size_t l = 0; l < first && l < s->layers; l++)
+    wt_spec_set_full(s, l, true);
   return WT_OK;
 }
 
 static enum wt_status finish_qwen3(const struct wt_json *c, const char *what, struct wt_spec *s, struct wt_error *err)
 {
-  WT_TRY(finish_qwen2(c, what, s, err));
-  s->bias_q = s->bias_k = s->bias_v = s->bias_o = wt_json_bool_or(c, "attention_bias", false);
-  return WT_OK;
+  WT_TRY(read_attention_bias(c, what, true, s, err));
+  return finish_qwen2(c, what, s, err);
 }
 
+/* `gelu` in the first Gemma's files means the tanh form that it was trained with; hidden_activation is the field that came to say so. */
 static enum wt_status finish_gemma(const struct wt_json *c, const char *what, struct wt_spec *s, struct wt_error *err)
 {
-  (void)what;
-  (void)err;
   s->embedding_scale = sqrt((double)s->hidden);
-  s->activation = WT_ACT_GELU_TANH; /* the published code takes the tanh form whatever hidden_act says */
-  s->bias_q = s->bias_k = s->bias_v = s->bias_o = wt_json_bool_or(c, "attention_bias", false);
-  return WT_OK;
+  if (s->activation == WT_ACT_GELU)
+    s->activation = WT_ACT_GELU_TANH;
+  WT_TRY(wt_config_activation(c, what, "hidden_activation", &s->activation, err));
+  return read_attention_bias(c, what, true, s, err);
+}
+
+/* A cap that the config does not name is the published one; null is none. */
+static enum wt_status read_cap(const struct wt_json *c, const char *what, const char *key, double otherwise, double *ret, struct wt_error *err)
+{
+  *ret = wt_json_get(c, key) ? 0 : otherwise;
+  return wt_config_real(c, what, key, ret, err);
 }
 
 static enum wt_status finish_gemma2(const struct wt_json *c, const char *what, struct wt_spec *s, struct wt_error *err)
 {
+  double scalar = 256;
+  s->activation = WT_ACT_GELU_TANH; /* hidden_act is not read, hidden_activation is */
   WT_TRY(finish_gemma(c, what, s, err));
-  s->attention_softcap = wt_json_num_or(c, "attn_logit_softcapping", 0);
-  s->logit_softcap = wt_json_num_or(c, "final_logit_softcapping", 0);
-  double scalar = wt_json_num_or(c, "query_pre_attn_scalar", (double)s->head_dim);
+  WT_TRY(read_cap(c, what, "attn_logit_softcapping", 50, &s->attention_softcap, err));
+  WT_TRY(read_cap(c, what, "final_logit_softcapping", 30, &s->logit_softcap, err));
+  WT_TRY(wt_config_real(c, what, "query_pre_attn_scalar", &scalar, err));
   if (!(scalar > 0))
     return wt_fail(err, WT_EFORMAT, "%s: query_pre_attn_scalar is %g, it must be positive", what, scalar);
   s->attention_scale = 1 / sqrt(scalar);
-  read_window(c, s);
+  WT_TRY(read_window(c, what, 4096, s, err));
+  for (size_t l = 1; l < s->layers; l += 2) /* every second layer sees everything */
+    wt_spec_set_full(s, l, true);
   return WT_OK;
 }
 
 static enum wt_status finish_gpt2(const struct wt_json *c, const char *what, struct wt_spec *s, struct wt_error *err)
 {
-  if (!wt_json_bool_or(c, "scale_attn_weights", true))
-    return wt_fail(err, WT_EFORMAT, "%s: scale_attn_weights false is not supported", what);
-  if (s->ffn == 0)
-    s->ffn = 4 * s->hidden;
-  return WT_OK;
+  bool scaled = true;
+  WT_TRY(wt_config_flag(c, what, "scale_attn_weights", &scaled, err));
+  if (!scaled)
+    s->attention_scale = 1;
+  return wt_config_flag(c, what, "scale_attn_by_inverse_layer_idx", &s->scale_by_layer, err);
 }
 
 static enum wt_status finish_glm(const struct wt_json *c, const char *what, struct wt_spec *s, struct wt_error *err)
 {
-  (void)what;
-  (void)err;
-  s->bias_q = s->bias_k = s->bias_v = wt_json_bool_or(c, "attention_bias", false);
-  return WT_OK;
+  return read_attention_bias(c, what, false, s, err);
 }
 
 static enum wt_status finish_chatglm(const struct wt_json *c, const char *what, struct wt_spec *s, struct wt_error *err)
 {
-  if (!wt_json_bool_or(c, "rmsnorm", true) || !wt_json_bool_or(c, "post_layer_norm", true) || !wt_json_bool_or(c, "original_rope", true))
-    return wt_fail(err, WT_EFORMAT, "%s: only ChatGLM2/3 with rmsnorm, post_layer_norm and original_rope true are supported", what);
-  if (!wt_json_bool_or(c, "multi_query_attention", true))
-    return wt_fail(err, WT_EFORMAT, "%s: multi_query_attention false is not supported", what);
-  s->bias_q = s->bias_k = s->bias_v = wt_json_bool_or(c, "add_qkv_bias", false) || wt_json_bool_or(c, "add_bias_linear", false);
-  s->bias_o = s->bias_mlp = wt_json_bool_or(c, "add_bias_linear", false);
-  s->rope_theta = 10000 * wt_json_num_or(c, "rope_ratio", 1);
+  static const char *const must[] = {"rmsnorm", "post_layer_norm", "original_rope", "multi_query_attention"};
+  bool linear = false;
+  double ratio = 1;
+  for (size_t i = 0; i < WT_COUNT(must); i++) {
+    bool flag = true;
+    WT_TRY(wt_config_flag(c, what, must[i], &flag, err));
+    if (!flag)
+      return wt_fail(err, WT_EFORMAT, "%s: '%s' false is not supported", what, must[i]);
+  }
+  WT_TRY(wt_config_flag(c, what, "add_qkv_bias", &s->bias_q, err));
+  WT_TRY(wt_config_flag(c, what, "add_bias_linear", &linear, err));
+  s->bias_q = s->bias_k = s->bias_v = s->bias_q || linear;
+  s->bias_o = s->bias_mlp = linear;
+  WT_TRY(wt_config_real(c, what, "rope_ratio", &ratio, err));
+  if (!(ratio > 0))
+    return wt_fail(err, WT_EFORMAT, "%s: rope_ratio is %g, it must be positive", what, ratio);
+  s->rope_theta = 10000 * ratio;
   s->rotary_dim = s->head_dim / 2;
   return WT_OK;
 }
@@ -158,37 +187,35 @@ static enum wt_status finish_chatglm(const struct wt_json *c, const char *what, 
 
 #define ROTARY(kind, eps) .norm = WT_NORM_RMS, .pre_norm = true, .activation = WT_ACT_SILU, .gated = true, .rope = kind, .rope_theta = 10000, .norm_eps = eps
 #define COMMON ROTARY(WT_ROPE_HALF, 1e-6)
-#define GEMMA COMMON, .norm_add_one = true, .tied_head = true
+#define GEMMA ROTARY(WT_ROPE_HALF, 1e-6), .norm_add_one = true, .tied_head = true
 
-static const char *const false_gpt2[] = {"scale_attn_by_inverse_layer_idx", "add_cross_attention", NULL};
-static const char *const false_chatglm[] = {"apply_residual_connection_post_layernorm", NULL};
+#define GLM ROTARY(WT_ROPE_INTERLEAVED, 1.5625e-07), .fused_gate_up = true, .bias_q = true, .head_dim = 128
 
 static const struct wt_family families[] = {
     {.model_type = "llama", .keys = &keys_hf, .names = &names_llama, .defaults = {COMMON}, .finish = finish_llama},
-    {.model_type = "mistral", .keys = &keys_hf, .names = &names_llama, .defaults = {COMMON}, .finish = finish_mistral},
-    {.model_type = "qwen2", .keys = &keys_hf, .names = &names_llama, .defaults = {COMMON, .bias_q = true, .bias_k = true, .bias_v = true}, .finish = finish_qwen2},
-    {.model_type = "qwen3", .keys = &keys_hf, .names = &names_llama, .defaults = {COMMON, .qk_norm = true, .head_dim = 128}, .finish = finish_qwen3},
+    {.model_type = "mistral", .keys = &keys_hf, .names = &names_llama, .defaults = {COMMON}, .windows = true, .finish = finish_mistral},
+    {.model_type = "qwen2", .keys = &keys_hf, .names = &names_llama, .defaults = {COMMON, .bias_q = true, .bias_k = true, .bias_v = true}, .windows = true, .finish = finish_qwen2},
+    {.model_type = "qwen3", .keys = &keys_hf, .names = &names_llama, .defaults = {COMMON, .qk_norm = true, .head_dim = 128}, .windows = true, .finish = finish_qwen3},
     {.model_type = "gemma", .keys = &keys_hf, .names = &names_llama, .defaults = {GEMMA, .head_dim = 256}, .finish = finish_gemma},
-    {.model_type = "gemma2", .keys = &keys_hf, .names = &names_gemma2, .defaults = {GEMMA, .head_dim = 256, .post_norm = true, .sliding_pattern = 2}, .finish = finish_gemma2},
-    {.model_type = "phi3", .keys = &keys_hf, .names = &names_phi3, .defaults = {COMMON, .fused_qkv = true, .fused_gate_up = true}, .finish = finish_mistral},
+    {.model_type = "gemma2", .keys = &keys_hf, .names = &names_gemma2, .defaults = {GEMMA, .head_dim = 256, .post_norm = true}, .windows = true, .finish = finish_gemma2},
+    {.model_type = "phi3", .keys = &keys_hf, .names = &names_phi3, .defaults = {ROTARY(WT_ROPE_HALF, 1e-5), .fused_qkv = true, .fused_gate_up = true}, .windows = true, .finish = finish_phi3},
     {.model_type = "gpt2",
      .keys = &keys_gpt2,
      .names = &names_gpt2,
+     .ffn_times = 4,
      .defaults = {.norm = WT_NORM_LAYER, .norm_eps = 1e-5, .norm_bias = true, .pre_norm = true, .bias_q = true, .bias_k = true, .bias_v = true, .bias_o = true, .bias_mlp = true,
                   .fused_qkv = true, .conv1d = true, .activation = WT_ACT_GELU_TANH, .rope = WT_ROPE_NONE, .learned_positions = true, .tied_head = true},
-     .must_be_false = false_gpt2,
      .finish = finish_gpt2},
-    {.model_type = "glm", .keys = &keys_hf, .names = &names_glm, .defaults = {ROTARY(WT_ROPE_INTERLEAVED, 1.5625e-07), .fused_gate_up = true}, .finish = finish_glm},
+    {.model_type = "glm", .keys = &keys_hf, .names = &names_glm, .defaults = {GLM}, .finish = finish_glm},
     {.model_type = "glm4",
      .keys = &keys_hf,
      .names = &names_glm4,
-     .defaults = {ROTARY(WT_ROPE_INTERLEAVED, 1e-5), .fused_gate_up = true, .post_norm = true},
+     .defaults = {GLM, .post_norm = true},
      .finish = finish_glm},
     {.model_type = "chatglm",
      .keys = &keys_chatglm,
      .names = &names_chatglm,
      .defaults = {ROTARY(WT_ROPE_INTERLEAVED, 1e-5), .fused_qkv = true, .fused_gate_up = true},
-     .must_be_false = false_chatglm,
      .finish = finish_chatglm},
 };
 

@@ -21,9 +21,23 @@ struct wt_family {
   const struct wt_family_keys *keys;
   const struct wt_family_names *names;
   struct wt_spec defaults;                 /* everything that does not come from a key */
-  const char *const *must_be_false;        /* booleans that change the mathematics and are not supported, ended by NULL */
+  size_t ffn_times;                        /* the feed-forward's width in hidden sizes where the config leaves it out; 0: it may not */
+  bool windows;                            /* its code knows layers that see a window only: layer_types may say which */
   enum wt_status (*finish)(const struct wt_json *config, const char *what, struct wt_spec *s, struct wt_error *err); /* the family's own keys, or NULL */
 };
+
+/* A value of the config: *ret stays what it was when the key is absent or null; a value of another kind is WT_EFORMAT naming the key. */
+enum wt_status wt_config_size(const struct wt_json *c, const char *what, const char *key, size_t *ret, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_config_real(const struct wt_json *c, const char *what, const char *key, double *ret, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_config_flag(const struct wt_json *c, const char *what, const char *key, bool *ret, struct wt_error *err) WT_MUST_CHECK;
+/* An activation by its name under `key`. */
+enum wt_status wt_config_activation(const struct wt_json *c, const char *what, const char *key, enum wt_activation *ret, struct wt_error *err) WT_MUST_CHECK;
+
+/* config_rope.c: what turns queries and keys, from rope_theta, partial_rotary_factor, rope_scaling and rope_parameters; `part`: of each head that turns, unless
+ * the config says so. */
+enum wt_status wt_config_rope(const struct wt_json *c, const char *what, double part, struct wt_spec *s, struct wt_error *err) WT_MUST_CHECK;
+/* foreign.c: fields that change the mathematics of other families must have the value that changes nothing. */
+enum wt_status wt_config_refuse_foreign(const struct wt_json *c, const char *what, const char *model_type, struct wt_error *err) WT_MUST_CHECK;
 
 /* NULL when unknown. */
 const struct wt_family *wt_family_find(const char *model_type);

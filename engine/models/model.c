@@ -168,7 +168,7 @@ static void fill_info(struct wt_model *m)
   i->head_dim = s->head_dim;
   i->ffn = s->ffn;
   i->vocab = s->vocab;
-  i->context = s->context;
+  i->context = wt_spec_positions(s);
   i->tied_head = s->tied_head;
   i->has_biases = s->bias_q || s->bias_k || s->bias_v || s->bias_o || s->bias_mlp;
   i->params = 0;
@@ -258,6 +258,40 @@ static enum wt_status check_shape(struct wt_model *m, struct wt_weight *w, const
   }
 }
 
+static bool ends_with(const char *s, const char *end)
+{
+  size_t n = strlen(s), k = strlen(end);
+  return n >= k && strcmp(s + n - k, end) == 0;
+}
+
+/* What checkpoints hold beside weights: causal masks of GPT-2, inverse frequencies. */
+static bool is_buffer(const char *name)
+{
+  return ends_with(name, ".inv_freq") || ends_with(name, ".masked_bias") || ends_with(name, ".attn.bias");
+}
+
+/* A tensor of a block that the config leaves no place for would be left out of the computation without a word: a bias with attention_bias false, norms of
+ * queries. The first block stands for all. */
+static enum wt_status refuse_left_over(const struct wt_model *m, struct wt_error *err)
+{
+  char prefix[64];
+  if (m->n == 0 || m->spec.layers == 0 || !wt_spec_module_name(&m->spec, WT_LIN_DOWN, 0, prefix, sizeof prefix))
+    return WT_OK;
+  char *zero = strstr(prefix, ".0.");
+  if (!zero)
+    return WT_OK;
+  zero[3] = '\0';
+  for (size_t i = 0; i < wt_tensors_count(m->tensors); i++) {
+    const struct wt_tensor *t = wt_tensors_at(m->tensors, i);
+    bool used = strncmp(t->name, prefix, strlen(prefix)) != 0 || is_buffer(t->name);
+    for (size_t k = 0; k < m->n && !used; k++)
+      used = m->weight[k].file == t;
+    if (!used)
+      return wt_fail(err, WT_EFORMAT, "model '%s': tensor '%s' has no place in the model that its config describes", m->path, t->name);
+  }
+  return WT_OK;
+}
+
 static enum wt_status bind_weights(struct wt_model *m, struct wt_error *err)
 {
   double bytes = 0;
@@ -277,6 +311,7 @@ static enum wt_status bind_weights(struct wt_model *m, struct wt_error *err)
       first = m->weight[i].file->dtype;
       break;
     }
+  WT_TRY(refuse_left_over(m, err));
   m->info.stored = first == WT_F32 || first == WT_F64 ? WT_WEIGHTS_F32 : first == WT_BF16 || first == WT_F16 ? WT_WEIGHTS_BF16 : WT_WEIGHTS_INT8;
   return WT_OK;
 }
@@ -288,12 +323,6 @@ static bool settle_head(struct wt_json *config, const struct wt_tensors *t)
       wt_tensors_find(t, "output.weight") == NULL)
     return wt_json_add_bool(config, "tie_word_embeddings", true) != NULL;
   return true;
-}
-
-static bool ends_with(const char *s, const char *end)
-{
-  size_t n = strlen(s), k = strlen(end);
-  return n >= k && strcmp(s + n - k, end) == 0;
 }
 
 /* The only .gguf of a folder without config.json, or the path itself; NULL when it is not a GGUF model. */

@@ -1,131 +1,141 @@
 /* engine/models/spec.c: config.json -> struct wt_spec, for any family of the table. */
 #include "engine/models/families.h"
 
+#include "base/cleanup.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* A size under `key`: *ret is untouched when the key is absent or null. */
-static enum wt_status read_size(const struct wt_json *c, const char *what, const char *key, size_t *ret, struct wt_error *err)
+/* The value of a key, or NULL when it is absent or null. */
+static const struct wt_json *value_of(const struct wt_json *c, const char *key)
 {
   const struct wt_json *v = key ? wt_json_get(c, key) : NULL;
-  if (!v || wt_json_type(v) == WT_JSON_NULL)
-    return WT_OK;
+  return wt_json_type(v) == WT_JSON_NULL ? NULL : v;
+}
+
+enum wt_status wt_config_size(const struct wt_json *c, const char *what, const char *key, size_t *ret, struct wt_error *err)
+{
+  const struct wt_json *v = value_of(c, key);
   uint64_t n = 0;
+  if (!v)
+    return WT_OK;
   if (!wt_json_u64(v, &n) || n > ((uint64_t)1 << 40))
     return wt_fail(err, WT_EFORMAT, "%s: '%s' is not a size", what, key);
   *ret = (size_t)n;
   return WT_OK;
 }
 
-static enum wt_status read_sizes(const struct wt_json *c, const char *what, const struct wt_family_keys *k, struct wt_spec *s, struct wt_error *err)
+enum wt_status wt_config_real(const struct wt_json *c, const char *what, const char *key, double *ret, struct wt_error *err)
 {
-  WT_TRY(read_size(c, what, k->layers, &s->layers, err));
-  WT_TRY(read_size(c, what, k->hidden, &s->hidden, err));
-  WT_TRY(read_size(c, what, k->heads, &s->heads, err));
-  s->kv_heads = s->heads;
-  WT_TRY(read_size(c, what, k->kv_heads, &s->kv_heads, err));
-  WT_TRY(read_size(c, what, k->head_dim, &s->head_dim, err));
-  WT_TRY(read_size(c, what, k->ffn, &s->ffn, err));
-  WT_TRY(read_size(c, what, k->vocab, &s->vocab, err));
-  s->context = 2048;
-  WT_TRY(read_size(c, what, k->context, &s->context, err));
-  s->norm_eps = wt_json_num_or(c, k->eps, s->norm_eps);
-  s->initializer_range = wt_json_num_or(c, "initializer_range", 0.02);
-  if (s->head_dim == 0 && s->heads)
-    s->head_dim = s->hidden / s->heads;
+  const struct wt_json *v = value_of(c, key);
+  if (v && !wt_json_num(v, ret))
+    return wt_fail(err, WT_EFORMAT, "%s: '%s' is not a number", what, key);
   return WT_OK;
 }
 
-static enum wt_status read_activation(const struct wt_json *c, const char *what, const char *key, struct wt_spec *s, struct wt_error *err)
+enum wt_status wt_config_flag(const struct wt_json *c, const char *what, const char *key, bool *ret, struct wt_error *err)
+{
+  const struct wt_json *v = value_of(c, key);
+  if (v && !wt_json_bool(v, ret))
+    return wt_fail(err, WT_EFORMAT, "%s: '%s' is neither true nor false", what, key);
+  return WT_OK;
+}
+
+enum wt_status wt_config_activation(const struct wt_json *c, const char *what, const char *key, enum wt_activation *ret, struct wt_error *err)
 {
   static const struct {
     const char *name;
     enum wt_activation act;
-  } table[] = {{"silu", WT_ACT_SILU},       {"swish", WT_ACT_SILU},          {"gelu_new", WT_ACT_GELU_TANH},  {"gelu_pytorch_tanh", WT_ACT_GELU_TANH},
-               {"gelu_fast", WT_ACT_GELU_TANH}, {"gelu", WT_ACT_GELU}, {"relu", WT_ACT_RELU}};
-  const char *name = key ? wt_json_str_or(c, key, NULL) : NULL;
-  if (!name)
+  } table[] = {{"silu", WT_ACT_SILU},          {"swish", WT_ACT_SILU},     {"gelu_new", WT_ACT_GELU_TANH}, {"gelu_pytorch_tanh", WT_ACT_GELU_TANH}, {"gelu_fast", WT_ACT_GELU_TANH},
+               {"gelu_accurate", WT_ACT_GELU_TANH}, {"gelu", WT_ACT_GELU}, {"gelu_python", WT_ACT_GELU},   {"relu", WT_ACT_RELU}};
+  const struct wt_json *v = value_of(c, key);
+  if (!v)
     return WT_OK;
-  for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+  const char *name = wt_json_str(v);
+  for (size_t i = 0; name && i < WT_COUNT(table); i++)
     if (strcmp(table[i].name, name) == 0) {
-      s->activation = table[i].act;
+      *ret = table[i].act;
       return WT_OK;
     }
-  return wt_fail(err, WT_EFORMAT, "%s: %s '%s' is not supported", what, key, name);
+  return wt_fail(err, WT_EFORMAT, "%s: %s '%s' is not supported", what, key, name ? name : "(not a name)");
 }
 
-static enum wt_status read_factors(const struct wt_json *r, const char *what, const char *key, const struct wt_spec *s, double *ret, struct wt_error *err)
+static enum wt_status read_sizes(const struct wt_json *c, const char *what, const struct wt_family_keys *k, struct wt_spec *s, struct wt_error *err)
 {
-  const struct wt_json *a = wt_json_get(r, key);
-  if (wt_json_len(a) != s->rotary_dim / 2 || s->rotary_dim / 2 > 128)
-    return wt_fail(err, WT_EFORMAT, "%s: rope_scaling '%s' needs %zu numbers", what, key, s->rotary_dim / 2);
-  size_t i = 0;
-  for (const struct wt_json *v = wt_json_first(a); v; v = wt_json_next(v), i++)
-    if (!wt_json_num(v, &ret[i]) || !(ret[i] > 0))
-      return wt_fail(err, WT_EFORMAT, "%s: rope_scaling '%s' number %zu is not positive", what, key, i);
-  return WT_OK;
-}
-
-static bool scaling_of(const char *type, enum wt_rope_scaling *ret)
-{
-  static const struct {
-    const char *name;
-    enum wt_rope_scaling kind;
-  } table[] = {{"default", WT_ROPE_SCALE_NONE}, {"linear", WT_ROPE_SCALE_LINEAR},     {"llama3", WT_ROPE_SCALE_LLAMA3}, {"dynamic", WT_ROPE_SCALE_DYNAMIC},
-               {"yarn", WT_ROPE_SCALE_YARN},    {"longrope", WT_ROPE_SCALE_LONGROPE}, {"su", WT_ROPE_SCALE_LONGROPE}};
-  for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
-    if (strcmp(table[i].name, type) == 0) {
-      *ret = table[i].kind;
-      return true;
-    }
-  return false;
-}
-
-static enum wt_status read_rope_scaling(const struct wt_json *c, const struct wt_json *r, const char *what, struct wt_spec *s, struct wt_error *err)
-{
-  const char *type = wt_json_str_or(r, "rope_type", wt_json_str_or(r, "type", "default"));
-  if (!scaling_of(type, &s->rope_scaling))
-    return wt_fail(err, WT_EFORMAT, "%s: rope_scaling type '%s' is not supported", what, type);
-  if (s->rope_scaling == WT_ROPE_SCALE_NONE)
-    return WT_OK;
-  double original = wt_json_num_or(c, "original_max_position_embeddings", (double)s->context);
-  s->rope_original_context = wt_json_num_or(r, "original_max_position_embeddings", original);
-  s->rope_factor = wt_json_num_or(r, "factor", s->rope_scaling == WT_ROPE_SCALE_LONGROPE ? (double)s->context / s->rope_original_context : 0);
-  s->rope_low_freq = wt_json_num_or(r, "low_freq_factor", 1);
-  s->rope_high_freq = wt_json_num_or(r, "high_freq_factor", 4);
-  s->rope_attention_factor = wt_json_num_or(r, "attention_factor", 0);
-  s->rope_beta_fast = wt_json_num_or(r, "beta_fast", 32);
-  s->rope_beta_slow = wt_json_num_or(r, "beta_slow", 1);
-  if (wt_json_get(r, "mscale") || wt_json_get(r, "mscale_all_dim"))
-    return wt_fail(err, WT_EFORMAT, "%s: rope_scaling 'mscale' is not supported", what);
-  if (!(s->rope_factor > 0) || !(s->rope_original_context > 0) || (s->rope_scaling == WT_ROPE_SCALE_LLAMA3 && s->rope_high_freq == s->rope_low_freq))
-    return wt_fail(err, WT_EFORMAT, "%s: rope_scaling of type '%s' lacks a usable 'factor'", what, type);
-  if (s->rope_scaling == WT_ROPE_SCALE_LONGROPE) {
-    WT_TRY(read_factors(r, what, "short_factor", s, s->rope_short_factor, err));
-    WT_TRY(read_factors(r, what, "long_factor", s, s->rope_long_factor, err));
+  WT_TRY(wt_config_size(c, what, k->layers, &s->layers, err));
+  WT_TRY(wt_config_size(c, what, k->hidden, &s->hidden, err));
+  WT_TRY(wt_config_size(c, what, k->heads, &s->heads, err));
+  s->kv_heads = s->heads;
+  WT_TRY(wt_config_size(c, what, k->kv_heads, &s->kv_heads, err));
+  WT_TRY(wt_config_size(c, what, k->head_dim, &s->head_dim, err));
+  WT_TRY(wt_config_size(c, what, k->ffn, &s->ffn, err));
+  WT_TRY(wt_config_size(c, what, k->vocab, &s->vocab, err));
+  s->context = 2048;
+  WT_TRY(wt_config_size(c, what, k->context, &s->context, err));
+  WT_TRY(wt_config_real(c, what, k->eps, &s->norm_eps, err));
+  s->initializer_range = 0.02;
+  WT_TRY(wt_config_real(c, what, "initializer_range", &s->initializer_range, err));
+  if (s->head_dim == 0 && s->heads) {
+    if (s->hidden % s->heads)
+      return wt_fail(err, WT_EFORMAT, "%s: a width of %zu does not divide into %zu heads", what, s->hidden, s->heads);
+    s->head_dim = s->hidden / s->heads;
   }
   return WT_OK;
 }
 
-static enum wt_status read_rope(const struct wt_json *c, const char *what, bool interleaved_half, struct wt_spec *s, struct wt_error *err)
+/* ---- which layers see a window only ---- */
+
+size_t wt_spec_window(const struct wt_spec *s, size_t layer)
 {
-  const struct wt_json *scaling = wt_json_get(c, "rope_scaling"), *parameters = wt_json_get(c, "rope_parameters");
-  if (s->rope == WT_ROPE_NONE)
-    return WT_OK;
-  double theta = wt_json_num_or(parameters, "rope_theta", s->rope_theta);
-  s->rope_theta = wt_json_num_or(c, "rope_theta", theta);
-  double part = wt_json_num_or(parameters, "partial_rotary_factor", interleaved_half ? 0.5 : 1);
-  part = wt_json_num_or(c, "partial_rotary_factor", part);
-  if (!(s->rope_theta > 1) || !(part > 0 && part <= 1))
-    return wt_fail(err, WT_EFORMAT, "%s: rope_theta %g or partial_rotary_factor %g is out of range", what, s->rope_theta, part);
-  s->rotary_dim = (size_t)((double)s->head_dim * part);
-  if (s->rotary_dim % 2)
-    return wt_fail(err, WT_EFORMAT, "%s: %zu rotary dimensions, an even number is needed", what, s->rotary_dim);
-  if (wt_json_type(scaling) != WT_JSON_OBJECT)
-    scaling = parameters;
-  return wt_json_type(scaling) == WT_JSON_OBJECT ? read_rope_scaling(c, scaling, what, s, err) : WT_OK;
+  return s->full_layers[layer / 64] >> layer % 64 & 1 ? 0 : s->sliding_window;
 }
+
+void wt_spec_set_full(struct wt_spec *s, size_t layer, bool full)
+{
+  uint64_t bit = (uint64_t)1 << layer % 64;
+  s->full_layers[layer / 64] = full ? s->full_layers[layer / 64] | bit : s->full_layers[layer / 64] & ~bit;
+}
+
+double wt_spec_attention_scale(const struct wt_spec *s, size_t layer)
+{
+  return s->scale_by_layer ? s->attention_scale / (double)(layer + 1) : s->attention_scale;
+}
+
+/* layer_types: a name for each layer; it wins over what the family does by itself. */
+static enum wt_status read_layer_types(const struct wt_json *c, const char *what, bool windows, struct wt_spec *s, struct wt_error *err)
+{
+  const struct wt_json *list = value_of(c, "layer_types"), *v = wt_json_first(list);
+  if (!list)
+    return WT_OK;
+  if (wt_json_type(list) != WT_JSON_ARRAY || wt_json_len(list) != s->layers)
+    return wt_fail(err, WT_EFORMAT, "%s: 'layer_types' is not a list of %zu names, one a layer", what, s->layers);
+  for (size_t l = 0; l < s->layers; l++, v = wt_json_next(v)) {
+    const char *type = wt_json_str(v);
+    bool slides = type && strcmp(type, "sliding_attention") == 0;
+    if (!slides && !(type && strcmp(type, "full_attention") == 0))
+      return wt_fail(err, WT_EFORMAT, "%s: 'layer_types' of layer %zu is '%s', which is not supported", what, l, type ? type : "(not a name)");
+    if (slides && !windows)
+      return wt_fail(err, WT_EFORMAT, "%s: 'layer_types' of layer %zu is 'sliding_attention', which model_type '%s' does not know", what, l, s->arch);
+    if (slides && s->sliding_window == 0)
+      return wt_fail(err, WT_EFORMAT, "%s: 'layer_types' of layer %zu is 'sliding_attention', but no 'sliding_window' is in force", what, l);
+    wt_spec_set_full(s, l, !slides);
+  }
+  return WT_OK;
+}
+
+/* A window that no layer uses, or that is as wide as the context, is none. */
+static void settle_windows(struct wt_spec *s)
+{
+  bool any = false;
+  for (size_t l = 0; l < s->layers; l++)
+    any |= wt_spec_window(s, l) > 0;
+  if (!any || s->sliding_window >= s->context)
+    s->sliding_window = 0;
+  if (s->sliding_window == 0)
+    memset(s->full_layers, 0, sizeof s->full_layers);
+}
+
+/* ---- the whole ---- */
 
 static void read_ids(const struct wt_json *c, struct wt_spec *s)
 {
@@ -146,7 +156,7 @@ static enum wt_status check_sizes(const char *what, const struct wt_spec *s, str
     return wt_fail(err, WT_EFORMAT,
                    "%s: a size is missing or zero (layers %zu, hidden %zu, heads %zu, kv heads %zu, head size %zu, feed-forward %zu, vocabulary %zu, context %zu)", what,
                    s->layers, s->hidden, s->heads, s->kv_heads, s->head_dim, s->ffn, s->vocab, s->context);
-  if (s->layers > 4096 || s->hidden > (1u << 20) || s->heads > 65536 || s->head_dim > 65536 || s->ffn > (1u << 24) || s->vocab > (1u << 26) || s->context > (1u << 28))
+  if (s->layers > WT_LAYERS_MAX || s->hidden > (1u << 20) || s->heads > 65536 || s->head_dim > 65536 || s->ffn > (1u << 24) || s->vocab > (1u << 26) || s->context > (1u << 28))
     return wt_fail(err, WT_EFORMAT, "%s: a size is beyond any real model", what);
   if (s->heads % s->kv_heads)
     return wt_fail(err, WT_EFORMAT, "%s: %zu heads do not divide into %zu kv heads", what, s->heads, s->kv_heads);
@@ -165,24 +175,24 @@ enum wt_status wt_spec_from_config(const struct wt_json *config, const char *wha
     wt_fail(err, WT_EFORMAT, "%s: model_type '%s' is not supported", what, type);
     return wt_error_hint(err, "supported: %s", wt_family_list());
   }
-  if (wt_json_get(config, "quantization_config"))
-    return wt_fail(err, WT_EFORMAT, "%s: 'quantization_config': weights that were quantised before are not supported; take the model as published", what);
+  WT_TRY(wt_config_refuse_foreign(config, what, type, err));
   struct wt_spec s = f->defaults;
   snprintf(s.arch, sizeof s.arch, "%s", type);
   WT_TRY(read_sizes(config, what, f->keys, &s, err));
-  WT_TRY(read_activation(config, what, f->keys->activation, &s, err));
-  s.tied_head = wt_json_bool_or(config, "tie_word_embeddings", s.tied_head);
+  WT_TRY(wt_config_activation(config, what, f->keys->activation, &s.activation, err));
+  WT_TRY(wt_config_flag(config, what, "tie_word_embeddings", &s.tied_head, err));
   s.embedding_scale = s.logit_scale = s.residual_scale = 1;
   s.attention_scale = s.head_dim ? 1 / sqrt((double)s.head_dim) : 0;
-  bool half = s.rope == WT_ROPE_INTERLEAVED; /* the GLM families rotate half of each head unless told otherwise */
-  WT_TRY(read_rope(config, what, half, &s, err));
+  if (s.ffn == 0)
+    s.ffn = f->ffn_times * s.hidden;
+  WT_TRY(check_sizes(what, &s, err));
+  /* the GLM families rotate half of each head unless told otherwise */
+  WT_TRY(wt_config_rope(config, what, s.rope == WT_ROPE_INTERLEAVED ? 0.5 : 1, &s, err));
   read_ids(config, &s);
-  for (const char *const *key = f->must_be_false; key && *key; key++)
-    if (wt_json_bool_or(config, *key, false))
-      return wt_fail(err, WT_EFORMAT, "%s: '%s' true is not supported", what, *key);
   if (f->finish)
     WT_TRY(f->finish(config, what, &s, err));
-  WT_TRY(check_sizes(what, &s, err));
+  WT_TRY(read_layer_types(config, what, f->windows, &s, err));
+  settle_windows(&s);
   *ret = s;
   return WT_OK;
 }

@@ -7,6 +7,9 @@
 #include "base/json.h"
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#define WT_LAYERS_MAX 4096
 
 enum wt_norm_kind { WT_NORM_RMS, WT_NORM_LAYER };
 enum wt_activation { WT_ACT_SILU, WT_ACT_GELU_TANH, WT_ACT_GELU, WT_ACT_RELU };
@@ -36,14 +39,17 @@ struct wt_spec {
   size_t rotary_dim;               /* <= head_dim; partial rotary */
   double rope_theta;
   enum wt_rope_scaling rope_scaling;
-  double rope_factor, rope_low_freq, rope_high_freq, rope_original_context, rope_attention_factor, rope_beta_fast, rope_beta_slow;
+  double rope_factor, rope_low_freq, rope_high_freq, rope_original_context, rope_beta_fast, rope_beta_slow;
+  double rope_attention_factor;    /* on cos and sin; 1 = none */
+  bool rope_no_truncate;           /* YaRN: the corrected range is not rounded to whole dimensions */
   double rope_short_factor[128], rope_long_factor[128]; /* longrope: rotary_dim / 2 values */
   bool learned_positions;          /* GPT-2 wpe */
   bool tied_head, head_bias;
   double embedding_scale, logit_scale, residual_scale, attention_scale; /* attention_scale: default 1 / sqrt(head_dim) */
+  bool scale_by_layer;             /* attention scores of layer l are divided by l + 1 as well (a variant of GPT-2) */
   double attention_softcap, logit_softcap; /* 0 = none */
-  size_t sliding_window;           /* 0 = none */
-  unsigned sliding_pattern;        /* 0: every layer slides; n: every n-th layer is full (Gemma 2: 2), layers 1..n-1 of each group slide */
+  size_t sliding_window;           /* 0 = no layer slides */
+  uint64_t full_layers[WT_LAYERS_MAX / 64]; /* with a window: a bit for each layer that sees everything */
   int bos_id, eos_ids[8], pad_id;
   unsigned eos_n;
   double initializer_range;
@@ -51,6 +57,16 @@ struct wt_spec {
 
 /* Fills the spec from a parsed config.json. Unknown model_type or an unsupported field that changes the mathematics: WT_EFORMAT naming it. */
 enum wt_status wt_spec_from_config(const struct wt_json *config, const char *what, struct wt_spec *ret, struct wt_error *err) WT_MUST_CHECK;
+
+/* Tokens that layer `layer` looks back over, itself counted; 0 = all. */
+size_t wt_spec_window(const struct wt_spec *s, size_t layer);
+void wt_spec_set_full(struct wt_spec *s, size_t layer, bool full);
+/* Factor on the attention scores of a layer. */
+double wt_spec_attention_scale(const struct wt_spec *s, size_t layer);
+/* Positions that the model can take: its context, or with dynamic scaling, which is there to go beyond it, that times the factor. */
+size_t wt_spec_positions(const struct wt_spec *s);
+/* Whether the rotary frequencies depend on the length of the sequence (dynamic, longrope). */
+bool wt_spec_rope_varies(const struct wt_spec *s);
 
 enum wt_tensor_role {
   WT_ROLE_EMBED, WT_ROLE_POSITIONS, WT_ROLE_FINAL_NORM, WT_ROLE_FINAL_NORM_BIAS, WT_ROLE_HEAD, WT_ROLE_HEAD_BIAS,

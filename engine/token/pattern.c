@@ -6,8 +6,18 @@
 #define SPACE_SET "\\t-\\r\\x{85}\\p{Z}"      /* what \s means there; PCRE2's own also takes U+180E */
 #define WORD_SET "\\p{L}\\p{M}\\p{Nd}\\p{Pc}" /* what \w means there; PCRE2's own has no marks */
 
-/* Rewrites the classes whose meaning differs between the two engines. */
-static void translate(const char *regex, struct wt_buf *out)
+/* Whether the '}' at `end` closes a count, {3} or {1,3}, and not a name as in \p{N}. */
+static bool repeats(const char *regex, const char *end)
+{
+  const char *p = end;
+  while (p > regex && (strchr("0123456789,", p[-1]) != NULL))
+    p--;
+  return p < end && p > regex && p[-1] == '{' && !(p - 2 > regex && (p[-2] == 'x' || p[-2] == 'p' || p[-2] == 'P') && p[-3] == '\\');
+}
+
+/* Rewrites what the two engines read differently: classes, and `{n,m}+`, which is no possessive there but a repetition of the repetition. Sets inside of sets
+ * and their intersections have no counterpart: false. */
+static bool translate(const char *regex, struct wt_buf *out)
 {
   bool in_set = false;
   for (const char *p = regex; *p; p++) {
@@ -35,10 +45,24 @@ static void translate(const char *regex, struct wt_buf *out)
         wt_buf_addc(out, *++p);
       continue;
     }
+    if (in_set && ((*p == '[' && p[1] != ':') || (*p == '&' && p[1] == '&')))
+      return false;
+    if (in_set && *p == '[') { /* [:name:] */
+      const char *end = strstr(p, ":]");
+      if (!end)
+        return false;
+      wt_buf_add(out, p, (size_t)(end + 2 - p));
+      p = end + 1;
+      continue;
+    }
     if (*p == ']')
       in_set = false;
-    wt_buf_addc(out, *p);
+    if (!in_set && *p == '+' && p > regex && p[-1] == '}' && repeats(regex, p - 1))
+      wt_buf_adds(out, "{1,}");
+    else
+      wt_buf_addc(out, *p);
   }
+  return true;
 }
 
 enum wt_status wt_pattern_literal(struct wt_pattern *p, const char *s, struct wt_error *err)
@@ -54,11 +78,12 @@ enum wt_status wt_pattern_regex(struct wt_pattern *p, const char *regex, struct 
 {
   WT_AUTO(wt_buf_release) struct wt_buf translated;
   wt_buf_init(&translated, 1 << 20);
-  translate(regex, &translated);
+  if (!translate(regex, &translated))
+    return wt_fail(err, WT_EFORMAT, "tokenizer: regular expression '%.200s': sets inside of sets are not supported", regex);
   WT_TRY(wt_buf_ok(&translated, "tokenizer: regular expression", err));
   int code;
   PCRE2_SIZE at;
-  p->code = pcre2_compile((PCRE2_SPTR)translated.data, translated.len, PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
+  p->code = pcre2_compile((PCRE2_SPTR)translated.data, translated.len, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
   if (!p->code) {
     PCRE2_UCHAR why[160] = "?";
     pcre2_get_error_message(code, why, sizeof why);

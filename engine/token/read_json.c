@@ -149,6 +149,8 @@ static enum wt_status read_model(struct wt_tokenizer *t, const struct wt_json *m
   const char *type = wt_json_str_or(model, "type", "BPE");
   if (strcmp(type, "BPE") != 0)
     return wt_fail(err, WT_EFORMAT, "tokenizer '%s': model type '%s' is not supported (BPE is)", t->name, type);
+  if (wt_json_num_or(model, "dropout", 0) != 0)
+    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': its model has a 'dropout' of %g: the ids of a text would be drawn by lot", t->name, wt_json_num_or(model, "dropout", 0));
   if (!spans->vocab.p || !spans->merges.p)
     return wt_fail(err, WT_EFORMAT, "tokenizer '%s': the model has no %s", t->name, spans->vocab.p ? "merges" : "vocab");
   t->byte_fallback = wt_json_bool_or(model, "byte_fallback", false);

@@ -236,7 +236,7 @@ static enum wt_status model_steps(struct wt_tokenizer *t, const struct model *mo
                    model->as_suffix ? "as suffix" : "that are not escaped");
   if (model->remove_extra) {
     WT_TRY(wt_norm_add(t, WT_NORM_REPLACE, NULL, "", err));
-    WT_TRY(wt_pattern_regex(&t->norm[t->norms - 1].pattern, "^ +| +$| +(?= )", err));
+    WT_TRY(wt_pattern_regex(&t->norm[t->norms - 1].pattern, "\\A +| +\\z| +(?= )", err));
   }
   if (model->dummy_prefix)
     WT_TRY(wt_norm_add(t, WT_NORM_PREPEND, NULL, WT_SPACE_MARK, err));

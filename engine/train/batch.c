@@ -54,6 +54,18 @@ size_t wt_engine_count_micro_steps(const struct wt_engine *e, const struct wt_ex
   return steps;
 }
 
+/* Where the frequencies depend on a sequence's length, each sequence has rows of its own: a row of the batch does not change what the others are. */
+static void fill_rotary(struct wt_engine *e)
+{
+  const struct wt_spec *s = &e->model->spec;
+  const struct wt_batch *b = &e->batch;
+  size_t half = s->rotary_dim / 2;
+  for (size_t g = 0; g < b->stream.segments; g++) {
+    size_t first = (size_t)b->seg[g], n = (size_t)b->seg[g + 1] - first;
+    wt_rope_tables(s, e->prefix_n + n, e->prefix_n, n, e->cos_table + first * half, e->sin_table + first * half);
+  }
+}
+
 void wt_engine_fill_batch(struct wt_engine *e, const struct wt_example *x, size_t first, size_t n)
 {
   struct wt_batch *b = &e->batch;
@@ -76,5 +88,7 @@ void wt_engine_fill_batch(struct wt_engine *e, const struct wt_example *x, size_
     T += P + x[i].n;
   }
   b->seg[segments] = (int32_t)T;
-  b->stream = (struct wt_stream){.T = T, .pos = b->pos, .seg = b->seg, .segments = segments, .cos_table = e->cos_table, .sin_table = e->sin_table};
+  b->stream = (struct wt_stream){.T = T, .turn = b->turn, .seg = b->seg, .segments = segments, .cos_table = e->cos_table, .sin_table = e->sin_table};
+  if (wt_spec_rope_varies(&e->model->spec))
+    fill_rotary(e);
 }

@@ -85,15 +85,16 @@ static enum wt_status reserve(struct wt_engine *e, size_t total, struct wt_error
   kv->steps = e->steps;
   kv->cos_table = kv->memory + capacity * rows;
   kv->sin_table = kv->cos_table + capacity * half;
-  if (half)
-    wt_rope_tables(s, capacity, kv->cos_table, kv->sin_table);
+  if (half && !wt_spec_rope_varies(s))
+    wt_rope_tables(s, capacity, 0, capacity, kv->cos_table, kv->sin_table);
   return WT_OK;
 }
 
-/* n tokens (ids, or virtual ones: -1) enter the model and the cache; x_final holds their outputs. */
-static void feed(struct wt_engine *e, const int32_t *ids, size_t n)
+/* n tokens (ids, or virtual ones: -1) enter the model and the cache as part of a sequence that is `length` long by now; x_final holds their outputs. */
+static void feed(struct wt_engine *e, const int32_t *ids, size_t n, size_t length)
 {
-  size_t L = e->model->spec.layers;
+  const struct wt_spec *s = &e->model->spec;
+  size_t L = s->layers, half = s->rotary_dim / 2;
   struct wt_batch *b = &e->batch;
   struct wt_kv_cache *kv = &e->kv;
   for (size_t t = 0; t < n; t++) {
@@ -104,9 +105,11 @@ static void feed(struct wt_engine *e, const int32_t *ids, size_t n)
   b->seg[0] = 0;
   b->seg[1] = (int32_t)n;
   b->stream = (struct wt_stream){
-      .T = n, .pos = b->pos, .seg = b->seg, .segments = 1, .cos_table = kv->cos_table, .sin_table = kv->sin_table, .cache_n = kv->n};
+      .T = n, .turn = b->pos, .seg = b->seg, .segments = 1, .cos_table = kv->cos_table, .sin_table = kv->sin_table, .cache_n = kv->n};
   struct wt_linear_context c = e->context;
   c.scratch = kv->scratch;
+  if (wt_spec_rope_varies(s))
+    wt_rope_tables(s, length, kv->n, n, kv->cos_table + kv->n * half, kv->sin_table + kv->n * half);
   wt_engine_embed(e, e->acts[0].x);
   for (size_t l = 0; l < L; l++) {
     b->stream.k_cache = keys_of(e, l, false);
@@ -117,7 +120,7 @@ static void feed(struct wt_engine *e, const int32_t *ids, size_t n)
 }
 
 /* Virtual keys and values are copied in; virtual embeddings run through the model. */
-static void feed_virtual(struct wt_engine *e)
+static void feed_virtual(struct wt_engine *e, size_t length)
 {
   const struct wt_spec *s = &e->model->spec;
   size_t bytes = e->prefix_n * s->kv_heads * s->head_dim * sizeof(float);
@@ -130,8 +133,17 @@ static void feed_virtual(struct wt_engine *e)
   e->kv.n = e->prefix_n;
   for (size_t left = e->prompt_n, n; left; left -= n) {
     n = left < e->max_tokens ? left : e->max_tokens;
-    feed(e, NULL, n);
+    feed(e, NULL, n, length);
   }
+}
+
+/* Whether keys turned for sequences of `a` tokens serve one of `b`. longrope has two sets of angles; dynamic scaling grows with the length, and keys that are
+ * there stay as they were turned, as everybody who keeps a cache has it, but a prompt is turned for its own length. */
+static bool same_turns(const struct wt_spec *s, size_t a, size_t b)
+{
+  if (s->rope_scaling == WT_ROPE_SCALE_LONGROPE)
+    return ((double)a > s->rope_original_context) == ((double)b > s->rope_original_context);
+  return s->rope_scaling != WT_ROPE_SCALE_DYNAMIC || (a <= s->context && b <= s->context);
 }
 
 /* The prompt into the cache, keeping what it shares with what is there; at least its last token is run. logits of the last. */
@@ -139,8 +151,8 @@ static void prefill(struct wt_engine *e, const int32_t *prompt, size_t n, float 
 {
   struct wt_kv_cache *kv = &e->kv;
   size_t V = virtual_tokens(e), keep = 0;
-  if (kv->n < V) {
-    feed_virtual(e);
+  if (kv->n < V || (wt_spec_rope_varies(&e->model->spec) && !same_turns(&e->model->spec, kv->n, V + n))) {
+    feed_virtual(e, V + n);
   } else {
     while (keep < n - 1 && V + keep < kv->n && kv->ids[V + keep] == prompt[keep])
       keep++;
@@ -148,9 +160,25 @@ static void prefill(struct wt_engine *e, const int32_t *prompt, size_t n, float 
   }
   for (size_t at = keep, count; at < n; at += count) {
     count = n - at < e->max_tokens ? n - at : e->max_tokens;
-    feed(e, prompt + at, count);
+    feed(e, prompt + at, count, V + n);
   }
   wt_head_logits(logits, e->x_final + (e->batch.stream.T - 1) * e->model->spec.hidden, &e->head, &e->head_buffers, &e->context);
+}
+
+/* One more token; where it takes the sequence over into other angles, all of it is run again. `again` has room for the sequence. */
+static void extend(struct wt_engine *e, int32_t id, float *logits, int32_t *again)
+{
+  struct wt_kv_cache *kv = &e->kv;
+  const struct wt_spec *s = &e->model->spec;
+  size_t V = virtual_tokens(e), n = kv->n - V;
+  if (s->rope_scaling == WT_ROPE_SCALE_LONGROPE && !same_turns(s, kv->n, kv->n + 1)) {
+    memcpy(again, kv->ids + V, n * sizeof *again);
+    again[n] = id;
+    prefill(e, again, n + 1, logits);
+    return;
+  }
+  feed(e, &id, 1, kv->n + 1);
+  wt_head_logits(logits, e->x_final, &e->head, &e->head_buffers, &e->context);
 }
 
 /* ---- sampling ---- */
@@ -242,9 +270,11 @@ static enum wt_status check_prompt(const struct wt_engine *e, const int32_t *pro
     if (prompt[i] < 0 || (size_t)prompt[i] >= s->vocab)
       return wt_fail(err, WT_EUSAGE, "generation: id %d is outside of the vocabulary of %zu", prompt[i], s->vocab);
   size_t before = virtual_tokens(e) + n;
-  if (before > s->context)
-    return wt_fail(err, WT_EUSAGE, "generation: a prompt of %zu tokens does not fit the context of %zu", before, s->context);
-  size_t context = e->prefix_n && s->sliding_window ? s->sliding_window : s->context; /* the virtual keys must stay in sight */
+  if (before > wt_spec_positions(s))
+    return wt_fail(err, WT_EUSAGE, "generation: a prompt of %zu tokens does not fit the context of %zu", before, wt_spec_positions(s));
+  size_t context = wt_spec_positions(s), window = e->prefix_n ? s->sliding_window : 0; /* virtual keys must stay in sight */
+  if (window && window < context)
+    context = window;
   if (before > context)
     return wt_fail(err, WT_EUSAGE, "generation: a prompt of %zu tokens does not fit the attention window of %zu", before, context);
   *ret_total = o->max_tokens < context - before ? before + o->max_tokens : context;
@@ -263,7 +293,8 @@ enum wt_status wt_engine_generate(struct wt_engine *e, const int32_t *prompt, si
   assert(e->kv.memory && e->kv.ids);
   WT_AUTO(wt_freep) float *logits = wt_malloc(V * sizeof *logits);
   WT_AUTO(wt_freep) struct choice *choices = wt_malloc(V * sizeof *choices);
-  if (!logits || !choices)
+  WT_AUTO(wt_freep) int32_t *again = wt_malloc(total * sizeof *again);
+  if (!logits || !choices || !again)
     return wt_fail(err, WT_ENOMEM, "generation: out of memory");
   struct wt_rng rng = wt_rng_make(o->seed, 0x6e1u);
   prefill(e, prompt, n, logits);
@@ -275,8 +306,7 @@ enum wt_status wt_engine_generate(struct wt_engine *e, const int32_t *prompt, si
       break;
     if (made + 1 == o->max_tokens)
       break;
-    feed(e, &id, 1);
-    wt_head_logits(logits, e->x_final, &e->head, &e->head_buffers, &e->context);
+    extend(e, id, logits, again);
   }
   return WT_OK;
 }

@@ -391,17 +391,19 @@ static void layout_head(struct wt_engine *e)
 static void layout_batch(struct wt_engine *e)
 {
   const struct wt_spec *s = &e->model->spec;
-  size_t T = e->max_tokens, half = s->rope == WT_ROPE_NONE ? 0 : s->rotary_dim / 2, positions = e->max_sequence + e->prefix_n;
+  size_t T = e->max_tokens, half = s->rope == WT_ROPE_NONE ? 0 : s->rotary_dim / 2;
+  size_t rows = wt_spec_rope_varies(s) ? T : e->max_sequence + e->prefix_n;
   struct wt_batch *b = &e->batch;
   b->ids = wt_arena_array(&e->step, T, sizeof(int32_t));
   b->pos = wt_arena_array(&e->step, T, sizeof(int32_t));
+  b->turn = wt_spec_rope_varies(s) ? wt_arena_array(&e->step, T, sizeof(int32_t)) : b->pos;
   b->seg = wt_arena_array(&e->step, T + 1, sizeof(int32_t));
   b->row = wt_arena_array(&e->step, T, sizeof(int32_t));
   b->target = wt_arena_array(&e->step, T, sizeof(int32_t));
   b->example = wt_arena_array(&e->step, T, sizeof(size_t));
   b->loss = wt_arena_array(&e->step, T, sizeof(double));
-  e->cos_table = half ? wt_arena_floats(&e->step, positions * half) : NULL;
-  e->sin_table = half ? wt_arena_floats(&e->step, positions * half) : NULL;
+  e->cos_table = half ? wt_arena_floats(&e->step, rows * half) : NULL;
+  e->sin_table = half ? wt_arena_floats(&e->step, rows * half) : NULL;
 }
 
 void wt_engine_layout(struct wt_engine *e)

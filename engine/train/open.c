@@ -296,8 +296,11 @@ enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *
   e->peft = NULL;
   if (e->method->refresh)
     e->method->refresh(e);
-  if (e->cos_table)
-    wt_rope_tables(&m->spec, e->max_sequence + e->prefix_n, e->cos_table, e->sin_table);
+  size_t positions = e->max_sequence + e->prefix_n;
+  if (e->cos_table && !wt_spec_rope_varies(&m->spec))
+    wt_rope_tables(&m->spec, positions, 0, positions, e->cos_table, e->sin_table);
+  for (size_t t = 0; wt_spec_rope_varies(&m->spec) && t < e->max_tokens; t++)
+    e->batch.turn[t] = (int32_t)t;
   *ret = WT_TAKE(e);
   return WT_OK;
 }

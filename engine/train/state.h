@@ -30,6 +30,7 @@ struct wt_param {
 struct wt_batch {
   struct wt_stream stream;
   int32_t *ids, *pos, *seg;   /* [T], [T], [T + 1] */
+  int32_t *turn;              /* [T]: rows of the rotary tables: pos itself, or where frequencies depend on the length 0, 1, ...: a row a token */
   int32_t *row, *target;      /* [supervised] */
   size_t *example;            /* [supervised]: index of the example in the caller's list */
   double *loss;               /* [supervised] */

@@ -18,6 +18,11 @@ static const struct tiny_family families[] = {
     {"phi3", "{\"model_type\":\"phi3\"," SMALL_SIZES ",\"partial_rotary_factor\":0.5}"},
     {"gpt2", "{\"model_type\":\"gpt2\",\"n_embd\":16,\"n_layer\":2,\"n_head\":4,\"n_positions\":32,\"vocab_size\":23,\"activation_function\":\"gelu_new\",\"initializer_range\":0.3}"},
     {"gpt2 with erf", "{\"model_type\":\"gpt2\",\"n_embd\":16,\"n_layer\":2,\"n_head\":4,\"n_positions\":32,\"vocab_size\":23,\"activation_function\":\"gelu\",\"initializer_range\":0.3}"},
+    {"gpt2 with its variants",
+     "{\"model_type\":\"gpt2\",\"n_embd\":16,\"n_layer\":2,\"n_head\":4,\"n_positions\":32,\"vocab_size\":23,\"n_inner\":20,\"scale_attn_weights\":false,"
+     "\"scale_attn_by_inverse_layer_idx\":true,\"tie_word_embeddings\":false,\"initializer_range\":0.3}"},
+    {"qwen2 with a window above",
+     "{\"model_type\":\"qwen2\"," SMALL_SIZES ",\"use_sliding_window\":true,\"sliding_window\":3,\"layer_types\":[\"full_attention\",\"sliding_attention\"]}"},
     {"glm", "{\"model_type\":\"glm\"," SMALL_SIZES ",\"head_dim\":8,\"attention_bias\":true}"},
     {"glm4", "{\"model_type\":\"glm4\"," SMALL_SIZES ",\"head_dim\":8,\"attention_bias\":true}"},
     {"chatglm",

@@ -184,9 +184,9 @@ static void check_rope(void)
   enum { T = 11, HEADS = 3, D = 22, LD = HEADS * D + 5, POSITIONS = 40 };
   for (int kind = WT_ROPE_HALF; kind <= WT_ROPE_INTERLEAVED; kind++)
     for (size_t rotary = 2; rotary <= D; rotary += 10) {
-      struct wt_spec s = {.rotary_dim = rotary, .head_dim = D, .rope = (enum wt_rope_kind)kind, .rope_theta = 10000, .context = 64};
+      struct wt_spec s = {.rotary_dim = rotary, .head_dim = D, .rope = (enum wt_rope_kind)kind, .rope_theta = 10000, .rope_attention_factor = 1, .context = 64};
       float c[POSITIONS * D], sn[POSITIONS * D];
-      wt_rope_tables(&s, POSITIONS, c, sn);
+      wt_rope_tables(&s, POSITIONS, 0, POSITIONS, c, sn);
       float *x = twin_random(T * LD, 1, 1), *was = twin_random(T * LD, 1, 1);
       int32_t pos[T];
       double *want = twin_doubles(was, T * LD);
@@ -235,10 +235,11 @@ static void test_rope_scalings(void **state)
                {WT_ROPE_SCALE_LONGROPE, 1.25}, {WT_ROPE_SCALE_DYNAMIC, 1}};
   for (size_t k = 0; k < WT_COUNT(cases); k++) {
     spec.rope_scaling = cases[k].kind;
-    spec.rope_original_context = cases[k].kind == WT_ROPE_SCALE_DYNAMIC ? 4 : 1024;
+    spec.rope_original_context = 1024;
+    spec.context = cases[k].kind == WT_ROPE_SCALE_DYNAMIC ? 4 : 8192;
     spec.rope_low_freq = 1;
     spec.rope_high_freq = 4;
-    spec.rope_attention_factor = cases[k].kind == WT_ROPE_SCALE_LONGROPE ? 1.25 : 0;
+    spec.rope_attention_factor = cases[k].factor;
     for (size_t i = 0; i < HALF; i++) {
       spec.rope_short_factor[i] = 1.0 + (double)i;
       want[i] = inv[i];
@@ -255,7 +256,7 @@ static void test_rope_scalings(void **state)
       else if (cases[k].kind == WT_ROPE_SCALE_DYNAMIC)
         want[i] = pow(10000 * pow(8.0 * 9 / 4 - 7, 8.0 / 6), -2.0 * (double)i / 8);
     }
-    wt_rope_tables(&spec, POSITIONS, c, s);
+    wt_rope_tables(&spec, POSITIONS, 0, POSITIONS, c, s);
     for (size_t p = 0; p < POSITIONS; p++)
       for (size_t i = 0; i < HALF; i++) {
         WT_ASSERT_CLOSE(c[p * HALF + i], cases[k].factor * cos((double)p * want[i]), 1e-6, 1e-6);

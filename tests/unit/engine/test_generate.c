@@ -96,6 +96,60 @@ static void test_agrees_with_evaluation(void **state)
   }
 }
 
+/* longrope has other angles for long sequences: a generation that grows over the border goes on as if all of it had been the prompt. */
+static void test_crosses_into_long_angles(void **state)
+{
+  (void)state;
+  struct tiny t;
+  struct wt_error err = {0};
+  struct wt_train_config c = tiny_config(WT_METHOD_NONE);
+  tiny_open(&t, "{\"model_type\":\"phi3\"," TINY_SIZES ",\"original_max_position_embeddings\":11,\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1.0,1.1,1.2,1.3],"
+                "\"long_factor\":[1.5,2.5,3.5,4.5]}}");
+  struct wt_engine *one = NULL, *fresh = NULL;
+  struct wt_generate_options many = greedy_options(6), single = greedy_options(1);
+  WT_ASSERT_OK(wt_engine_open(t.model, &c, NULL, &one, &err), &err);
+  struct taken out = generate(one, t.ids[0], 9, &many);
+  int32_t ids[32];
+  memcpy(ids, t.ids[0], 9 * sizeof *ids);
+  assert_int_equal(out.n, 6);
+  for (size_t i = 0; i < 6; i++) {
+    WT_ASSERT_OK(wt_engine_open(t.model, &c, NULL, &fresh, &err), &err);
+    assert_int_equal(generate(fresh, ids, 9 + i, &single).ids[0], out.ids[i]);
+    wt_engine_free(fresh);
+    ids[9 + i] = out.ids[i];
+  }
+  wt_engine_free(one);
+  tiny_close(&t);
+}
+
+/* Frequencies that depend on the length do so sequence by sequence: what else is in the batch changes nothing. */
+static void test_lengths_are_the_sequences_own(void **state)
+{
+  (void)state;
+  static const char *const scalings[] = {"\"type\":\"dynamic\",\"factor\":2.0", "\"type\":\"longrope\",\"factor\":4.0,\"original_max_position_embeddings\":12,"
+                                                                              "\"short_factor\":[1.0,1.1,1.2,1.3],\"long_factor\":[1.5,2.5,3.5,4.5]"};
+  for (size_t k = 0; k < WT_COUNT(scalings); k++) {
+    struct tiny t;
+    struct wt_error err = {0};
+    char config[768];
+    struct wt_engine *e = NULL;
+    struct wt_train_config c = tiny_config(WT_METHOD_NONE);
+    struct wt_eval_out all;
+    struct wt_example_loss each[4], alone;
+    c.micro_batch_tok = 80;
+    snprintf(config, sizeof config, "{\"max_position_embeddings\":12,\"model_type\":\"llama\"," TINY_SIZES ",\"rope_scaling\":{%s}}", scalings[k]);
+    tiny_open(&t, config);
+    WT_ASSERT_OK(wt_engine_open(t.model, &c, NULL, &e, &err), &err);
+    WT_ASSERT_OK(wt_engine_eval(e, t.example, 4, NULL, each, &all, &err), &err);
+    for (size_t i = 0; i < 4; i++) {
+      WT_ASSERT_OK(wt_engine_eval(e, &t.example[i], 1, NULL, &alone, &all, &err), &err);
+      WT_ASSERT_CLOSE(each[i].loss_sum, alone.loss_sum, 1e-6, 0);
+    }
+    wt_engine_free(e);
+    tiny_close(&t);
+  }
+}
+
 /* A prompt longer than a chunk, and one token at a time: the same ids. */
 static void test_chunks(void **state)
 {
@@ -175,6 +229,6 @@ static void test_sampling(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_agrees_with_evaluation), cmocka_unit_test(test_chunks), cmocka_unit_test(test_sampling)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_agrees_with_evaluation), cmocka_unit_test(test_crosses_into_long_angles), cmocka_unit_test(test_lengths_are_the_sequences_own), cmocka_unit_test(test_chunks), cmocka_unit_test(test_sampling)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

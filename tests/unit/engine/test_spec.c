@@ -34,8 +34,105 @@ static void test_refusals(void **state)
   refuse("{\"model_type\":\"llama\"," SIZES ",\"quantization_config\":{}}", "quantization_config");
   refuse("{\"model_type\":\"llama\"," SIZES ",\"hidden_size\":-1}", "");
   refuse("{\"model_type\":\"llama\",\"hidden_size\":1e30}", "hidden_size");
-  refuse("{\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2,\"n_head\":4,\"n_positions\":32,\"vocab_size\":9,\"scale_attn_by_inverse_layer_idx\":true}", "inverse");
-  refuse("{\"model_type\":\"qwen2\"," SIZES ",\"use_sliding_window\":true,\"sliding_window\":8,\"max_window_layers\":1}", "max_window_layers");
+  refuse("{\"model_type\":\"llama\"," SIZES ",\"rope_theta\":\"10000\"}", "rope_theta");
+  refuse("{\"model_type\":\"llama\"," SIZES ",\"tie_word_embeddings\":\"yes\"}", "tie_word_embeddings");
+  refuse("{\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2,\"n_head\":4,\"n_positions\":32,\"vocab_size\":9,\"add_cross_attention\":true}", "add_cross_attention");
+  refuse("{\"model_type\":\"gpt2\",\"n_embd\":66,\"n_layer\":2,\"n_head\":4,\"n_positions\":32,\"vocab_size\":9}", "divide");
+}
+
+/* Fields that change the mathematics and that a family does not know. */
+static void test_foreign_fields(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *type, *field, *name;
+  } cases[] = {{"mistral", "\"attention_bias\":true", "attention_bias"},
+               {"qwen2", "\"mlp_bias\":true", "mlp_bias"},
+               {"llama", "\"attn_logit_softcapping\":50.0", "attn_logit_softcapping"},
+               {"gemma", "\"final_logit_softcapping\":30.0", "final_logit_softcapping"},
+               {"llama", "\"query_pre_attn_scalar\":64", "query_pre_attn_scalar"},
+               {"llama", "\"logits_scaling\":8.0", "logits_scaling"},
+               {"llama", "\"embedding_multiplier\":12.0", "embedding_multiplier"},
+               {"llama", "\"residual_multiplier\":0.22", "residual_multiplier"},
+               {"llama", "\"num_local_experts\":8", "num_local_experts"},
+               {"gemma2", "\"use_bidirectional_attention\":true", "use_bidirectional_attention"},
+               {"llama", "\"no_rope_layers\":[1,0]", "no_rope_layers"},
+               {"phi3", "\"use_qk_norm\":true", "use_qk_norm"},
+               {"llama", "\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":2.0,\"alpha\":1000.0}", "alpha"},
+               {"llama", "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":2.0}", "low_freq_factor"},
+               {"llama", "\"rope_scaling\":\"linear\"", "rope_scaling"},
+               {"llama", "\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1e4}}", "full_attention"},
+               {"phi3", "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2.0}", "short_factor"},
+               {"chatglm", "\"position_encoding_2d\":true", "position_encoding_2d"},
+               {"chatglm", "\"apply_residual_connection_post_layernorm\":true", "apply_residual_connection_post_layernorm"}};
+  for (size_t i = 0; i < WT_COUNT(cases); i++) {
+    char text[512];
+    snprintf(text, sizeof text, "{\"model_type\":\"%s\"," SIZES ",%s}", cases[i].type, cases[i].field);
+    refuse(text, cases[i].name);
+  }
+}
+
+static void check_windows(const char *fields, const char *want)
+{
+  struct wt_spec s;
+  struct wt_error err = {0};
+  char text[512];
+  snprintf(text, sizeof text, "{%s,\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":3,\"num_attention_heads\":4,\"vocab_size\":100,\"max_position_embeddings\":128}", fields);
+  WT_ASSERT_OK(read_spec(text, &s, &err), &err);
+  for (size_t l = 0; l < 3; l++)
+    if (wt_spec_window(&s, l) != (want[l] == 's' ? 5 : 0))
+      fail_msg("%s: layer %zu looks back over %zu", fields, l, wt_spec_window(&s, l));
+}
+
+/* Which layers see a window only: s, or everything: f. */
+static void test_windows(void **state)
+{
+  (void)state;
+#define TYPES(a, b, c) "\"layer_types\":[\"" a "_attention\",\"" b "_attention\",\"" c "_attention\"]"
+  check_windows("\"model_type\":\"mistral\",\"sliding_window\":5", "sss");
+  check_windows("\"model_type\":\"mistral\",\"sliding_window\":null", "fff");
+  check_windows("\"model_type\":\"mistral\",\"sliding_window\":5," TYPES("full", "sliding", "full"), "fsf");
+  check_windows("\"model_type\":\"gemma2\",\"sliding_window\":5", "sfs");
+  check_windows("\"model_type\":\"gemma2\",\"sliding_window\":5," TYPES("full", "sliding", "sliding"), "fss");
+  check_windows("\"model_type\":\"phi3\",\"sliding_window\":5", "sss");
+  check_windows("\"model_type\":\"qwen2\",\"sliding_window\":5,\"max_window_layers\":1", "fff");
+  check_windows("\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"sliding_window\":5,\"max_window_layers\":1", "fss");
+  check_windows("\"model_type\":\"qwen3\",\"use_sliding_window\":true,\"sliding_window\":5,\"max_window_layers\":2," TYPES("sliding", "full", "full"), "sff");
+  check_windows("\"model_type\":\"llama\"," TYPES("full", "full", "full"), "fff");
+#define THREE "\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":3,\"num_attention_heads\":4,\"vocab_size\":100,\"max_position_embeddings\":128"
+  refuse("{\"model_type\":\"llama\",\"sliding_window\":5," THREE "," TYPES("full", "sliding", "full") "}", "layer_types");
+  refuse("{\"model_type\":\"gemma2\"," THREE "," TYPES("full", "chunked", "full") "}", "chunked_attention");
+  refuse("{\"model_type\":\"gemma2\"," THREE ",\"layer_types\":[\"full_attention\"]}", "layer_types");
+  refuse("{\"model_type\":\"qwen2\",\"use_sliding_window\":false,\"sliding_window\":5," THREE "," TYPES("full", "sliding", "full") "}", "sliding_window");
+}
+
+/* What a scaling multiplies attention by, in the spellings that there are; numbers worked out from the published formulas. */
+static void test_rope_factors(void **state)
+{
+  (void)state;
+#define FOUR "\"short_factor\":[1,1,1,1,1,1,1,1],\"long_factor\":[2,2,2,2,2,2,2,2]"
+  static const struct {
+    const char *type, *fields;
+    double factor, theta;
+  } cases[] = {
+      {"llama", "\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"original_max_position_embeddings\":32}", 1.1386294361119891, 10000},
+      {"llama", "\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"attention_factor\":0.5}", 0.5, 10000},
+      {"llama", "\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"mscale\":1.0,\"mscale_all_dim\":0.8}", 1.0249579607969668, 10000},
+      {"llama", "\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"mscale\":null,\"mscale_all_dim\":0.8}", 1.1386294361119891, 10000},
+      {"qwen3", "\"head_dim\":16,\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":1000000.0,\"original_max_position_embeddings\":32}", 1.1386294361119891, 1000000},
+      {"phi3", "\"original_max_position_embeddings\":32,\"rope_scaling\":{\"type\":\"su\"," FOUR "}", 1.1832159566199232, 10000},
+      {"phi3", "\"rope_scaling\":{\"type\":\"yarn\"," FOUR "}", 1, 10000}, /* 128 positions of the 4096 that phi3 takes for granted */
+      {"llama", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}", 1, 10000},
+  };
+  for (size_t i = 0; i < WT_COUNT(cases); i++) {
+    char text[640];
+    struct wt_spec s;
+    struct wt_error err = {0};
+    snprintf(text, sizeof text, "{\"model_type\":\"%s\"," SIZES ",%s}", cases[i].type, cases[i].fields);
+    WT_ASSERT_OK(read_spec(text, &s, &err), &err);
+    WT_ASSERT_CLOSE(s.rope_attention_factor, cases[i].factor, 1e-12, 0);
+    WT_ASSERT_CLOSE(s.rope_theta, cases[i].theta, 0, 0);
+  }
 }
 
 static void test_families(void **state)
@@ -144,7 +241,7 @@ static void test_gguf_round_trip(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_refusals), cmocka_unit_test(test_families), cmocka_unit_test(test_names_and_sizes), cmocka_unit_test(test_open_errors),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_refusals), cmocka_unit_test(test_foreign_fields), cmocka_unit_test(test_windows), cmocka_unit_test(test_rope_factors), cmocka_unit_test(test_families), cmocka_unit_test(test_names_and_sizes), cmocka_unit_test(test_open_errors),
                                      cmocka_unit_test(test_gguf_round_trip)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,7 @@ struct options {
 
 #define AT(field) offsetof(struct options, field)
 static const struct wt_opt table[] = {
-    {"config", 'c', WT_OPT_STRING, AT(config), WT_OPT_NO_SET, 0, 0, NULL, "F", "Model", "config.json of the new model"},
+    {"config", 'c', WT_OPT_STRING, AT(config), WT_OPT_NO_SET, 0, 0, NULL, "F|NAME", "Model", "config.json of the new model, or a shipped one: FAMILY-SIZE with tiny, small or base (qwen3-small)"},
     {"out", 'o', WT_OPT_STRING, AT(out), WT_OPT_NO_SET, 0, 0, NULL, "DIR", "Model", "folder to write"},
     {"tokenizer", 0, WT_OPT_STRING, AT(tokenizer), WT_OPT_NO_SET, 0, 0, NULL, "DIR", "Model", "folder whose tokenizer files are copied"},
     {"seed", 0, WT_OPT_INT, AT(seed), WT_OPT_NO_SET, 0, 0, NULL, "N", "Model", "default 0"},

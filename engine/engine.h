@@ -54,7 +54,8 @@ const char *wt_model_path(const struct wt_model *m);
 /* The tokenizer beside the weights, opened on first use and owned by the model; WT_EFORMAT when there is none. */
 enum wt_status wt_model_tokenizer(struct wt_model *m, const struct wt_tokenizer **ret, struct wt_error *err) WT_MUST_CHECK;
 
-/* A new model with random weights, initialised as published for its family, written to out_dir (config, safetensors, tokenizer files). dtype: WT_WEIGHTS_F32 or BF16. */
+/* A new model with random weights, initialised as published for its family, written to out_dir (config, safetensors, tokenizer files). config_path: a
+ * file, or the name of a shipped config ("llama-tiny": three sizes a family), whose vocabulary becomes that of the tokenizer. dtype: WT_WEIGHTS_F32 or BF16. */
 enum wt_status wt_model_init(const char *config_path, const char *tokenizer_dir, const char *out_dir, uint64_t seed, enum wt_weights dtype, struct wt_error *err) WT_MUST_CHECK;
 
 enum wt_export_format { WT_EXPORT_SAFETENSORS, WT_EXPORT_GGUF, WT_EXPORT_PEFT };

@@ -138,6 +138,28 @@ static enum wt_status put_rope(struct wt_gguf_writer *w, const char *arch, const
   }
 }
 
+/* GGUF's architectures say by their name alone which layers slide, what the activation is and how scores are scaled: a model that differs would be
+ * another one there. */
+static enum wt_status check_sayable(const char *arch, const struct wt_spec *s, const char *path, struct wt_error *err)
+{
+  bool gemma = strncmp(arch, "gemma", 5) == 0, gemma2 = strcmp(arch, "gemma2") == 0, gpt2 = s->norm == WT_NORM_LAYER;
+  bool windowed = gemma2 || strcmp(arch, "phi3") == 0 || strcmp(arch, "llama") == 0;
+  for (size_t l = 0; s->sliding_window && l < s->layers; l++)
+    if (!windowed || (wt_spec_window(s, l) == 0) != (gemma2 && l % 2 == 1))
+      return wt_fail(err, WT_EUSAGE, "'%s': GGUF cannot say which layers of this model see a window only (layer_types, sliding_window)", path);
+  if (s->activation != (gemma || gpt2 ? WT_ACT_GELU_TANH : WT_ACT_SILU))
+    return wt_fail(err, WT_EUSAGE, "'%s': GGUF's '%s' has another activation than this model", path, arch);
+  double usual = 1 / sqrt(gemma2 && s->layers == 46 ? (double)s->hidden / (double)s->heads : (double)s->head_dim);
+  if (s->scale_by_layer || fabs(s->attention_scale / usual - 1) > 1e-6)
+    return wt_fail(err, WT_EUSAGE, "'%s': GGUF's '%s' scales attention otherwise than this model", path, arch);
+  bool yarn = s->rope_scaling == WT_ROPE_SCALE_YARN;
+  double factor = s->rope_factor > 1 ? 0.1 * log(s->rope_factor) + 1 : 1;
+  if (yarn && (s->rope_no_truncate || fabs(s->rope_attention_factor / factor - 1) > 1e-6 || (s->rope_beta_fast > 0 && s->rope_beta_fast != 32) ||
+               (s->rope_beta_slow > 0 && s->rope_beta_slow != 1)))
+    return wt_fail(err, WT_EUSAGE, "'%s': GGUF cannot keep this model's variant of YaRN", path);
+  return WT_OK;
+}
+
 static enum wt_status put_hyperparameters(struct wt_gguf_writer *w, const char *arch, const struct wt_spec *s, const char *path, struct wt_error *err)
 {
   put_count(w, arch, "block_count", s->layers);
@@ -318,6 +340,7 @@ enum wt_status wt_gguf_write_model(const char *path, const struct wt_json *confi
   if (dtype != WT_F32 && dtype != WT_F16 && dtype != WT_BF16 && dtype != WT_Q8_0)
     return wt_fail(err, WT_EUSAGE, "'%s': %s cannot be written to GGUF", path, wt_dtype_name(dtype));
   WT_TRY(read_config(config, path, s, &family, &arch, err));
+  WT_TRY(check_sayable(arch, s, path, err));
   put_text(w, "general.architecture", arch);
   put_text(w, "general.type", "model");
   if (name)

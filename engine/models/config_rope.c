@@ -72,7 +72,7 @@ static enum wt_status need(const struct wt_json *r, const char *what, const char
 {
   *ret = 0;
   WT_TRY(wt_config_real(r, what, key, ret, err));
-  return *ret > 0 ? WT_OK : wt_fail(err, WT_EFORMAT, "%s: rope_scaling of type '%s' needs a '%s' above 0", what, type, key);
+  return *ret > 0 && *ret < 1e9 ? WT_OK : wt_fail(err, WT_EFORMAT, "%s: rope_scaling of type '%s' needs a '%s' above 0", what, type, key);
 }
 
 /* The positions that the model saw before its context was stretched: beside the factors, or at the top of the config. */
@@ -82,7 +82,7 @@ static enum wt_status read_original(const struct wt_json *c, const struct wt_jso
   s->rope_original_context = otherwise;
   WT_TRY(wt_config_real(c, what, "original_max_position_embeddings", &s->rope_original_context, err));
   WT_TRY(wt_config_real(r, what, "original_max_position_embeddings", &s->rope_original_context, err));
-  if (!(s->rope_original_context > 1))
+  if (!(s->rope_original_context > 1 && s->rope_original_context < 1e9))
     return wt_fail(err, WT_EFORMAT, "%s: 'original_max_position_embeddings' is %g", what, s->rope_original_context);
   return WT_OK;
 }
@@ -106,7 +106,7 @@ static enum wt_status read_yarn(const struct wt_json *c, const struct wt_json *r
   WT_TRY(wt_config_real(r, what, "mscale_all_dim", &all, err));
   WT_TRY(wt_config_flag(r, what, "truncate", &truncate, err));
   s->rope_no_truncate = !truncate;
-  if (!(s->rope_factor > 0))
+  if (!(s->rope_factor > 0 && s->rope_factor < 1e9))
     return wt_fail(err, WT_EFORMAT, "%s: rope_scaling of type 'yarn' needs a 'factor' above 0", what);
   s->rope_attention_factor =
       mscale != 0 && all != 0 ? yarn_term(s->rope_factor, mscale) / yarn_term(s->rope_factor, all) : yarn_term(s->rope_factor, 1);

@@ -116,7 +116,7 @@ static enum wt_status finish_qwen3(const struct wt_json *c, const char *what, st
 static enum wt_status finish_gemma(const struct wt_json *c, const char *what, struct wt_spec *s, struct wt_error *err)
 {
   s->embedding_scale = sqrt((double)s->hidden);
-  if (s->activation == WT_ACT_GELU)
+  if (s->activation == WT_ACT_GELU || !wt_json_str(wt_json_get(c, "hidden_act")))
     s->activation = WT_ACT_GELU_TANH;
   WT_TRY(wt_config_activation(c, what, "hidden_activation", &s->activation, err));
   return read_attention_bias(c, what, true, s, err);

@@ -39,6 +39,9 @@ enum wt_status wt_config_rope(const struct wt_json *c, const char *what, double 
 /* foreign.c: fields that change the mathematics of other families must have the value that changes nothing. */
 enum wt_status wt_config_refuse_foreign(const struct wt_json *c, const char *what, const char *model_type, struct wt_error *err) WT_MUST_CHECK;
 
+/* A copy of the shipped config called `name` ("llama-tiny"); otherwise WT_EFORMAT with the names that there are. */
+enum wt_status wt_preset_find(const char *name, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
+
 /* NULL when unknown. */
 const struct wt_family *wt_family_find(const char *model_type);
 /* "llama, mistral, ...": for messages. */

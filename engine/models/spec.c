@@ -137,17 +137,23 @@ static void settle_windows(struct wt_spec *s)
 
 /* ---- the whole ---- */
 
+/* -1 for what is no id. */
+static int id_of(const struct wt_json *v)
+{
+  double x = -1;
+  return wt_json_num(v, &x) && x >= 0 && x < 1e9 ? (int)x : -1;
+}
+
 static void read_ids(const struct wt_json *c, struct wt_spec *s)
 {
-  s->bos_id = (int)wt_json_num_or(c, "bos_token_id", -1);
-  s->pad_id = (int)wt_json_num_or(c, "pad_token_id", -1);
+  s->bos_id = id_of(wt_json_get(c, "bos_token_id"));
+  s->pad_id = id_of(wt_json_get(c, "pad_token_id"));
   const struct wt_json *eos = wt_json_get(c, "eos_token_id");
-  double x;
-  if (wt_json_num(eos, &x))
-    s->eos_ids[s->eos_n++] = (int)x;
-  for (const struct wt_json *v = wt_json_first(eos); v && s->eos_n < 8; v = wt_json_next(v))
-    if (wt_json_num(v, &x))
-      s->eos_ids[s->eos_n++] = (int)x;
+  if (wt_json_type(eos) == WT_JSON_NUMBER && id_of(eos) >= 0)
+    s->eos_ids[s->eos_n++] = id_of(eos);
+  for (const struct wt_json *v = wt_json_first(eos); v && s->eos_n < WT_COUNT(s->eos_ids); v = wt_json_next(v))
+    if (id_of(v) >= 0)
+      s->eos_ids[s->eos_n++] = id_of(v);
 }
 
 static enum wt_status check_sizes(const char *what, const struct wt_spec *s, struct wt_error *err)

@@ -6,17 +6,19 @@
 #define SPACE_SET "\\t-\\r\\x{85}\\p{Z}"      /* what \s means there; PCRE2's own also takes U+180E */
 #define WORD_SET "\\p{L}\\p{M}\\p{Nd}\\p{Pc}" /* what \w means there; PCRE2's own has no marks */
 
-/* Whether the '}' at `end` closes a count, {3} or {1,3}, and not a name as in \p{N}. */
-static bool repeats(const char *regex, const char *end)
+/* The '{' of the count, {3} or {1,3}, that the '}' at `end` closes; NULL when that closes a name as in \p{N}. */
+static const char *count_of(const char *regex, const char *end)
 {
   const char *p = end;
-  while (p > regex && (strchr("0123456789,", p[-1]) != NULL))
+  while (p > regex && strchr("0123456789,", p[-1]) != NULL)
     p--;
-  return p < end && p > regex && p[-1] == '{' && !(p - 2 > regex && (p[-2] == 'x' || p[-2] == 'p' || p[-2] == 'P') && p[-3] == '\\');
+  bool count = p < end && p > regex && p[-1] == '{';
+  bool name = p - 2 > regex && (p[-2] == 'x' || p[-2] == 'p' || p[-2] == 'P') && p[-3] == '\\';
+  return count && !name ? p - 1 : NULL;
 }
 
-/* Rewrites what the two engines read differently: classes, and `{n,m}+`, which is no possessive there but a repetition of the repetition. Sets inside of sets
- * and their intersections have no counterpart: false. */
+/* Rewrites what the two engines read differently: classes, and `{n,m}+`, which is no possessive there but a repetition of the repetition: from 1 on
+ * that is `+`. Other counts, sets inside of sets and their intersections have no counterpart: false. */
 static bool translate(const char *regex, struct wt_buf *out)
 {
   bool in_set = false;
@@ -57,10 +59,12 @@ static bool translate(const char *regex, struct wt_buf *out)
     }
     if (*p == ']')
       in_set = false;
-    if (!in_set && *p == '+' && p > regex && p[-1] == '}' && repeats(regex, p - 1))
-      wt_buf_adds(out, "{1,}");
-    else
-      wt_buf_addc(out, *p);
+    const char *count = !in_set && *p == '+' && p > regex && p[-1] == '}' ? count_of(regex, p - 1) : NULL;
+    if (count && (count[1] != '1' || count[2] != ','))
+      return false;
+    if (count && out->len >= (size_t)(p - count))
+      out->len -= (size_t)(p - count);
+    wt_buf_addc(out, *p);
   }
   return true;
 }
@@ -79,7 +83,7 @@ enum wt_status wt_pattern_regex(struct wt_pattern *p, const char *regex, struct 
   WT_AUTO(wt_buf_release) struct wt_buf translated;
   wt_buf_init(&translated, 1 << 20);
   if (!translate(regex, &translated))
-    return wt_fail(err, WT_EFORMAT, "tokenizer: regular expression '%.200s': sets inside of sets are not supported", regex);
+    return wt_fail(err, WT_EFORMAT, "tokenizer: regular expression '%.200s': sets inside of sets and repeated counts are not supported", regex);
   WT_TRY(wt_buf_ok(&translated, "tokenizer: regular expression", err));
   int code;
   PCRE2_SIZE at;

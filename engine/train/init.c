@@ -1,6 +1,8 @@
 /* engine/train/init.c: a new model with random weights: N(0, initializer_range) for matrices, zero biases, norms that change nothing; GPT-2 divides the two projections
  * that write to the residual stream by sqrt(2 L) (Radford et al. 2019). The i-th number of a tensor depends on (seed, tensor, i) alone. */
+#include "engine/models/families.h"
 #include "engine/models/model.h"
+#include "engine/token/token.h"
 #include "engine/train/save.h"
 
 #include "base/cleanup.h"
@@ -60,12 +62,52 @@ static enum wt_status write_config(struct wt_json *config, const char *dir, enum
   if (!path)
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
   for (const struct wt_json *v = wt_json_first(config); v; v = wt_json_next(v))
-    if (strcmp(wt_json_key(v), "torch_dtype") != 0)
+    if (strcmp(wt_json_key(v), "torch_dtype") != 0 && strcmp(wt_json_key(v), "dtype") != 0)
       ok &= wt_json_add(out, wt_json_key(v), wt_json_copy(v)) != NULL;
   ok &= wt_json_add_str(out, "torch_dtype", dtype == WT_WEIGHTS_BF16 ? "bfloat16" : "float32") != NULL;
   enum wt_status status = wt_json_write_file(ok ? out : NULL, path, err);
   wt_json_free(out);
   return status;
+}
+
+/* A shipped config knows no tokenizer: its vocabulary and special tokens become those of the one that comes along. */
+static enum wt_status adopt_tokenizer(struct wt_json *config, const char *dir, struct wt_json **ret, struct wt_error *err)
+{
+  WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *t = NULL;
+  struct wt_json *out = wt_json_object();
+  bool ok = out != NULL;
+  enum wt_status status = wt_tokenizer_open(dir, &t, err);
+  for (const struct wt_json *v = wt_json_first(config); v && status == WT_OK; v = wt_json_next(v)) {
+    const char *key = wt_json_key(v);
+    bool size = strcmp(key, "vocab_size") == 0 || strcmp(key, "padded_vocab_size") == 0, bos = strcmp(key, "bos_token_id") == 0, eos = strcmp(key, "eos_token_id") == 0;
+    int32_t id = bos ? wt_tokenizer_bos(t) : wt_tokenizer_eos(t);
+    if (size)
+      ok &= wt_json_add_u64(out, key, wt_tokenizer_vocab(t)) != NULL;
+    else if (bos || eos)
+      ok &= (id < 0 ? wt_json_add_null(out, key) : wt_json_add_num(out, key, id)) != NULL;
+    else
+      ok &= wt_json_add(out, key, wt_json_copy(v)) != NULL;
+  }
+  if (status == WT_OK && !ok)
+    status = wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
+  if (status == WT_OK)
+    *ret = out;
+  else
+    wt_json_free(out);
+  return status;
+}
+
+/* A file, or the name of a shipped config. */
+static enum wt_status read_config(const char *config_path, const char *tokenizer_dir, struct wt_json **ret, struct wt_error *err)
+{
+  WT_AUTO(wt_json_freep) struct wt_json *preset = NULL;
+  if (wt_fs_exists(config_path) || strpbrk(config_path, "/."))
+    return wt_json_read_file(config_path, CONFIG_MAX_BYTES, ret, err);
+  WT_TRY(wt_preset_find(config_path, &preset, err));
+  if (tokenizer_dir)
+    return adopt_tokenizer(preset, tokenizer_dir, ret, err);
+  *ret = WT_TAKE(preset);
+  return WT_OK;
 }
 
 enum wt_status wt_model_init(const char *config_path, const char *tokenizer_dir, const char *out_dir, uint64_t seed, enum wt_weights dtype, struct wt_error *err)
@@ -74,7 +116,7 @@ enum wt_status wt_model_init(const char *config_path, const char *tokenizer_dir,
   WT_AUTO(wt_model_freep) struct wt_model *m = NULL;
   if (dtype != WT_WEIGHTS_F32 && dtype != WT_WEIGHTS_BF16)
     return wt_fail(err, WT_EUSAGE, "init: weights are written as f32 or bf16, not %s", wt_weights_name(dtype));
-  WT_TRY(wt_json_read_file(config_path, CONFIG_MAX_BYTES, &config, err));
+  WT_TRY(read_config(config_path, tokenizer_dir, &config, err));
   WT_TRY(wt_model_from_config(config_path, config, &m, err));
   if (!(m->spec.initializer_range > 0))
     return wt_fail(err, WT_EFORMAT, "'%s': initializer_range is %g, it must be positive", config_path, m->spec.initializer_range);

@@ -137,7 +137,8 @@ static void test_lengths_are_the_sequences_own(void **state)
     struct wt_eval_out all;
     struct wt_example_loss each[4], alone;
     c.micro_batch_tok = 80;
-    snprintf(config, sizeof config, "{\"max_position_embeddings\":12,\"model_type\":\"llama\"," TINY_SIZES ",\"rope_scaling\":{%s}}", scalings[k]);
+    snprintf(config, sizeof config, "{\"max_position_embeddings\":12,\"model_type\":\"llama\",\"hidden_size\":32,\"intermediate_size\":48,\"num_hidden_layers\":3,\"num_attention_heads\":4,"
+             "\"vocab_size\":61,\"initializer_range\":0.3,\"rope_scaling\":{%s}}", scalings[k]);
     tiny_open(&t, config);
     WT_ASSERT_OK(wt_engine_open(t.model, &c, NULL, &e, &err), &err);
     WT_ASSERT_OK(wt_engine_eval(e, t.example, 4, NULL, each, &all, &err), &err);

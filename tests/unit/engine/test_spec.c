@@ -1,6 +1,8 @@
 /* config.json of every family to the spec; what is not supported is named. */
 #include "tests/unit/engine/tiny.h"
 
+#include "engine/models/families.h"
+
 #include "base/cleanup.h"
 
 static enum wt_status read_spec(const char *text, struct wt_spec *s, struct wt_error *err)
@@ -239,9 +241,32 @@ static void test_gguf_round_trip(void **state)
   }
 }
 
+/* Every shipped config is a model of its family, in three sizes that grow. */
+static void test_presets(void **state)
+{
+  (void)state;
+  static const char *const sizes[] = {"tiny", "small", "base"};
+  struct wt_error err = {0};
+  struct wt_json *none = NULL;
+  for (size_t f = 0; f < TINY_FAMILIES; f++)
+    for (size_t k = 0, last = 0; k < WT_COUNT(sizes); k++) {
+      char name[64];
+      struct wt_spec s;
+      WT_AUTO(wt_json_freep) struct wt_json *config = NULL;
+      snprintf(name, sizeof name, "%s-%s", tiny_families[f].name, sizes[k]);
+      WT_ASSERT_OK(wt_preset_find(name, &config, &err), &err);
+      WT_ASSERT_OK(wt_spec_from_config(config, name, &s, &err), &err);
+      assert_string_equal(s.arch, tiny_families[f].name);
+      assert_true(wt_spec_params(&s) > 2 * last);
+      last = wt_spec_params(&s);
+    }
+  WT_ASSERT_FAILS(wt_preset_find("llama-huge", &none, &err), WT_EFORMAT, &err);
+  assert_non_null(strstr(err.message, "llama-huge"));
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_refusals), cmocka_unit_test(test_foreign_fields), cmocka_unit_test(test_windows), cmocka_unit_test(test_rope_factors), cmocka_unit_test(test_families), cmocka_unit_test(test_names_and_sizes), cmocka_unit_test(test_open_errors),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_refusals), cmocka_unit_test(test_foreign_fields), cmocka_unit_test(test_windows), cmocka_unit_test(test_presets), cmocka_unit_test(test_rope_factors), cmocka_unit_test(test_families), cmocka_unit_test(test_names_and_sizes), cmocka_unit_test(test_open_errors),
                                      cmocka_unit_test(test_gguf_round_trip)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

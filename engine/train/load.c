@@ -43,9 +43,23 @@ enum wt_dtype wt_engine_hold(const struct wt_engine *e, const struct wt_weight *
 bool wt_engine_packs(const struct wt_engine *e, const struct wt_slot *s)
 {
   enum wt_dtype stored = wt_engine_stored(e, s->def);
-  if (e->context.compute != WT_GEMM_INT16 || e->c.weights != WT_WEIGHTS_F32 || s->trained || s->rewritten || !wt_matrix_packed_bytes(1, 1, false))
+  if (e->context.compute != WT_GEMM_INT16 || e->c.weights != WT_WEIGHTS_F32 || s->trained || s->rewritten ||
+      !wt_matrix_packed_bytes(1, 1, false))
     return false;
-  return (s->def->role == WT_ROLE_LINEAR || s == e->head.w) && (stored == WT_F32 || stored == WT_BF16 || stored == WT_F16) && in_place(s->def, stored, stored);
+  return (s->def->role == WT_ROLE_LINEAR || s == e->head.w) && (stored == WT_F32 || stored == WT_BF16 || stored == WT_F16) &&
+         in_place(s->def, stored, stored);
+}
+
+/* What was read from the file and is held in another form is not kept resident beside it. */
+static void forget_file(const struct wt_slot *s)
+{
+  const struct wt_tensor *t = s->def->file;
+  if (!t || !t->data)
+    return;
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)t->data + page - 1) / page * page,
+            end = ((uintptr_t)t->data + t->bytes) / page * page;
+  if (end > begin)
+    (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* of a read-only mapping: they come back when they are read */
 }
 
 /* Packs a weight whose data is readable; pages of the file that nothing reads in a step are given back. */
@@ -56,9 +70,7 @@ static void pack(struct wt_slot *s)
     wt_matrix_pack(s->packed_dx, &s->m, true);
   if (s->memory || s->def->role != WT_ROLE_LINEAR)
     return;
-  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)s->m.data + page - 1) / page * page, end = ((uintptr_t)s->m.data + s->def->file->bytes) / page * page;
-  if (end > begin)
-    (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* of a read-only mapping: they come back when they are read */
+  forget_file(s);
 }
 
 /* Floats of the whole weight into out. */
@@ -120,6 +132,7 @@ enum wt_status wt_engine_load_weights(struct wt_engine *e, struct wt_error *err)
       WT_TRY(load_bf16(s, err));
     if (s->packed_y)
       pack(s);
+    forget_file(s);
   }
   return WT_OK;
 }

@@ -174,10 +174,15 @@ struct wt_step_out {
   double flop;      /* counted */
   bool skipped;     /* the gradient was not finite: nothing changed */
   bool abandoned;   /* hooks->between asked to stop */
+  bool finished;    /* method prompt: nothing is left to try, and no step was made */
+  double tried_loss; /* method prompt: of the prompt that was tried (loss is that of the one that is kept); else NaN */
 };
 
 /* One optimizer step on these sequences, cut into micro-batches by config.micro_batch_tok. lr: of this step. */
 enum wt_status wt_engine_step(struct wt_engine *e, const struct wt_example *examples, size_t n, double lr, const struct wt_step_hooks *hooks, struct wt_step_out *out, struct wt_error *err) WT_MUST_CHECK;
+/* For the method that chooses among examples (prompt): the training rows (the list is copied, ids and labels are borrowed as long as the engine lives); held_out of them judge what is tried. A step then
+ * tries one prompt on those, whatever rows it is given. Other methods take no notice. Before the first step, and before a checkpoint is loaded. */
+enum wt_status wt_engine_give_rows(struct wt_engine *e, const struct wt_example *rows, size_t n, size_t held_out, struct wt_error *err) WT_MUST_CHECK;
 uint64_t wt_engine_steps_done(const struct wt_engine *e);
 
 struct wt_eval_out {
@@ -192,7 +197,7 @@ struct wt_example_loss {
 };
 enum wt_status wt_engine_eval(struct wt_engine *e, const struct wt_example *examples, size_t n, const struct wt_step_hooks *hooks, struct wt_example_loss *per_example, struct wt_eval_out *out, struct wt_error *err) WT_MUST_CHECK;
 
-/* What was trained, in people's formats: DIR/adapter (PEFT) or DIR/model (Hugging Face). base_name: written as base_model_name_or_path. Atomic: old or new. */
+/* What was trained, in people's formats: DIR/adapter (PEFT, or prompt.json of a chosen prompt) or DIR/model (Hugging Face). base_name: written as base_model_name_or_path. Atomic: old or new. */
 enum wt_status wt_engine_save(struct wt_engine *e, const char *run_dir, const char *base_name, struct wt_error *err) WT_MUST_CHECK;
 /* Everything a bit-identical continuation needs of the engine (trained weights, optimizer state, counters) into one file, atomically; and back into an engine
  * opened with the same model and config (checked: WT_EFORMAT naming what differs). */

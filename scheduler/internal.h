@@ -23,6 +23,11 @@ struct wt_task {
 /* Steps that the options ask for: --steps, else the epochs' rows over the batch, rounded up; at least 1. */
 uint64_t wt_steps_asked(const struct wt_run_options *o, uint64_t train_rows);
 
+/* Method prompt has neither epochs nor batches of its own: how many held-out rows judge a prompt (--batch, when it was given), and how many prompts are tried
+ * (--steps), so that the whole reads about as many rows as the epochs asked for, forward only. */
+size_t wt_prompt_rows(const struct wt_run_options *o, uint64_t train_rows);
+uint64_t wt_prompt_trials(const struct wt_run_options *o, uint64_t train_rows);
+
 /* space.c: all configurations to consider, with what the user fixed kept. *ret is a heap array of *ret_n plans with config, lr, schedule, batch, steps_asked and id set. */
 enum wt_status wt_space_make(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan **ret, size_t *ret_n, struct wt_error *err) WT_MUST_CHECK;
 
@@ -56,9 +61,9 @@ struct wt_costing { /* of one planning */
   bool scant; /* plans may carry out any part of the asked steps, one step at least */
   size_t shapes_n;
   struct {
-    size_t micro_batch_tok;
+    size_t batch, micro_batch_tok;
     struct wt_step_shape shape;
-  } shapes[16]; /* by micro-batch, filled as asked for */
+  } shapes[32]; /* by batch and micro-batch, filled as asked for */
 };
 enum wt_status wt_cost_fill(struct wt_costing *c, struct wt_plan *p, struct wt_error *err) WT_MUST_CHECK;
 /* Bits 1 << enum wt_budget_kind of what the plan breaks at the high end of its intervals. ret_distance (may be NULL): sum of log overshoots. */

@@ -24,7 +24,7 @@ static const struct row table[] = {
     {WT_METHOD_IA3, 5, 5, 1, "few scaling vectors: measured behind adapters even with its own learning rate"},
     {WT_METHOD_PREFIX, 6, 6, 2, "learned keys and values: measured behind adapters"},
     {WT_METHOD_BITFIT, 7, 7, 2, "only biases or norm gains learn: measured far behind adapters"},
-    {WT_METHOD_PROMPT, 8, 8, 2, "learned prompt embeddings: justified by the size of the result only"},
+    {WT_METHOD_PROMPT, 9, 9, 2, "nothing is trained: examples before the input, chosen by held-out loss; the baseline"},
     {WT_METHOD_PROMPT_TUNING, 8, 8, 2, "learned prompt embeddings: justified by the size of the result only"},
 };
 

@@ -127,7 +127,9 @@ static enum wt_status refuse_spent(struct wt_run *r, const struct wt_run_options
 /* What the options of the continuation change: more steps, other budgets. Without such a change the schedule stays to the bit. */
 static void adopt_options(struct wt_run *r)
 {
-  uint64_t asked = r->s.o.steps_set || r->s.o.epochs_set ? wt_steps_asked(&r->s.o, r->s.train_n) : r->st.steps_asked;
+  uint64_t asked = r->st.steps_asked;
+  if (r->s.o.steps_set || r->s.o.epochs_set)
+    asked = r->plan.config.method == WT_METHOD_PROMPT ? wt_prompt_trials(&r->s.o, r->s.train_n) : wt_steps_asked(&r->s.o, r->s.train_n);
   bool cut = r->st.lr.steps < asked, at_end = (double)r->st.step >= 0.9 * (double)r->st.lr.steps;
   r->st.steps_asked = asked;
   if (cut && (!has_growing_budget(&r->s) || at_end))
@@ -161,6 +163,7 @@ static enum wt_status open_engine(struct wt_run *r, struct wt_error *err)
   wt_resident_reset_peak();
   r->s.fixed_bytes = wt_resident_bytes();
   WT_TRY(wt_engine_open(r->s.model, &r->plan.config, r->s.adapter_path, &r->engine, err));
+  WT_TRY(wt_session_give_rows(&r->s, r->engine, &r->plan, err));
   if (r->resumed)
     WT_TRY(wt_run_engine_load(r, err));
   WT_TRY(wt_order_init(&r->order, r->s.o.seed, !r->s.o.no_shuffle, r->s.train_n, err));

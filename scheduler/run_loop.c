@@ -250,6 +250,8 @@ static enum wt_status write_metrics(struct wt_run *r, const struct wt_step_out *
   wt_json_add_num(j, "loss", out->loss);
   wt_json_add_num(j, "lr", lr);
   wt_json_add_num(j, "grad_norm", out->grad_norm);
+  if (r->plan.config.method == WT_METHOD_PROMPT)
+    wt_json_add_num(j, "tried_loss", out->tried_loss);
   wt_json_add_u64(j, "tokens", out->tokens);
   wt_json_add_u64(j, "supervised_tokens", out->supervised_tokens);
   wt_json_add_num(j, "step_s", step_s);
@@ -409,6 +411,11 @@ static enum wt_status one_step(struct wt_run *r, struct wt_example *batch, struc
   WT_TRY(wt_engine_step(r->engine, batch, n, lr, &hooks, &out, err));
   if (out.abandoned)
     return WT_OK;
+  if (out.finished) {
+    wt_run_decided(r, "finished", "no prompt is left to try");
+    r->st.lr.steps = r->st.steps_asked = r->st.step;
+    return WT_OK;
+  }
   return after_step(r, &out, lr, wt_mono_s(r->s.clock) - began, err);
 }
 

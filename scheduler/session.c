@@ -278,6 +278,18 @@ struct wt_example wt_session_eval_row(const struct wt_session *s, size_t i)
   return s->eval_data ? wt_dataset_get(s->eval_data, i) : wt_dataset_get(s->data, s->index[s->train_n + i]);
 }
 
+enum wt_status wt_session_give_rows(const struct wt_session *s, struct wt_engine *e, const struct wt_plan *p, struct wt_error *err)
+{
+  if (p->config.method != WT_METHOD_PROMPT)
+    return WT_OK;
+  WT_AUTO(wt_freep) struct wt_example *rows = wt_calloc(s->train_n, sizeof *rows);
+  if (!rows)
+    return wt_fail(err, WT_ENOMEM, "prompt: out of memory for %zu rows", s->train_n);
+  for (size_t i = 0; i < s->train_n; i++)
+    rows[i] = wt_session_train_row(s, i);
+  return wt_engine_give_rows(e, rows, s->train_n, p->batch, err);
+}
+
 /* ---- budgets and prices ---- */
 
 static enum wt_status get_rate(struct wt_session *s, struct wt_error *err)

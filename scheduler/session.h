@@ -47,6 +47,8 @@ enum wt_status wt_session_plan(struct wt_session *s, struct wt_plan_set *ret, st
 /* Row i of the training part / of the evaluation part. */
 struct wt_example wt_session_train_row(const struct wt_session *s, size_t i);
 struct wt_example wt_session_eval_row(const struct wt_session *s, size_t i);
+/* Method prompt chooses among the training rows: the engine gets them. Other methods: nothing happens. */
+enum wt_status wt_session_give_rows(const struct wt_session *s, struct wt_engine *e, const struct wt_plan *p, struct wt_error *err) WT_MUST_CHECK;
 void wt_session_phase(const struct wt_session *s, const char *what);
 void wt_session_note(const struct wt_session *s, const char *fmt, ...) WT_PRINTF(2, 3);
 bool wt_session_signalled(const struct wt_session *s);

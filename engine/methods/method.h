@@ -4,13 +4,14 @@
 
 #include "engine/engine.h"
 #include "engine/io/tensors.h"
+#include "engine/methods/prompt.h"
 #include "engine/models/linear.h"
 
 struct wt_engine;
 struct wt_param;
 struct wt_peft;
 
-enum wt_saved_as { WT_SAVED_ADAPTER, WT_SAVED_MODEL, WT_SAVED_NOTHING };
+enum wt_saved_as { WT_SAVED_ADAPTER, WT_SAVED_MODEL, WT_SAVED_PROMPT, WT_SAVED_NOTHING };
 
 struct wt_method_ops {
   enum wt_method id;
@@ -44,11 +45,12 @@ struct wt_peft {
   bool mlx; /* mlx-lm's names, transposed */
   enum wt_method method;
   size_t rank, virtual_tokens;
+  struct wt_prompt_file prompt; /* method prompt: then there is no config and there are no tensors */
   double alpha;  /* mlx: scale * rank */
   double dropout;
   bool rslora;
 };
-/* A PEFT folder, an mlx-lm folder, or a run's folder with adapter/ in it. */
+/* A PEFT folder, an mlx-lm folder, a chosen prompt (its file or its folder), or a run's folder with adapter/ in it. */
 enum wt_status wt_peft_open(const char *dir, struct wt_peft **ret, struct wt_error *err) WT_MUST_CHECK;
 void wt_peft_free(struct wt_peft *p);
 void wt_peft_freep(struct wt_peft **p);
@@ -58,6 +60,9 @@ const struct wt_tensor *wt_peft_find(const struct wt_peft *p, const char *name, 
 enum wt_status wt_peft_load(struct wt_engine *e, const struct wt_peft *p, struct wt_error *err) WT_MUST_CHECK;
 /* adapter_config.json and adapter_model.safetensors into dir. */
 enum wt_status wt_peft_save(struct wt_engine *e, const char *dir, const char *base_name, struct wt_error *err) WT_MUST_CHECK;
+
+/* A chosen prompt as PEFT knows it: prompt tuning with the embeddings of its tokens. */
+enum wt_status wt_peft_save_prompt(struct wt_engine *e, const char *dir, const char *base_name, struct wt_error *err) WT_MUST_CHECK;
 
 /* Prefix tuning's values between the file's order [n][2 L][K*D] and the memory's [2 L][n][K*D]. */
 void wt_prefix_transpose(const struct wt_engine *e, float *to, const float *from, bool loading);

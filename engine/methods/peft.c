@@ -15,6 +15,7 @@ void wt_peft_free(struct wt_peft *p)
   if (!p)
     return;
   wt_tensors_free(p->tensors);
+  wt_prompt_file_release(&p->prompt);
   wt_json_free(p->config);
   free(p->dir);
   free(p);
@@ -129,6 +130,16 @@ enum wt_status wt_peft_open(const char *dir, struct wt_peft **ret, struct wt_err
   WT_AUTO(wt_peft_freep) struct wt_peft *p = wt_calloc(1, sizeof *p);
   if (!p)
     return wt_fail(err, WT_ENOMEM, "adapter '%s': out of memory", dir);
+  WT_AUTO(wt_freep) char *prompt = NULL;
+  WT_TRY(wt_prompt_file_find(dir, &prompt, err));
+  if (prompt) {
+    WT_TRY(wt_prompt_file_read(prompt, &p->prompt, err));
+    p->method = WT_METHOD_PROMPT;
+    p->virtual_tokens = p->prompt.n ? p->prompt.n : 1;
+    p->dir = WT_TAKE(prompt);
+    *ret = WT_TAKE(p);
+    return WT_OK;
+  }
   WT_TRY(find_folder(dir, &p->dir, err));
   WT_AUTO(wt_freep) char *config = wt_path_join(p->dir, "adapter_config.json"), *weights = wt_path_join(p->dir, "adapter_model.safetensors"),
                          *mlx = wt_path_join(p->dir, "adapters.safetensors");
@@ -206,8 +217,24 @@ static enum wt_status load_one(const struct wt_engine *e, const struct wt_peft *
   return WT_OK;
 }
 
+/* A chosen prompt becomes the one that the model is used behind. */
+static enum wt_status load_prompt(struct wt_engine *e, const struct wt_peft *p, struct wt_error *err)
+{
+  const struct wt_prompt_file *f = &p->prompt;
+  if (f->vocab != e->model->spec.vocab)
+    return wt_fail(err, WT_EFORMAT, "adapter '%s': it was chosen for a vocabulary of %llu tokens, the model '%s' has %zu", p->dir, (unsigned long long)f->vocab, e->model->path,
+                   e->model->spec.vocab);
+  memcpy(e->hard->best, f->ids, f->n * sizeof *f->ids);
+  e->hard->best_n = f->n;
+  memcpy(e->hard->opening, f->opening, sizeof f->opening);
+  e->hard->opening_n = f->opening_n;
+  return WT_OK;
+}
+
 enum wt_status wt_peft_load(struct wt_engine *e, const struct wt_peft *p, struct wt_error *err)
 {
+  if (p->method == WT_METHOD_PROMPT)
+    return load_prompt(e, p, err);
   for (size_t i = 0; i < e->params; i++)
     WT_TRY(load_one(e, p, &e->param[i], err));
   return WT_OK;
@@ -307,7 +334,7 @@ static bool put_virtual(const struct wt_engine *e, struct wt_json *config)
 {
   const struct wt_spec *s = &e->model->spec;
   bool prefix = e->method->id == WT_METHOD_PREFIX, ok = true;
-  ok &= wt_json_add_u64(config, "num_virtual_tokens", e->c.virtual_tokens) != NULL;
+  ok &= wt_json_add_u64(config, "num_virtual_tokens", e->hard ? e->hard->best_n : e->c.virtual_tokens) != NULL;
   ok &= wt_json_add_u64(config, "num_layers", s->layers) != NULL;
   ok &= wt_json_add_u64(config, "num_transformer_submodules", 1) != NULL;
   ok &= wt_json_add_u64(config, "num_attention_heads", prefix ? s->kv_heads : s->heads) != NULL;
@@ -326,14 +353,15 @@ static struct wt_json *make_config(const struct wt_engine *e, const char *base_n
 {
   struct wt_json *config = wt_json_object();
   bool ok = config != NULL;
-  ok &= wt_json_add_str(config, "peft_type", e->method->peft_type) != NULL;
+  const char *type = e->hard ? wt_method_prompt_tuning.peft_type : e->method->peft_type;
+  ok &= wt_json_add_str(config, "peft_type", type) != NULL;
   ok &= wt_json_add_str(config, "task_type", "CAUSAL_LM") != NULL;
   ok &= wt_json_add_str(config, "base_model_name_or_path", base_name) != NULL;
   ok &= wt_json_add_bool(config, "inference_mode", true) != NULL;
   ok &= wt_json_add_null(config, "revision") != NULL;
-  if (strcmp(e->method->peft_type, "LORA") == 0)
+  if (strcmp(type, "LORA") == 0)
     ok &= put_lora(e, config);
-  if (strcmp(e->method->peft_type, "LORA") == 0 || strcmp(e->method->peft_type, "IA3") == 0) {
+  if (strcmp(type, "LORA") == 0 || strcmp(type, "IA3") == 0) {
     ok &= put_targets(e, config);
     ok &= wt_json_add_bool(config, "fan_in_fan_out", e->model->spec.conv1d) != NULL;
     ok &= wt_json_add_null(config, "modules_to_save") != NULL;
@@ -396,6 +424,25 @@ enum wt_status wt_peft_save(struct wt_engine *e, const char *dir, const char *ba
     double_pissa(e, source, pissa);
   WT_TRY(wt_fs_mkdirs(dir, err));
   WT_TRY(wt_safetensors_write(weights, source, e->params, NULL, err));
+  WT_AUTO(wt_json_freep) struct wt_json *config = make_config(e, base_name);
+  return wt_json_write_file(config, config_path, err);
+}
+
+enum wt_status wt_peft_save_prompt(struct wt_engine *e, const char *dir, const char *base_name, struct wt_error *err)
+{
+  const struct wt_prompt *p = e->hard;
+  size_t C = e->model->spec.hidden;
+  if (p->best_n == 0)
+    return wt_fail(err, WT_EUSAGE, "the prompt is empty: there is nothing to write");
+  WT_AUTO(wt_freep) float *rows = wt_malloc(p->best_n * C * sizeof *rows);
+  WT_AUTO(wt_freep) char *weights = wt_path_join(dir, "adapter_model.safetensors"), *config_path = wt_path_join(dir, "adapter_config.json");
+  if (!rows || !weights || !config_path)
+    return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
+  for (size_t i = 0; i < p->best_n; i++)
+    wt_weight_read(e->embed->def, (size_t)p->best[i], 1, rows + i * C);
+  struct wt_tensor_source source = {.name = "prompt_embeddings", .rank = 2, .shape = {p->best_n, C}, .dtype = WT_F32, .f32 = rows};
+  WT_TRY(wt_fs_mkdirs(dir, err));
+  WT_TRY(wt_safetensors_write(weights, &source, 1, NULL, err));
   WT_AUTO(wt_json_freep) struct wt_json *config = make_config(e, base_name);
   return wt_json_write_file(config, config_path, err);
 }

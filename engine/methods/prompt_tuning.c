@@ -1,4 +1,5 @@
-/* Prompt tuning (Lester et al. 2021): learned embeddings of virtual tokens before every sequence, started from rows of the vocabulary or from a text. */
+/* Prompt tuning (Lester et al. 2021): learned embeddings of virtual tokens before every sequence, started from rows of the vocabulary or
+ * from a text. */
 #include "engine/train/state.h"
 
 #include "base/cleanup.h"

@@ -222,10 +222,10 @@ enum wt_status wt_export(const char *model, const char *adapter, enum wt_export_
   if (format == WT_EXPORT_PEFT) {
     if (!adapter)
       return wt_fail(err, WT_EUSAGE, "--format peft needs an --adapter");
-    return wt_peft_save(e, out, model, err);
+    return e->hard ? wt_peft_save_prompt(e, out, model, err) : wt_peft_save(e, out, model, err);
   }
   if (e->prompt_n || e->prefix_n)
-    return wt_fail(err, WT_EUSAGE, "adapter '%s': virtual tokens cannot be merged into weights; keep it as an adapter", adapter);
+    return wt_fail(err, WT_EUSAGE, "adapter '%s': %s cannot be merged into weights; keep it as an adapter", adapter, e->hard ? "a prompt" : "virtual tokens");
   struct output o = {0};
   enum wt_status status = list_output(&o, e, format, dtype, err);
   if (status == WT_OK)

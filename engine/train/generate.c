@@ -34,7 +34,7 @@ static float *keys_of(const struct wt_engine *e, size_t layer, bool values)
 /* Virtual tokens that come before the first real one in the cache. */
 static size_t virtual_tokens(const struct wt_engine *e)
 {
-  return e->prompt_n + e->prefix_n;
+  return e->prompt_n + (e->hard && !e->hard->shown ? 0 : e->prefix_n);
 }
 
 /* A fresh cache for `total` tokens; what is in it is forgotten when it has to grow or when the weights have moved on. */
@@ -78,7 +78,8 @@ static void feed(struct wt_engine *e, const int32_t *ids, size_t n)
   }
   b->seg[0] = 0;
   b->seg[1] = (int32_t)n;
-  b->stream = (struct wt_stream){.T = n, .pos = b->pos, .seg = b->seg, .segments = 1, .cos_table = kv->cos_table, .sin_table = kv->sin_table, .cache_n = kv->n};
+  b->stream = (struct wt_stream){
+      .T = n, .pos = b->pos, .seg = b->seg, .segments = 1, .cos_table = kv->cos_table, .sin_table = kv->sin_table, .cache_n = kv->n};
   struct wt_linear_context c = e->context;
   c.scratch = kv->scratch;
   wt_engine_embed(e, e->acts[0].x);
@@ -94,14 +95,14 @@ static void feed(struct wt_engine *e, const int32_t *ids, size_t n)
 static void feed_virtual(struct wt_engine *e)
 {
   const struct wt_spec *s = &e->model->spec;
-  size_t bytes = e->prefix_n * s->kv_heads * s->head_dim * sizeof(float);
-  for (size_t l = 0; e->prefix_n && l < s->layers; l++) {
+  size_t prefix_n = virtual_tokens(e) - e->prompt_n, bytes = prefix_n * s->kv_heads * s->head_dim * sizeof(float);
+  for (size_t l = 0; prefix_n && l < s->layers; l++) {
     memcpy(keys_of(e, l, false), e->block[l].prefix_k, bytes);
     memcpy(keys_of(e, l, true), e->block[l].prefix_v, bytes);
   }
-  for (size_t i = 0; i < e->prefix_n; i++)
+  for (size_t i = 0; i < prefix_n; i++)
     e->kv.ids[i] = -1;
-  e->kv.n = e->prefix_n;
+  e->kv.n = prefix_n;
   for (size_t left = e->prompt_n, n; left; left -= n) {
     n = left < e->max_tokens ? left : e->max_tokens;
     feed(e, NULL, n);
@@ -206,7 +207,8 @@ static bool stops(const struct wt_engine *e, const struct wt_generate_options *o
   return false;
 }
 
-static enum wt_status check_prompt(const struct wt_engine *e, const int32_t *prompt, size_t n, size_t *ret_total, const struct wt_generate_options *o, struct wt_error *err)
+static enum wt_status check_prompt(const struct wt_engine *e, const int32_t *prompt, size_t n, size_t *ret_total,
+                                   const struct wt_generate_options *o, struct wt_error *err)
 {
   const struct wt_spec *s = &e->model->spec;
   if (n == 0)
@@ -217,15 +219,16 @@ static enum wt_status check_prompt(const struct wt_engine *e, const int32_t *pro
   size_t before = virtual_tokens(e) + n;
   if (before > s->context)
     return wt_fail(err, WT_EUSAGE, "generation: a prompt of %zu tokens does not fit the context of %zu", before, s->context);
-  size_t context = e->prefix_n && s->sliding_window ? s->sliding_window : s->context; /* the virtual keys must stay in sight */
+  size_t context =
+      virtual_tokens(e) > e->prompt_n && s->sliding_window ? s->sliding_window : s->context; /* the virtual keys must stay in sight */
   if (before > context)
     return wt_fail(err, WT_EUSAGE, "generation: a prompt of %zu tokens does not fit the attention window of %zu", before, context);
   *ret_total = o->max_tokens < context - before ? before + o->max_tokens : context;
   return WT_OK;
 }
 
-enum wt_status wt_engine_generate(struct wt_engine *e, const int32_t *prompt, size_t n, const struct wt_generate_options *o, bool (*on_token)(void *ctx, int32_t id), void *ctx,
-                                  struct wt_error *err)
+static enum wt_status generate(struct wt_engine *e, const int32_t *prompt, size_t n, const struct wt_generate_options *o,
+                               bool (*on_token)(void *ctx, int32_t id), void *ctx, struct wt_error *err)
 {
   size_t V = e->model->spec.vocab, total = 0;
   WT_TRY(check_prompt(e, prompt, n, &total, o, err));
@@ -252,4 +255,27 @@ enum wt_status wt_engine_generate(struct wt_engine *e, const int32_t *prompt, si
     wt_head_logits(logits, e->x_final, &e->head, &e->head_buffers, &e->context);
   }
   return WT_OK;
+}
+
+/* Behind a chosen prompt: its last token, then what is asked, without what the prompt has said. What does not fit behind it goes without.
+ */
+enum wt_status wt_engine_generate(struct wt_engine *e, const int32_t *prompt, size_t n, const struct wt_generate_options *o,
+                                  bool (*on_token)(void *ctx, int32_t id), void *ctx, struct wt_error *err)
+{
+  size_t skip = 0;
+  if (!e->hard)
+    return generate(e, prompt, n, o, on_token, ctx, err);
+  wt_prompt_settle(e);
+  bool shown = e->hard->shown, on = wt_prompt_fits(e, prompt, n, &skip);
+  wt_prompt_show(e, on);
+  if (on != shown)
+    wt_kv_cache_release(&e->kv);
+  if (!on)
+    return generate(e, prompt, n, o, on_token, ctx, err);
+  WT_AUTO(wt_freep) int32_t *ids = wt_malloc((n + 1) * sizeof *ids);
+  if (!ids)
+    return wt_fail(err, WT_ENOMEM, "generation: out of memory");
+  ids[0] = e->hard->ids[e->hard->n - 1];
+  memcpy(ids + 1, prompt + skip, (n - skip) * sizeof *ids);
+  return generate(e, ids, n - skip + 1, o, on_token, ctx, err);
 }

@@ -15,6 +15,7 @@ void wt_engine_free(struct wt_engine *e)
   if (!e)
     return;
   wt_kv_cache_release(&e->kv);
+  wt_prompt_free(e->hard);
   wt_arena_release(&e->weights);
   wt_arena_release(&e->run);
   wt_arena_release(&e->step);
@@ -93,7 +94,10 @@ static void build(struct wt_engine *e)
     build_block(e, l);
   e->embed = slot_of(e, m->embed);
   e->positions = slot_of(e, m->positions);
-  e->head = (struct wt_head){.spec = &m->spec, .final_norm = slot_of(e, m->final_norm), .final_norm_bias = slot_of(e, m->final_norm_bias), .w = slot_of(e, m->head),
+  e->head = (struct wt_head){.spec = &m->spec,
+                             .final_norm = slot_of(e, m->final_norm),
+                             .final_norm_bias = slot_of(e, m->final_norm_bias),
+                             .w = slot_of(e, m->head),
                              .bias = slot_of(e, m->head_bias)};
 }
 
@@ -119,7 +123,8 @@ static void set_reach(struct wt_engine *e)
     struct wt_reach *r = &e->reach[l];
     *r = (struct wt_reach){.input = below};
     r->norm1 = grows(b->norm1) || grows(b->norm1_bias);
-    r->attention = learns(b, WT_LIN_Q) || learns(b, WT_LIN_K) || learns(b, WT_LIN_V) || learns(b, WT_LIN_QKV) || grows(b->q_norm) || grows(b->k_norm) || e->dprefix;
+    r->attention = learns(b, WT_LIN_Q) || learns(b, WT_LIN_K) || learns(b, WT_LIN_V) || learns(b, WT_LIN_QKV) || grows(b->q_norm) ||
+                   grows(b->k_norm) || e->dprefix;
     r->o = learns(b, WT_LIN_O) || grows(b->post_norm1);
     r->norm2 = grows(b->norm2) || grows(b->norm2_bias);
     r->gate_up = learns(b, WT_LIN_GATE) || learns(b, WT_LIN_UP) || learns(b, WT_LIN_GATE_UP);
@@ -206,7 +211,7 @@ static void settle_sizes(struct wt_engine *e)
     c->micro_batch_tok = DEFAULT_MICRO_BATCH;
   if (c->checkpointing == WT_CHECKPOINTING_AUTO)
     c->checkpointing = WT_CHECKPOINTING_NONE;
-  e->max_sequence = c->seq_len + e->prompt_n;
+  e->max_sequence = c->seq_len + e->prompt_n + (e->hard != NULL); /* behind a chosen prompt: its last token */
   e->max_tokens = e->max_sequence > c->micro_batch_tok ? e->max_sequence : c->micro_batch_tok;
   e->context.compute = c->compute == WT_COMPUTE_INT16 ? WT_GEMM_INT16 : WT_GEMM_F32; /* for frozen weights: wt_slot_compute */
 }
@@ -214,15 +219,18 @@ static void settle_sizes(struct wt_engine *e)
 static enum wt_status check_context(const struct wt_engine *e, struct wt_error *err)
 {
   const struct wt_spec *s = &e->model->spec;
-  size_t needed = e->max_sequence + e->prefix_n;
+  size_t needed = e->hard ? e->c.seq_len : e->max_sequence + e->prefix_n; /* what does not fit behind a chosen prompt goes without it */
   if (s->learned_positions && needed > s->context)
-    return wt_fail(err, WT_EUSAGE, "model '%s': %zu positions are needed (sequence and virtual tokens), the model has %zu", e->model->path, needed, s->context);
-  if (e->prefix_n && s->sliding_window && needed > s->sliding_window)
-    return wt_fail(err, WT_EUSAGE, "model '%s': prefix tuning with sequences of %zu is longer than the model's attention window of %zu", e->model->path, needed, s->sliding_window);
+    return wt_fail(err, WT_EUSAGE, "model '%s': %zu positions are needed (sequence and virtual tokens), the model has %zu", e->model->path,
+                   needed, s->context);
+  if (e->prefix_n && !e->hard && s->sliding_window && needed > s->sliding_window)
+    return wt_fail(err, WT_EUSAGE, "model '%s': prefix tuning with sequences of %zu is longer than the model's attention window of %zu",
+                   e->model->path, needed, s->sliding_window);
   return WT_OK;
 }
 
-enum wt_status wt_engine_prepare(struct wt_model *m, const struct wt_train_config *c, const struct wt_peft *peft, struct wt_engine **ret, struct wt_error *err)
+enum wt_status wt_engine_prepare(struct wt_model *m, const struct wt_train_config *c, const struct wt_peft *peft, struct wt_engine **ret,
+                                 struct wt_error *err)
 {
   WT_AUTO(wt_engine_freep) struct wt_engine *e = wt_calloc(1, sizeof *e);
   if (!e)
@@ -235,7 +243,13 @@ enum wt_status wt_engine_prepare(struct wt_model *m, const struct wt_train_confi
   adopt_peft(e, peft);
   WT_TRY(wt_train_config_check(&e->c, &m->info, err));
   if (peft && e->training && peft->method != c->method)
-    return wt_fail(err, WT_EUSAGE, "adapter '%s' is one of method %s, not %s", peft->dir, wt_method_name(peft->method), wt_method_name(c->method));
+    return wt_fail(err, WT_EUSAGE, "adapter '%s' is one of method %s, not %s", peft->dir, wt_method_name(peft->method),
+                   wt_method_name(c->method));
+  if (peft && c->method == WT_METHOD_PROMPT)
+    return wt_fail(err, WT_EUSAGE, "--init-adapter: method prompt chooses a prompt for the model as it is; '%s' cannot be its start",
+                   peft->dir);
+  if (peft && e->training && peft->method == WT_METHOD_PROMPT)
+    return wt_fail(err, WT_EUSAGE, "--init-adapter: '%s' is a chosen prompt, which has nothing to train", peft->dir);
   e->method = wt_method_find(peft ? peft->method : c->method);
   WT_TRY(copy_strings(e, c, err));
   e->slot = wt_calloc(m->n, sizeof *e->slot);
@@ -274,7 +288,8 @@ static enum wt_status map_arenas(struct wt_engine *e, struct wt_error *err)
 }
 
 /* Frees the arenas of the dry layout's bookkeeping on failure as well: they are zeroed by wt_arena_init before anything can fail. */
-enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *c, const char *adapter, struct wt_engine **ret, struct wt_error *err)
+enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *c, const char *adapter, struct wt_engine **ret,
+                              struct wt_error *err)
 {
   WT_AUTO(wt_peft_freep) struct wt_peft *peft = NULL;
   WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
@@ -297,7 +312,7 @@ enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *
   if (e->method->refresh)
     e->method->refresh(e);
   if (e->cos_table)
-    wt_rope_tables(&m->spec, e->max_sequence + e->prefix_n, e->cos_table, e->sin_table);
+    wt_rope_tables(&m->spec, e->max_sequence + (e->hard ? e->hard->capacity : e->prefix_n), e->cos_table, e->sin_table);
   *ret = WT_TAKE(e);
   return WT_OK;
 }

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "engine/engine.h"
 #include "engine/methods/method.h"
+#include "engine/methods/prompt.h"
 #include "engine/models/block.h"
 #include "engine/models/head.h"
 #include "engine/optim/optim.h"
@@ -72,6 +73,7 @@ struct wt_engine {
 
   float *prompt, *dprompt, *prefix, *dprefix;
   size_t prompt_n, prefix_n; /* virtual tokens at the input; virtual keys and values */
+  struct wt_prompt *hard;    /* method prompt: real tokens before every input; else NULL */
 
   struct wt_arena weights, run, step, scratch;
   struct wt_engine_sizes sizes;
@@ -125,6 +127,11 @@ uint64_t wt_engine_supervised(const struct wt_engine *e, const struct wt_example
 size_t wt_engine_cut(const struct wt_engine *e, const struct wt_example *x, size_t first, size_t n);
 size_t wt_engine_count_micro_steps(const struct wt_engine *e, const struct wt_example *x, size_t n);
 void wt_engine_fill_batch(struct wt_engine *e, const struct wt_example *x, size_t first, size_t n);
+
+/* ---- step.c ---- */
+/* wt_engine_eval as the engine stands (method prompt: behind the prompt that is in memory). */
+enum wt_status wt_engine_eval_rows(struct wt_engine *e, const struct wt_example *examples, size_t n, const struct wt_step_hooks *hooks, struct wt_example_loss *per_example,
+                                   struct wt_eval_out *out, struct wt_error *err) WT_MUST_CHECK;
 
 /* ---- forward.c ---- */
 void wt_engine_forward(struct wt_engine *e);                  /* embedding and blocks: x_final */

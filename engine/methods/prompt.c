@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ENCODE_TOK ((size_t)64)
+
 void wt_prompt_free(struct wt_prompt *p)
 {
   if (!p)
@@ -61,13 +63,19 @@ void wt_prompt_show(struct wt_engine *e, bool on)
     e->block[l].prefix_n = on ? e->prefix_n : 0;
 }
 
+/* Tokens that are encoded at once. Only whole pieces are kept for another prompt, so that keys and values are a function of the ids, to the bit. */
+static size_t piece(const struct wt_engine *e)
+{
+  return e->max_sequence < ENCODE_TOK ? e->max_sequence : ENCODE_TOK;
+}
+
 /* Ids [from, to) of the prompt enter its keys and values, which serve as the cache of a generation would. */
 static void encode(struct wt_engine *e, size_t from, size_t to)
 {
   size_t L = e->model->spec.layers;
   struct wt_batch *b = &e->batch;
   for (size_t at = from, n; at < to; at += n) {
-    n = to - at < e->max_sequence ? to - at : e->max_sequence;
+    n = to - at < piece(e) ? to - at : piece(e);
     for (size_t t = 0; t < n; t++) {
       b->ids[t] = e->hard->ids[at + t];
       b->pos[t] = (int32_t)(at + t);
@@ -91,13 +99,11 @@ void wt_prompt_set(struct wt_engine *e, const int32_t *ids, size_t n)
   size_t wanted = n ? n - 1 : 0, keep = 0;
   while (keep < wanted && keep < p->valid && p->ids[keep] == ids[keep])
     keep++;
-  memcpy(p->ids, ids, n * sizeof *ids);
-  if (wanted > keep) {
-    encode(e, keep, wanted);
-    p->valid = wanted;
-  } else if (p->valid > keep) {
-    p->valid = keep; /* what lies behind belongs to ids that are overwritten */
-  }
+  if (n)
+    memcpy(p->ids, ids, n * sizeof *ids);
+  keep -= keep % piece(e);
+  encode(e, keep, wanted);
+  p->valid = wanted;
   p->n = n;
   e->prefix_n = wanted;
   wt_prompt_show(e, n > 0);

@@ -81,6 +81,15 @@ static bool teaches(const struct wt_engine *e, const struct wt_example *x)
   return x->n > 1 && x->n < e->hard->capacity && wt_engine_supervised(e, x) > 0;
 }
 
+/* A row that says what another one says already. */
+static bool is_known(const struct wt_prompt_search *s, const struct wt_example *x)
+{
+  for (size_t i = 0; i < s->candidates; i++)
+    if (s->candidate[i].n == x->n && memcmp(s->candidate[i].ids, x->ids, x->n * sizeof *x->ids) == 0)
+      return true;
+  return false;
+}
+
 /* Rows in an order drawn by the seed: the first that have something to predict judge, the next that fit are chosen from. */
 static enum wt_status draw_rows(const struct wt_engine *e, struct wt_prompt_search *s, const struct wt_example *rows, size_t n,
                                 size_t held_out, struct wt_error *err)
@@ -99,7 +108,7 @@ static enum wt_status draw_rows(const struct wt_engine *e, struct wt_prompt_sear
     order[k] = order[i];
     if (s->held < wanted && wt_engine_supervised(e, &rows[row]) > 0)
       s->held_out[s->held++] = rows[row];
-    else if (s->candidates < CANDIDATES_MAX && teaches(e, &rows[row]))
+    else if (s->candidates < CANDIDATES_MAX && teaches(e, &rows[row]) && !is_known(s, &rows[row]))
       s->candidate[s->candidates++] = rows[row];
   }
   return s->held ? WT_OK : wt_fail(err, WT_EUSAGE, "--method prompt: no row of the data has a token to predict");

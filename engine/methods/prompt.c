@@ -63,7 +63,8 @@ void wt_prompt_show(struct wt_engine *e, bool on)
     e->block[l].prefix_n = on ? e->prefix_n : 0;
 }
 
-/* Tokens that are encoded at once. Only whole pieces are kept for another prompt, so that keys and values are a function of the ids, to the bit. */
+/* Tokens that are encoded at once. Only whole pieces are kept for another prompt, so that keys and values are a function of the ids, to the
+ * bit. */
 static size_t piece(const struct wt_engine *e)
 {
   return e->max_sequence < ENCODE_TOK ? e->max_sequence : ENCODE_TOK;

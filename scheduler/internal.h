@@ -24,7 +24,7 @@ struct wt_task {
 uint64_t wt_steps_asked(const struct wt_run_options *o, uint64_t train_rows);
 
 /* Method prompt has neither epochs nor batches of its own: how many held-out rows judge a prompt (--batch, when it was given), and how many prompts are tried
- * (--steps), so that the whole reads about as many rows as the epochs asked for, forward only. */
+ * (--steps), so that the whole reads about half of the rows that the epochs asked for read, forward only: the cheapest rung. */
 size_t wt_prompt_rows(const struct wt_run_options *o, uint64_t train_rows);
 uint64_t wt_prompt_trials(const struct wt_run_options *o, uint64_t train_rows);
 

@@ -23,7 +23,7 @@ uint64_t wt_steps_asked(const struct wt_run_options *o, uint64_t train_rows)
 
 size_t wt_prompt_rows(const struct wt_run_options *o, uint64_t train_rows)
 {
-  uint64_t rows = o->batch_set ? o->batch : train_rows / 8;
+  uint64_t rows = o->batch_set ? o->batch : train_rows / 16;
   if (!o->batch_set)
     rows = rows < 4 ? 4 : rows > 32 ? 32 : rows;
   return (size_t)(rows < 1 ? 1 : rows);
@@ -33,8 +33,8 @@ uint64_t wt_prompt_trials(const struct wt_run_options *o, uint64_t train_rows)
 {
   if (o->steps_set)
     return wt_steps_asked(o, train_rows);
-  double trials = ceil(o->epochs * (double)train_rows / (double)wt_prompt_rows(o, train_rows));
-  return trials < 12 ? 12 : trials > 64 ? 64 : (uint64_t)trials;
+  double trials = ceil(0.5 * o->epochs * (double)train_rows / (double)wt_prompt_rows(o, train_rows));
+  return trials < 8 ? 8 : trials > 64 ? 64 : (uint64_t)trials;
 }
 
 struct list {

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/fs.h"
+#include "base/log.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -434,6 +435,8 @@ enum wt_status wt_peft_save_prompt(struct wt_engine *e, const char *dir, const c
   size_t C = e->model->spec.hidden;
   if (p->best_n == 0)
     return wt_fail(err, WT_EUSAGE, "the prompt is empty: there is nothing to write");
+  if (p->opening_n)
+    wt_warn("export: PEFT puts virtual tokens before the %zu tokens that every text begins with, behind which the examples may count for less than here", p->opening_n);
   WT_AUTO(wt_freep) float *rows = wt_malloc(p->best_n * C * sizeof *rows);
   WT_AUTO(wt_freep) char *weights = wt_path_join(dir, "adapter_model.safetensors"), *config_path = wt_path_join(dir, "adapter_config.json");
   if (!rows || !weights || !config_path)

@@ -107,13 +107,16 @@ enum wt_status wt_dataset_show(const struct wt_dataset *d, const struct wt_token
 
 /* ---------------------------------------------------------------- training */
 
+struct wt_peft;
+
 struct wt_train_config {
   enum wt_method method; /* resolved: never AUTO */
   size_t rank;
   double alpha, dropout;
   bool rslora, pissa;
   double loraplus_ratio;     /* 1 = off */
-  const char *targets;       /* "all-linear", "attention", or "q_proj,v_proj"; NULL = the method's default */
+  const char *targets;       /* "all-linear", "attention", or "q_proj,v_proj:8" (a rank of its own); NULL = the method's default */
+  const char *modules_to_save; /* lora, dora, ia3: modules that learn as a whole and are saved with the adapter, "lm_head,norm"; NULL = none */
   size_t train_layers;       /* layers: top blocks trained; lora & co: adapters in the top N blocks only (0 = all) */
   size_t virtual_tokens;
   const char *init_text;     /* prompt-tuning / prefix: text to start from; NULL = sampled vocabulary / zero */
@@ -131,6 +134,7 @@ struct wt_train_config {
   int threads;               /* 0 = all physical cores */
   bool deterministic;
   uint64_t seed;
+  const struct wt_peft *adapter; /* for wt_engine_estimate: what training starts from, or NULL */
 };
 /* The consensus defaults of the field for everything, method by method (lr is in wt_method_default_lr). */
 void wt_train_config_default(struct wt_train_config *c, enum wt_method method);
@@ -148,6 +152,18 @@ struct wt_engine_sizes {
   uint64_t run_used_bytes, step_used_bytes;      /* peak use so far */
   uint64_t total_bytes;   /* weights + mapped + run + step + scratch */
 };
+
+/* What an adapter's files say, opened once for many estimates (config.adapter). A chosen prompt is one too. */
+struct wt_adapter_info {
+  enum wt_method method;
+  size_t rank, virtual_tokens; /* 0 where they mean nothing */
+  double alpha;
+  bool rslora;
+};
+enum wt_status wt_peft_open(const char *dir, struct wt_peft **ret, struct wt_error *err) WT_MUST_CHECK;
+void wt_peft_free(struct wt_peft *p);
+void wt_peft_freep(struct wt_peft **p);
+struct wt_adapter_info wt_peft_info(const struct wt_peft *p);
 
 /* adapter: PEFT folder, run folder or NULL; with a training method it is where training starts from (--init-adapter), with WT_METHOD_NONE it is applied.
  * The model must outlive the engine. */

@@ -28,6 +28,9 @@ uint64_t wt_steps_asked(const struct wt_run_options *o, uint64_t train_rows);
 size_t wt_prompt_rows(const struct wt_run_options *o, uint64_t train_rows);
 uint64_t wt_prompt_trials(const struct wt_run_options *o, uint64_t train_rows);
 
+/* run_job.c: the whole choice as one sentence without its full stop, appended to out. */
+void wt_plan_settings(const struct wt_plan *p, struct wt_buf *out);
+
 /* space.c: all configurations to consider, with what the user fixed kept. *ret is a heap array of *ret_n plans with config, lr, schedule, batch, steps_asked and id set. */
 enum wt_status wt_space_make(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan **ret, size_t *ret_n, struct wt_error *err) WT_MUST_CHECK;
 

@@ -27,6 +27,7 @@ static void run_release(struct wt_run *r)
   wt_json_freep(&r->plan_document);
   wt_freep(&r->plan_targets);
   wt_freep(&r->plan_init_text);
+  wt_freep(&r->plan_modules);
   for (size_t i = 0; i < WT_RUN_SAMPLES; i++) {
     wt_freep(&r->samples[i].prompt);
     wt_freep(&r->samples[i].before);
@@ -54,8 +55,19 @@ static void books_begin(struct wt_run *r)
   r->phase_mark_wh += r->base.energy_wh; /* no phase of this process used that */
 }
 
-/* A fresh plan: chosen, written, and remembered by a first checkpoint without weights, so that a run killed before its first checkpoint
- * begins again with the same plan. */
+/* The options as resolved, in job.json and before people's eyes. */
+static enum wt_status write_job(struct wt_run *r, const struct wt_json *job, struct wt_error *err)
+{
+  WT_AUTO(wt_json_freep) struct wt_json *resolved = job ? wt_run_job_resolve(job, &r->s.o, &r->plan) : NULL;
+  WT_AUTO(wt_buf_release) struct wt_buf line;
+  wt_buf_init(&line, 4096);
+  wt_plan_settings(&r->plan, &line);
+  WT_TRY(wt_buf_ok(&line, "settings", err));
+  wt_session_note(&r->s, "settings: %s", line.data);
+  return job ? write_document(r, "job.json", resolved, err) : WT_OK;
+}
+
+/* A fresh plan: chosen, written, and remembered by a first checkpoint without weights, so that a run killed before its first checkpoint begins again with the same plan. */
 static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, struct wt_outcome *ret, struct wt_error *err)
 {
   r->s.spent_wh = r->meter ? r->st.energy_wh : (double)NAN;
@@ -70,8 +82,7 @@ static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, st
   r->st = (struct wt_run_state){.eval_before = NAN, .eval_best = NAN, .eval_last = NAN, .steps_asked = r->plan.steps_asked};
   r->st.lr = wt_lr_plan_make(r->plan.schedule, r->plan.lr, r->plan.warmup, r->plan.steps);
   books_begin(r);
-  if (job)
-    WT_TRY(write_document(r, "job.json", job, err));
+  WT_TRY(write_job(r, job, err));
   WT_TRY(write_document(r, "plan.json", r->plan_document, err));
   return wt_run_checkpoint(r, false, err);
 }
@@ -128,8 +139,9 @@ static enum wt_status refuse_spent(struct wt_run *r, const struct wt_run_options
 static void adopt_options(struct wt_run *r)
 {
   uint64_t asked = r->st.steps_asked;
-  if (r->s.o.steps_set || r->s.o.epochs_set)
-    asked = r->plan.config.method == WT_METHOD_PROMPT ? wt_prompt_trials(&r->s.o, r->s.train_n) : wt_steps_asked(&r->s.o, r->s.train_n);
+  uint64_t said = r->plan.config.method == WT_METHOD_PROMPT ? wt_prompt_trials(&r->s.o, r->s.train_n) : wt_steps_asked(&r->s.o, r->s.train_n);
+  if ((r->s.o.steps_set || r->s.o.epochs_set) && said != r->plan.steps_asked) /* else an early stop stays one */
+    asked = said;
   bool cut = r->st.lr.steps < asked, at_end = (double)r->st.step >= 0.9 * (double)r->st.lr.steps;
   r->st.steps_asked = asked;
   if (cut && (!has_growing_budget(&r->s) || at_end))

@@ -65,8 +65,8 @@ static enum wt_status share_hosts(struct wt_run *r, struct wt_error *err)
 struct shared_plan {
   struct wt_plan plan;
   struct wt_run_state st;
-  bool resumed, has_targets, has_init_text;
-  char targets[1024], init_text[2048];
+  bool resumed, has_targets, has_init_text, has_modules;
+  char targets[1024], init_text[2048], modules[1024];
 };
 
 enum wt_status wt_run_share_plan(struct wt_run *r, struct wt_error *err)
@@ -81,6 +81,8 @@ enum wt_status wt_run_share_plan(struct wt_run *r, struct wt_error *err)
   p->resumed = r->resumed;
   p->has_targets = r->plan.config.targets != NULL;
   p->has_init_text = r->plan.config.init_text != NULL;
+  p->has_modules = r->plan.config.modules_to_save != NULL;
+  snprintf(p->modules, sizeof p->modules, "%s", p->has_modules ? r->plan.config.modules_to_save : "");
   snprintf(p->targets, sizeof p->targets, "%s", p->has_targets ? r->plan.config.targets : "");
   snprintf(p->init_text, sizeof p->init_text, "%s", p->has_init_text ? r->plan.config.init_text : "");
   WT_TRY(wt_cluster_broadcast(&r->cluster, p, sizeof *p, err));
@@ -92,7 +94,10 @@ enum wt_status wt_run_share_plan(struct wt_run *r, struct wt_error *err)
     r->plan_init_text = p->has_init_text ? wt_strdup(p->init_text) : NULL;
     r->plan.config.targets = r->plan_targets;
     r->plan.config.init_text = r->plan_init_text;
-    if ((p->has_targets && !r->plan_targets) || (p->has_init_text && !r->plan_init_text))
+    r->plan_modules = p->has_modules ? wt_strdup(p->modules) : NULL;
+    r->plan.config.modules_to_save = r->plan_modules;
+    r->plan.config.adapter = NULL;
+    if ((p->has_targets && !r->plan_targets) || (p->has_init_text && !r->plan_init_text) || (p->has_modules && !r->plan_modules))
       return wt_fail(err, WT_ENOMEM, "cluster: out of memory");
   }
   WT_TRY(wt_cluster_same(&r->cluster, wt_dataset_stats(r->s.data)->sha256, "data", err));

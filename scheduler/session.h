@@ -15,6 +15,7 @@ struct wt_session {
   struct wt_profile profile;
   bool profile_is_ours; /* of this machine, so that the model's own products may be measured into it */
   struct wt_model *model;
+  struct wt_peft *adapter; /* --init-adapter's files, or NULL */
   const struct wt_tokenizer *tokenizer; /* of the model; NULL when it has none */
   struct wt_dataset *data, *eval_data;  /* eval_data: of --eval-data, else NULL */
   size_t *index;                        /* training rows, then evaluation rows */

@@ -189,8 +189,9 @@ static struct list threads_of(const struct wt_run_options *o, const struct wt_pr
 }
 
 /* The part of a configuration that the options say, whatever is varied. */
-static void config_of_options(const struct wt_run_options *o, enum wt_method m, size_t seq_len, struct wt_train_config *c)
+static void config_of_options(const struct wt_plan_input *in, enum wt_method m, size_t seq_len, struct wt_train_config *c)
 {
+  const struct wt_run_options *o = in->options;
   wt_train_config_default(c, m);
   c->method = m;
   c->rank = (size_t)o->rank;
@@ -205,6 +206,8 @@ static void config_of_options(const struct wt_run_options *o, enum wt_method m, 
     c->train_layers = (size_t)o->train_layers;
   c->virtual_tokens = (size_t)o->virtual_tokens;
   c->init_text = o->init_text;
+  c->modules_to_save = o->modules_to_save;
+  c->adapter = in->adapter;
   c->compute = (enum wt_compute)o->compute;
   c->optimizer = (enum wt_optimizer)o->optimizer;
   c->beta1 = o->beta1;
@@ -297,7 +300,7 @@ static bool push_method(struct maker *mk, enum wt_method m)
   struct list ranks = ranks_of(o, m), layers = layers_of(o, m, mk->task->model.layers), weights = weights_of(o, m, &mk->task->model), optimizers = optimizers_of(o, m);
   struct wt_plan p;
   memset(&p, 0, sizeof p);
-  config_of_options(o, m, mk->task->max_tok, &p.config);
+  config_of_options(mk->in, m, mk->task->max_tok, &p.config);
   p.lr = o->lr_set ? o->lr : wt_method_default_lr(m);
   p.schedule = (enum wt_schedule)o->schedule;
   p.warmup = o->warmup;

@@ -2,6 +2,7 @@
  * In memory [2 L][n][K*D] (block's keys, block's values); in files [n][2 L][K*D]. */
 #include "engine/train/state.h"
 
+#include "base/cleanup.h"
 #include "base/rng.h"
 #include <string.h>
 
@@ -22,10 +23,24 @@ static enum wt_status declare(struct wt_engine *e, struct wt_error *err)
   return WT_OK;
 }
 
-/* Small random keys and zero values: the model begins close to what it was. */
+/* The keys and values that a real text has, so that the model begins as if it stood there. */
+static enum wt_status init_from_text(struct wt_engine *e, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) int32_t *ids = wt_calloc(e->prefix_n, sizeof *ids);
+  if (!ids)
+    return wt_fail(err, WT_ENOMEM, "model '%s': out of memory", e->model->path);
+  WT_TRY(wt_virtual_start_ids(e, ids, e->prefix_n, err));
+  if (e->cos_table)
+    wt_rope_tables(&e->model->spec, e->max_sequence + e->prefix_n, e->cos_table, e->sin_table);
+  wt_prefix_encode(e, ids, 0, e->prefix_n, e->prefix_n);
+  return WT_OK;
+}
+
+/* From a text, or small random keys and zero values: the model begins close to what it was. */
 static enum wt_status init(struct wt_engine *e, struct wt_error *err)
 {
-  (void)err;
+  if (e->init_text && !e->peft)
+    return init_from_text(e, err);
   const struct wt_spec *s = &e->model->spec;
   size_t one = e->prefix_n * s->kv_heads * s->head_dim;
   struct wt_rng rng = wt_rng_make(e->c.seed, 0x9f1u);

@@ -70,15 +70,14 @@ static size_t piece(const struct wt_engine *e)
   return e->max_sequence < ENCODE_TOK ? e->max_sequence : ENCODE_TOK;
 }
 
-/* Ids [from, to) of the prompt enter its keys and values, which serve as the cache of a generation would. */
-static void encode(struct wt_engine *e, size_t from, size_t to)
+void wt_prefix_encode(struct wt_engine *e, const int32_t *ids, size_t from, size_t to, size_t capacity)
 {
-  size_t L = e->model->spec.layers;
+  size_t L = e->model->spec.layers, one = capacity * e->model->spec.kv_heads * e->model->spec.head_dim;
   struct wt_batch *b = &e->batch;
   for (size_t at = from, n; at < to; at += n) {
     n = to - at < piece(e) ? to - at : piece(e);
     for (size_t t = 0; t < n; t++) {
-      b->ids[t] = e->hard->ids[at + t];
+      b->ids[t] = ids[at + t];
       b->pos[t] = (int32_t)(at + t);
     }
     b->seg[0] = 0;
@@ -87,8 +86,8 @@ static void encode(struct wt_engine *e, size_t from, size_t to)
         .T = n, .pos = b->pos, .seg = b->seg, .segments = 1, .cos_table = e->cos_table, .sin_table = e->sin_table, .cache_n = at};
     wt_engine_embed(e, e->acts[0].x);
     for (size_t l = 0; l < L; l++) {
-      b->stream.k_cache = e->prefix + 2 * l * e->hard->capacity * e->model->spec.kv_heads * e->model->spec.head_dim;
-      b->stream.v_cache = b->stream.k_cache + e->hard->capacity * e->model->spec.kv_heads * e->model->spec.head_dim;
+      b->stream.k_cache = e->prefix + 2 * l * one;
+      b->stream.v_cache = b->stream.k_cache + one;
       wt_block_forward(l + 1 < L ? e->acts[l + 1].x : e->x_final, &e->block[l], &e->acts[l], &b->stream, &e->context);
     }
   }
@@ -103,7 +102,7 @@ void wt_prompt_set(struct wt_engine *e, const int32_t *ids, size_t n)
   if (n)
     memcpy(p->ids, ids, n * sizeof *ids);
   keep -= keep % piece(e);
-  encode(e, keep, wanted);
+  wt_prefix_encode(e, p->ids, keep, wanted, p->capacity);
   p->valid = wanted;
   p->n = n;
   e->prefix_n = wanted;

@@ -30,6 +30,9 @@ struct wt_prompt {
 void wt_prompt_free(struct wt_prompt *p);
 
 /* ---- prompt.c: the prompt in the engine ---- */
+/* Keys and values of ids [from, to), behind those of [0, from), into the engine's prefix memory, [layer][keys, values][capacity][K*D], as a generation's
+ * cache would have them. The blocks must not look at that memory meanwhile. */
+void wt_prefix_encode(struct wt_engine *e, const int32_t *ids, size_t from, size_t to, size_t capacity);
 /* Makes these n ids (at most capacity) the prompt: keys and values from the first id that differs. */
 void wt_prompt_set(struct wt_engine *e, const int32_t *ids, size_t n);
 /* Back to what was chosen, before the model is used. */

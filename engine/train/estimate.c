@@ -269,7 +269,7 @@ enum wt_status wt_engine_estimate(const struct wt_model *m, const struct wt_trai
   int threads = wt_gemm_threads();
   wt_gemm_set_threads(c->threads); /* scratch is a thread's */
   /* the engine never writes to its model here: the dry layout touches no memory */
-  enum wt_status status = wt_engine_prepare((struct wt_model *)(uintptr_t)m, c, NULL, &e, err);
+  enum wt_status status = wt_engine_prepare((struct wt_model *)(uintptr_t)m, c, c->adapter, &e, err);
   if (status == WT_OK) {
     memset(ret, 0, sizeof *ret);
     wt_engine_measure(e);

@@ -16,6 +16,7 @@
 struct merged {
   const struct wt_weight *weight;
   const struct wt_linear *linear; /* with an adapter, or NULL */
+  const float *instead;           /* the adapter's own value of the whole weight, or NULL */
   struct workspace *space;
 };
 
@@ -68,7 +69,10 @@ static enum wt_status read_merged(void *ctx, size_t begin, size_t n, float *out,
   struct workspace *space = m->space;
   (void)err;
   if (space->present != m->weight) {
-    wt_weight_read(m->weight, 0, wt_weight_stored_rows(m->weight), space->whole);
+    if (m->instead)
+      memcpy(space->whole, m->instead, wt_weight_elements(m->weight) * sizeof *space->whole);
+    else
+      wt_weight_read(m->weight, 0, wt_weight_stored_rows(m->weight), space->whole);
     bool lora = m->linear && (m->linear->ad.kind == WT_ADAPTER_LORA || m->linear->ad.kind == WT_ADAPTER_DORA);
     if (lora && m->weight->matrix)
       merge_lora(space, m->weight, m->linear);
@@ -154,7 +158,7 @@ static enum wt_status list_output(struct output *o, struct wt_engine *e, enum wt
     bool linear = w->role == WT_ROLE_LINEAR || w->role == WT_ROLE_LINEAR_BIAS;
     const struct wt_linear *l = linear ? &e->block[w->layer].lin[w->lin] : NULL;
     l = l && l->ad.kind != WT_ADAPTER_NONE ? l : NULL;
-    o->merged[i] = (struct merged){.weight = w, .linear = l, .space = &o->space};
+    o->merged[i] = (struct merged){.weight = w, .linear = l, .instead = e->slot[i].trained ? e->slot[i].memory : NULL, .space = &o->space};
     o->source[i] = (struct wt_tensor_source){.name = w->name, .rank = w->matrix ? 2 : 1, .read = read_merged, .ctx = &o->merged[i]};
     o->source[i].shape[0] = w->matrix ? wt_weight_stored_rows(w) : w->out;
     o->source[i].shape[1] = w->matrix ? wt_weight_stored_width(w) : 0;

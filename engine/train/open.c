@@ -27,6 +27,7 @@ void wt_engine_free(struct wt_engine *e)
   free(e->reach);
   free(e->targets);
   free(e->init_text);
+  free(e->modules_to_save);
   free(e);
 }
 
@@ -194,10 +195,13 @@ static enum wt_status copy_strings(struct wt_engine *e, const struct wt_train_co
 {
   e->targets = c->targets ? wt_strdup(c->targets) : NULL;
   e->init_text = c->init_text ? wt_strdup(c->init_text) : NULL;
-  if ((c->targets && !e->targets) || (c->init_text && !e->init_text))
+  e->modules_to_save = c->modules_to_save ? wt_strdup(c->modules_to_save) : NULL;
+  if ((c->targets && !e->targets) || (c->init_text && !e->init_text) || (c->modules_to_save && !e->modules_to_save))
     return wt_fail(err, WT_ENOMEM, "model '%s': out of memory", e->model->path);
   e->c.targets = e->targets;
   e->c.init_text = e->init_text;
+  e->c.modules_to_save = e->modules_to_save;
+  e->c.adapter = NULL; /* may not live as long */
   return WT_OK;
 }
 

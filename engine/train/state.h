@@ -50,7 +50,7 @@ struct wt_kv_cache {
 struct wt_engine {
   struct wt_model *model;
   struct wt_train_config c;
-  char *targets, *init_text; /* own copies */
+  char *targets, *init_text, *modules_to_save; /* own copies */
   const struct wt_method_ops *method; /* of the structure: for inference with an adapter, the adapter's */
   const struct wt_optim_ops *optim;   /* NULL without training */
   bool training;

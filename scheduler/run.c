@@ -178,6 +178,7 @@ static enum wt_status open_engine(struct wt_run *r, struct wt_error *err)
   WT_TRY(wt_session_give_rows(&r->s, r->engine, &r->plan, err));
   if (r->resumed)
     WT_TRY(wt_run_engine_load(r, err));
+  r->checkpoint_step = r->resumed ? r->st.step : 0;
   WT_TRY(wt_order_init(&r->order, r->s.o.seed, !r->s.o.no_shuffle, r->s.train_n, err));
   if (!wt_run_is_root(r))
     r->base = r->st;

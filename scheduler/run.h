@@ -57,10 +57,13 @@ struct wt_run {
   double step_pause_s;     /* long pauses inside the present step: not its pace */
   double reserve_s, power_estimate_w;
   double checkpoint_mark_s, live_mark_s;
+  uint64_t checkpoint_step; /* of the last checkpoint with weights in it; 0 = none */
   size_t micro_step, micro_steps;
   enum wt_status stop;     /* WT_OK, or why the loop ends early */
   enum wt_budget_kind stop_budget;
   char stop_why[200];
+  double loss_start;
+  bool rise_noted;
   double loss_trend, loss_slope, tokens_per_s; /* trend: running mean; slope: its last change */
   double flop_before, train_s; /* for GFLOP/s */
   double step_flop_sum;

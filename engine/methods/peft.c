@@ -141,7 +141,7 @@ static enum wt_status read_virtual(struct wt_peft *p, enum wt_method method, str
   p->method = method;
   if (!is_off(p->config, "prefix_projection"))
     return refuse(p, "prefix_projection", err);
-  const struct wt_tensor *t = wt_tensors_find(p->tensors, "prompt_embeddings");
+  const struct wt_tensor *t = p->tensors ? wt_tensors_find(p->tensors, "prompt_embeddings") : NULL;
   if (!t || t->rank != 2)
     return wt_fail(err, WT_EFORMAT, "adapter '%s': tensor 'prompt_embeddings' is missing", p->dir);
   p->virtual_tokens = t->shape[0];

@@ -35,21 +35,29 @@ static enum wt_status refuse(const struct wt_peft *p, const char *key, struct wt
   return wt_fail(err, WT_EFORMAT, "adapter '%s': '%s' is not supported", p->dir, key);
 }
 
-/* PEFT looks for a key of rank_pattern and alpha_pattern at the end of a module's path: (.*\.)?(KEY)$ from its beginning. \d is Python's. */
+/* PEFT looks for a key of rank_pattern and alpha_pattern at the end of a module's path: (.*\.)?(KEY)$ from its beginning. \d is Python's. What could make a
+ * hostile expression dear (counts, references back, deep nesting, length) is not understood. */
 static bool compile_pattern(const char *key, regex_t *ret)
 {
-  char text[512] = "^(.*\\.)?(";
-  size_t n = strlen(text);
-  for (; *key && n + 8 < sizeof text; key++) {
-    if (key[0] == '\\' && key[1] == 'd') {
+  enum { LENGTH_MAX = 200, DEPTH_MAX = 8 };
+  char text[2 * LENGTH_MAX + 64] = "^(.*\\.)?(";
+  size_t n = strlen(text), depth = 0;
+  if (strlen(key) > LENGTH_MAX)
+    return false;
+  for (; *key; key++) {
+    bool escape = key[0] == '\\';
+    depth += key[0] == '(';
+    if (depth > DEPTH_MAX || key[0] == '{' || (escape && key[1] >= '0' && key[1] <= '9'))
+      return false;
+    if (escape && key[1] == 'd') {
       n += (size_t)snprintf(text + n, sizeof text - n, "[0-9]");
       key++;
     } else {
       text[n++] = *key;
+      if (escape && key[1])
+        text[n++] = *++key;
     }
   }
-  if (*key)
-    return false;
   memcpy(text + n, ")$", 3);
   return regcomp(ret, text, REG_EXTENDED | REG_NOSUB) == 0;
 }

@@ -40,7 +40,7 @@ static enum wt_status refuse(const struct wt_peft *p, const char *key, struct wt
 static bool compile_pattern(const char *key, regex_t *ret)
 {
   enum { LENGTH_MAX = 200, DEPTH_MAX = 8 };
-  char text[2 * LENGTH_MAX + 64] = "^(.*\\.)?(";
+  char text[3 * LENGTH_MAX + 64] = "^(.*\\.)?(";
   size_t n = strlen(text), depth = 0;
   if (strlen(key) > LENGTH_MAX)
     return false;

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Adapters as other programs write them: ranks and alphas of single targets, whole modules and biases beside the adapter, mlx-lm's names; what has no place is
-# refused. And training that diverges ends with the last good state.
+# refused. Training that diverges ends with the last good state; quantised weights are kept as long as they are those of the model.
 . "$2/tests/cli/lib.bash"
 has_command run && has_command init || { echo "skipped: this build cannot train"; exit 77; }
 python3 - "$W" "$T" <<'P' >"$T/table"
@@ -133,13 +133,49 @@ def divergence():
         if state["skipped_in_a_row"]:
             raise RuntimeError("the state that was kept is not a good one")
 
+def quantised_once():
+    big = {**CONFIGS["llama"], "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 6}
+    json.dump(big, open("big.json", "w"))
+    call("init", "--config", "big.json", "--out", "big", "-q")
+    for weights in ("int8", "nf4"):
+        kept = f"big/.wattune-{weights}.cache"
+        first = loss("--model", "big", "--weights", weights)
+        if weights == "nf4" and not os.path.exists(kept): # half of the bytes are less than is worth a file
+            continue
+        made = os.stat(kept).st_mtime_ns
+        same("from the file", loss("--model", "big", "--weights", weights), first)
+        same("the file", os.stat(kept).st_mtime_ns, made)
+        whole = open(kept, "rb").read()
+        for at in (len(whole) // 2, 50, 20): # a damaged file is made again
+            open(kept, "wb").write(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
+            same("after damage", loss("--model", "big", "--weights", weights), first)
+        open(kept, "wb").write(whole[:1000])
+        same("after a cut", loss("--model", "big", "--weights", weights), first)
+        same("made again", open(kept, "rb").read(), whole)
+        shutil.copytree("big", "moved") # the same content elsewhere: the file goes on to serve
+        same("moved", loss("--model", "moved", "--weights", weights), first)
+        with open("moved/model.safetensors", "r+b") as f: # other weights: it does not
+            f.seek(-4, 2)
+            f.write(struct.pack("<f", 3.0))
+        with open("moved/model.safetensors", "r+b") as f:
+            n = struct.unpack("<Q", f.read(8))[0]
+            place = json.loads(f.read(n))["model.layers.0.mlp.up_proj.weight"]["data_offsets"]
+            f.seek(8 + n + place[0])
+            f.write(struct.pack("<400f", *[1.0] * 400))
+        changed = loss("--model", "moved", "--weights", weights)
+        os.remove(f"moved/.wattune-{weights}.cache")
+        same("changed", changed, loss("--model", "moved", "--weights", weights))
+        if changed == first:
+            raise RuntimeError("other weights, the same loss")
+        shutil.rmtree("moved")
+
 for name, config in CONFIGS.items():
     json.dump(config, open(name + ".json", "w"))
     call("init", "--config", name + ".json", "--out", name, "-q")
 checks = {"llama": lambda: ranks_and_modules("llama", "q_proj:4,v_proj:8,o_proj", "lm_head,norm", {"q_proj": 4, "v_proj": 8}),
           "glm": lambda: ranks_and_modules("glm", "q_proj:4,gate_up_proj:8,down_proj", "lm_head,norm", {"q_proj": 4, "gate_up_proj": 8}),
           "gpt2": lambda: ranks_and_modules("gpt2", "c_attn:4,mlp.c_proj:8,c_fc", "ln_f,ln_1", {"c_attn": 4, "mlp.c_proj": 8}),
-          "alphas": alphas, "refusals": refusals, "biases": biases, "mlx": mlx, "divergence": divergence}
+          "alphas": alphas, "refusals": refusals, "biases": biases, "mlx": mlx, "divergence": divergence, "quantised once": quantised_once}
 for name, check in checks.items():
     try:
         check()
@@ -152,5 +188,5 @@ while read -r verdict rest; do
   checks=$((checks + 1))
   [ "$verdict" = ok ] || fail "$rest"
 done <"$T/table"
-[ "$(wc -l <"$T/table")" = 8 ] || fail "the table is not whole"
+[ "$(wc -l <"$T/table")" = 9 ] || fail "the table is not whole"
 finish

@@ -129,7 +129,7 @@ def document(results):
             "nothing and tries prompts instead. Models of 0.26 to 0.8 million weights: what they say about large ones is the order of what things cost, and that a",
             "method works, not how far apart methods are there. Operations are counted; seconds are those of a machine that had other work too.", "",
             "## The order", "", "What a method gains on average over the settings, in the largest gain of each setting. The planner's order of quality follows this column",
-            "([estimates.md](estimates.md#the-choice)).", "", "| method | share of the gain |", "| --- | --- |"]
+            "([estimates.md](estimates.md#choice)).", "", "| method | share of the gain |", "| --- | --- |"]
     text += [f"| {m} | {100 * mean[m]:.0f} % |" for m in order]
     for s in results["settings"]:
         before = next(iter(s["rows"].values()))["before"]

@@ -43,7 +43,7 @@ static enum wt_status declare_weight_as(struct wt_engine *e, size_t index, size_
 {
   if (index == WT_NO_WEIGHT || e->slot[index].trained)
     return WT_OK;
-  const struct wt_weight *w = &e->model->weight[index];
+  const struct wt_weight *w = e->slot[index].def;
   struct wt_param *p = NULL;
   size_t rows = w->matrix ? wt_weight_stored_rows(w) : w->out, cols = w->matrix ? wt_weight_stored_width(w) : 1;
   WT_TRY(wt_declare_tensor(e, name ? name : w->name, w->matrix ? 2 : 1, rows, cols, NULL, NULL, &p, err));
@@ -210,12 +210,18 @@ static enum wt_status check_modules(const struct wt_engine *e, const char *list,
     bool found = false;
     snprintf(one, sizeof one, "%.*s", (int)k, p);
     for (size_t i = 0; i < e->slots && !found; i++)
-      found = named_to_save(one, &e->model->weight[i]);
+      found = named_to_save(one, e->slot[i].def);
     if (!found)
       return wt_fail(err, WT_EUSAGE, "--modules-to-save: the model '%s' has no module '%s'", e->model->path, one);
     p += k + (p[k] == ',');
   }
   return WT_OK;
+}
+
+bool wt_declares_whole(const struct wt_engine *e, const struct wt_weight *w)
+{
+  char name[192];
+  return e->peft ? name_in_files(e->peft, w, name, sizeof name) : e->c.modules_to_save && named_to_save(e->c.modules_to_save, w);
 }
 
 enum wt_status wt_declare_whole(struct wt_engine *e, struct wt_error *err)
@@ -224,15 +230,13 @@ enum wt_status wt_declare_whole(struct wt_engine *e, struct wt_error *err)
   if (list)
     WT_TRY(check_modules(e, list, err));
   for (size_t i = 0; i < e->slots && (e->peft || list); i++) {
-    const struct wt_weight *w = &e->model->weight[i];
+    const struct wt_weight *w = e->slot[i].def;
     char name[192];
     snprintf(name, sizeof name, "base_model.model.%s", w->name);
     if (e->peft ? !name_in_files(e->peft, w, name, sizeof name) : !named_to_save(list, w))
       continue;
     if (w->role == WT_ROLE_LINEAR && e->block[w->layer].lin[w->lin].ad.kind != WT_ADAPTER_NONE)
       return wt_fail(err, e->peft ? WT_EFORMAT : WT_EUSAGE, "'%s' cannot both have an adapter and be trained as a whole", w->name);
-    if (w->role == WT_ROLE_EMBED && e->model->head == e->model->embed) /* PEFT would train one of the two and leave the other */
-      return wt_fail(err, e->peft ? WT_EFORMAT : WT_EUSAGE, "'%s' is embedding and output matrix in one in the model '%s': an adapter cannot hold it", w->name, e->model->path);
     WT_TRY(declare_weight_as(e, i, SIZE_MAX, name, err));
   }
   return WT_OK;

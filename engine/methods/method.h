@@ -80,6 +80,8 @@ enum wt_status wt_declare_weight(struct wt_engine *e, size_t index, size_t group
 /* Whole weights that learn beside an adapter (PEFT's modules_to_save and biases): those that the adapter being read holds, else those that
  * config.modules_to_save names. Saved under PEFT's names. */
 enum wt_status wt_declare_whole(struct wt_engine *e, struct wt_error *err) WT_MUST_CHECK;
+/* Whether it is one of those. */
+bool wt_declares_whole(const struct wt_engine *e, const struct wt_weight *w);
 enum wt_status wt_declare_block(struct wt_engine *e, size_t layer, size_t group, struct wt_error *err) WT_MUST_CHECK;
 /* Calls fn for every linear that the configuration's targets (or the adapter being read: a tensor with one of these suffixes) name. rank: that of the target
  * ("q_proj:8"), 0 where it names none. */

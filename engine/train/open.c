@@ -86,6 +86,23 @@ static void build_block(struct wt_engine *e, size_t layer)
   }
 }
 
+/* A model whose output matrix is its embedding, and an adapter that holds one of the two as a whole: PEFT parts them then. The output matrix gets a slot of its
+ * own, the last one, which starts as the embedding in the file. */
+static void part_head(struct wt_engine *e)
+{
+  const struct wt_model *m = e->model;
+  if (m->head != m->embed)
+    return;
+  e->parted_head = m->weight[m->embed];
+  e->parted_head.role = WT_ROLE_HEAD;
+  if (!wt_spec_tensor_name(&m->spec, WT_ROLE_HEAD, WT_LIN_Q, 0, e->parted_head.name, sizeof e->parted_head.name))
+    return;
+  if (!wt_declares_whole(e, &m->weight[m->embed]) && !wt_declares_whole(e, &e->parted_head))
+    return;
+  e->slot[e->slots].def = &e->parted_head;
+  e->head.w = &e->slot[e->slots++];
+}
+
 static void build(struct wt_engine *e)
 {
   struct wt_model *m = e->model;
@@ -100,6 +117,7 @@ static void build(struct wt_engine *e)
                              .final_norm_bias = slot_of(e, m->final_norm_bias),
                              .w = slot_of(e, m->head),
                              .bias = slot_of(e, m->head_bias)};
+  part_head(e);
 }
 
 /* ---- what is active, how far backward goes ---- */
@@ -256,7 +274,7 @@ enum wt_status wt_engine_prepare(struct wt_model *m, const struct wt_train_confi
     return wt_fail(err, WT_EUSAGE, "--init-adapter: '%s' is a chosen prompt, which has nothing to train", peft->dir);
   e->method = wt_method_find(peft ? peft->method : c->method);
   WT_TRY(copy_strings(e, c, err));
-  e->slot = wt_calloc(m->n, sizeof *e->slot);
+  e->slot = wt_calloc(m->n + 1, sizeof *e->slot); /* one more: part_head */
   e->block = wt_calloc(m->spec.layers, sizeof *e->block);
   e->acts = wt_calloc(m->spec.layers, sizeof *e->acts);
   e->reach = wt_calloc(m->spec.layers, sizeof *e->reach);

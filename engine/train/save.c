@@ -83,7 +83,7 @@ static enum wt_status save_model(struct wt_engine *e, const char *dir, struct wt
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
   WT_TRY(wt_fs_mkdirs(dir, err));
   WT_TRY(write_weights(e, dir, err));
-  WT_TRY(wt_config_write(e->model, dir, e->c.weights == WT_WEIGHTS_F32 ? "f32" : NULL, err));
+  WT_TRY(wt_config_write(e->model->config, dir, e->c.weights == WT_WEIGHTS_F32 ? "f32" : NULL, err));
   return wt_copy_companions(from, dir, err);
 }
 

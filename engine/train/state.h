@@ -57,8 +57,9 @@ struct wt_engine {
   const struct wt_peft *peft; /* while opening: the adapter that is read, or NULL */
   bool fan_in_fan_out;
 
-  size_t slots;
+  size_t slots; /* the model's weights, and the parted head's where there is one */
   struct wt_slot *slot;
+  struct wt_weight parted_head;
   struct wt_block *block;
   struct wt_head head;
   struct wt_slot *embed, *positions;

@@ -97,7 +97,22 @@ def refusals():
         call("eval", "--model", "llama", "--adapter", "bad", "--data", "rows.jsonl", want=5)
     for more in (["--targets", "q_proj:0"], ["--targets", "q_proj:x"], ["--modules-to-save", "nothing"], ["--modules-to-save", "q_proj"]):
         call("run", "--model", "llama", "--data", "rows.jsonl", "--method", "lora", "--steps", "1", "--out", "refused", "-q", *more, want=2)
-    call("run", "--model", "gpt2", "--data", "rows.jsonl", "--method", "lora", "--modules-to-save", "wte", "--steps", "1", "--out", "refused", "-q", want=2) # tied
+    call("run", "--model", "gpt2", "--data", "rows.jsonl", "--method", "full", "--modules-to-save", "wte", "--steps", "1", "--out", "refused", "-q", want=2)
+
+def parted():
+    """Embedding and output matrix are one in the model and two in the adapter."""
+    for modules in ("lm_head", "wte", "wte,lm_head"):
+        out = "parted-" + modules.replace(",", "-")
+        after = train("gpt2", out, "--method", "lora", "--rank", "4", "--modules-to-save", modules, "--steps", "4")
+        near("loaded", loss("--model", "gpt2", "--adapter", out), after)
+        call("export", "--model", "gpt2", "--adapter", out, "--format", "safetensors", "--out", out + "-merged", "-q")
+        near("merged", loss("--model", out + "-merged"), after)
+        tensors = read(out + "-merged/model.safetensors")
+        if (tensors["transformer.wte.weight"] == tensors["lm_head.weight"]) or len(read(out + "/adapter/adapter_model.safetensors")) != 16 + modules.count(",") + 1:
+            raise RuntimeError("they are not two")
+        same("tie", json.load(open(out + "-merged/config.json"))["tie_word_embeddings"], False)
+        train("gpt2", out + "-on", "--init-adapter", out, "--steps", "2")
+        near("goes on", json.load(open(out + "-on/report.json"))["loss"]["eval_before"], after)
 
 def biases():
     train("gpt2", "plain", "--method", "lora", "--rank", "4", "--targets", "c_attn", "--steps", "3")
@@ -175,7 +190,7 @@ for name, config in CONFIGS.items():
 checks = {"llama": lambda: ranks_and_modules("llama", "q_proj:4,v_proj:8,o_proj", "lm_head,norm", {"q_proj": 4, "v_proj": 8}),
           "glm": lambda: ranks_and_modules("glm", "q_proj:4,gate_up_proj:8,down_proj", "lm_head,norm", {"q_proj": 4, "gate_up_proj": 8}),
           "gpt2": lambda: ranks_and_modules("gpt2", "c_attn:4,mlp.c_proj:8,c_fc", "ln_f,ln_1", {"c_attn": 4, "mlp.c_proj": 8}),
-          "alphas": alphas, "refusals": refusals, "biases": biases, "mlx": mlx, "divergence": divergence, "quantised once": quantised_once}
+          "alphas": alphas, "refusals": refusals, "biases": biases, "mlx": mlx, "divergence": divergence, "parted": parted, "quantised once": quantised_once}
 for name, check in checks.items():
     try:
         check()
@@ -188,5 +203,5 @@ while read -r verdict rest; do
   checks=$((checks + 1))
   [ "$verdict" = ok ] || fail "$rest"
 done <"$T/table"
-[ "$(wc -l <"$T/table")" = 9 ] || fail "the table is not whole"
+[ "$(wc -l <"$T/table")" = 10 ] || fail "the table is not whole"
 finish

@@ -17,7 +17,7 @@ static void yaml_line(struct wt_buf *out, const char *key, const char *value)
 static void head(const struct wt_json *report, struct wt_buf *out)
 {
   const char *method = wt_doc_str(report, "plan.method", "");
-  bool scratch = !strcmp(method, "pretrain"), peft = !scratch && strcmp(method, "full") && strcmp(method, "badam") && strcmp(method, "layers");
+  bool scratch = !strcmp(method, "pretrain"), peft = !scratch && strcmp(method, "full") && strcmp(method, "badam") && strcmp(method, "layers") && strcmp(method, "prompt");
   wt_buf_adds(out, "---\n");
   if (!scratch) {
     yaml_line(out, "base_model", wt_doc_str(report, "environment.base_model", wt_doc_str(report, "environment.model", NULL)));

@@ -57,7 +57,7 @@ struct wt_interval wt_cost_interval(double x, double spread)
 static const struct wt_step_shape *shape_of(struct wt_costing *c, const struct wt_plan *p, double *ret_full_m)
 {
   for (size_t i = 0; i < c->shapes_n; i++)
-    if (c->shapes[i].micro_batch_tok == p->config.micro_batch_tok) {
+    if (c->shapes[i].batch == p->batch && c->shapes[i].micro_batch_tok == p->config.micro_batch_tok) {
       *ret_full_m = c->shapes[i].full_m;
       return &c->shapes[i].shape;
     }
@@ -65,6 +65,7 @@ static const struct wt_step_shape *shape_of(struct wt_costing *c, const struct w
   memset(&all, 0, sizeof all);
   c->task->shape(c->task->ctx, SIZE_MAX / 4, p->config.micro_batch_tok, &all);
   size_t slot = c->shapes_n < WT_COUNT(c->shapes) ? c->shapes_n++ : WT_COUNT(c->shapes) - 1;
+  c->shapes[slot].batch = p->batch;
   c->shapes[slot].micro_batch_tok = p->config.micro_batch_tok;
   memset(&c->shapes[slot].shape, 0, sizeof c->shapes[slot].shape);
   c->task->shape(c->task->ctx, p->batch, p->config.micro_batch_tok, &c->shapes[slot].shape);

@@ -29,6 +29,14 @@ struct wt_task {
 /* Steps that the options ask for: --steps, else the epochs' rows over the batch, rounded up; at least 1. */
 uint64_t wt_steps_asked(const struct wt_run_options *o, uint64_t train_rows);
 
+/* Method prompt has neither epochs nor batches of its own: how many held-out rows judge a prompt (--batch, when it was given), and how many prompts are tried
+ * (--steps), so that the whole reads about half of the rows that the epochs asked for read, forward only: the cheapest rung. */
+size_t wt_prompt_rows(const struct wt_run_options *o, uint64_t train_rows);
+uint64_t wt_prompt_trials(const struct wt_run_options *o, uint64_t train_rows);
+
+/* run_job.c: the whole choice as one sentence without its full stop, appended to out. */
+void wt_plan_settings(const struct wt_plan *p, struct wt_buf *out);
+
 /* space.c: all configurations to consider, with what the user fixed kept. *ret is a heap array of *ret_n plans with config, lr, schedule, batch, steps_asked and id set. */
 enum wt_status wt_space_make(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan **ret, size_t *ret_n, struct wt_error *err) WT_MUST_CHECK;
 
@@ -66,10 +74,10 @@ struct wt_costing { /* of one planning */
   bool scant; /* plans may carry out any part of the asked steps, one step at least */
   size_t shapes_n;
   struct {
-    size_t micro_batch_tok;
+    size_t batch, micro_batch_tok;
     struct wt_step_shape shape;
     double full_m; /* tokens of a micro-batch that no step's end cuts short */
-  } shapes[16]; /* by micro-batch, filled as asked for */
+  } shapes[32]; /* by batch and micro-batch, filled as asked for */
   double factor[WT_SLICES_MAX][WT_STAGE_COUNT]; /* of each slice of the input: seconds seen over seconds counted */
 };
 /* Fills the factors; to be called once, before wt_cost_fill. */

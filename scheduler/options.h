@@ -32,7 +32,7 @@ struct wt_run_options {
   char *targets;
   uint64_t train_layers, virtual_tokens;
   bool targets_set, train_layers_set, virtual_tokens_set;
-  char *init_text;
+  char *init_text, *modules_to_save;
   int weights, compute; /* enum wt_weights, wt_compute: auto first */
   /* training */
   double epochs;

@@ -55,7 +55,9 @@ static void print_sentence(const struct printer *p, const struct wt_plan *c)
     wt_buf_addf(p->out, " or %s", money);
   }
   wt_buf_addf(p->out, ", in %s of memory.\n", bytes);
-  wt_buf_addf(p->out, "Why: %s.\n", c->why);
+  wt_buf_addf(p->out, "Why: %s.\nSettings: ", c->why);
+  wt_plan_settings(c, p->out);
+  wt_buf_adds(p->out, ".\n");
   wt_buf_addf(p->out, "Depth of the estimate: %s. Energy: %s, %s", c->depth, p->in->profile->power.source[0] ? p->in->profile->power.source : "unknown",
               p->in->profile->power.measured ? "measured" : "not measured");
   if (!p->in->profile->power.measured && p->in->profile->power.uncertainty_pct > 0)

@@ -43,6 +43,7 @@ static enum wt_status time_steps(struct wt_session *s, const struct wt_plan *p, 
 {
   WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
   WT_TRY(wt_engine_open(s->model, &p->config, s->adapter_path, &e, err));
+  WT_TRY(wt_session_give_rows(s, e, p, err));
   WT_AUTO(wt_freep) struct wt_example *rows = wt_calloc(p->batch, sizeof *rows);
   if (!rows)
     return wt_fail(err, WT_ENOMEM, "probe: out of memory");

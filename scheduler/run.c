@@ -27,6 +27,7 @@ static void run_release(struct wt_run *r)
   wt_json_freep(&r->plan_document);
   wt_freep(&r->plan_targets);
   wt_freep(&r->plan_init_text);
+  wt_freep(&r->plan_modules);
   for (size_t i = 0; i < WT_RUN_SAMPLES; i++) {
     wt_freep(&r->samples[i].prompt);
     wt_freep(&r->samples[i].before);
@@ -57,6 +58,18 @@ static void books_begin(struct wt_run *r)
   r->phase_mark_wh += r->base.energy_wh; /* no phase of this process used that */
 }
 
+/* The options as resolved, in job.json and before people's eyes. */
+static enum wt_status write_job(struct wt_run *r, const struct wt_json *job, struct wt_error *err)
+{
+  WT_AUTO(wt_json_freep) struct wt_json *resolved = job ? wt_run_job_resolve(job, &r->s.o, &r->plan) : NULL;
+  WT_AUTO(wt_buf_release) struct wt_buf line;
+  wt_buf_init(&line, 4096);
+  wt_plan_settings(&r->plan, &line);
+  WT_TRY(wt_buf_ok(&line, "settings", err));
+  wt_session_note(&r->s, "settings: %s", line.data);
+  return job ? write_document(r, "job.json", resolved, err) : WT_OK;
+}
+
 /* A fresh plan: chosen, written, and remembered by a first checkpoint without weights, so that a run killed before its first checkpoint
  * begins again with the same plan. */
 static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, struct wt_outcome *ret, struct wt_error *err)
@@ -74,8 +87,7 @@ static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, st
   r->st = (struct wt_run_state){.eval_before = NAN, .eval_best = NAN, .eval_last = NAN, .steps_asked = r->plan.steps_asked};
   r->st.lr = wt_lr_plan_make(r->plan.schedule, r->plan.lr, r->plan.warmup, r->plan.steps);
   books_begin(r);
-  if (job)
-    WT_TRY(write_document(r, "job.json", job, err));
+  WT_TRY(write_job(r, job, err));
   WT_TRY(write_document(r, "plan.json", r->plan_document, err));
   return wt_run_checkpoint(r, false, err);
 }
@@ -131,7 +143,11 @@ static enum wt_status refuse_spent(struct wt_run *r, const struct wt_run_options
 /* What the options of the continuation change: more steps, other budgets. Without such a change the schedule stays to the bit. */
 static void adopt_options(struct wt_run *r)
 {
-  uint64_t asked = r->s.o.steps_set || r->s.o.epochs_set ? wt_steps_asked(&r->s.o, r->s.train_n) : r->st.steps_asked;
+  uint64_t asked = r->st.steps_asked;
+  uint64_t said =
+      r->plan.config.method == WT_METHOD_PROMPT ? wt_prompt_trials(&r->s.o, r->s.train_n) : wt_steps_asked(&r->s.o, r->s.train_n);
+  if ((r->s.o.steps_set || r->s.o.epochs_set) && said != r->plan.steps_asked) /* else an early stop stays one */
+    asked = said;
   bool cut = r->st.lr.steps < asked, at_end = (double)r->st.step >= 0.9 * (double)r->st.lr.steps;
   r->st.steps_asked = asked;
   if (cut && (!has_growing_budget(&r->s) || at_end))
@@ -165,13 +181,15 @@ static enum wt_status open_engine(struct wt_run *r, struct wt_error *err)
   wt_resident_reset_peak();
   r->s.fixed_bytes = wt_resident_bytes();
   WT_TRY(wt_engine_open(r->s.model, &r->plan.config, r->s.adapter_path, &r->engine, err));
+  WT_TRY(wt_session_give_rows(&r->s, r->engine, &r->plan, err));
   WT_TRY(wt_order_init(&r->order, r->s.o.seed, !r->s.o.no_shuffle, r->s.train_n, err));
   if (!wt_run_is_root(r))
     r->base = r->st;
   WT_TRY(wt_run_metrics_open(r, err)); /* may raise what was used: work after the last checkpoint that was lost */
   uint64_t total = wt_engine_get_sizes(r->engine)->total_bytes;
   if (r->plan.sizes.total_bytes > 0 && total != r->plan.sizes.total_bytes)
-    wt_run_log(r, "memory: the engine laid out %llu bytes, the plan said %llu", (unsigned long long)total, (unsigned long long)r->plan.sizes.total_bytes);
+    wt_run_log(r, "memory: the engine laid out %llu bytes, the plan said %llu", (unsigned long long)total,
+               (unsigned long long)r->plan.sizes.total_bytes);
   return WT_OK;
 }
 
@@ -317,7 +335,8 @@ static enum wt_status gather_all(struct wt_run *r, struct wt_run_options *o, con
   return wt_run_know_machines(r, err);
 }
 
-static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *options, const struct wt_json *job, const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err)
+static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *options, const struct wt_json *job,
+                              const struct wt_observer *obs, struct wt_outcome *ret, struct wt_error *err)
 {
   double t0 = wt_mono_s(&wt_clock_system) - wt_process_age_s();
   struct wt_run_options own = *options, *o = &own; /* paths may be those of copies */
@@ -331,6 +350,7 @@ static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *opt
   WT_TRY(wt_run_share_plan(r, err));
   WT_TRY(wt_run_agree(r, open_engine(r, err), err));
   WT_TRY(wt_run_engine_load(r, err));
+  r->checkpoint_step = r->resumed ? r->st.step : 0;
   wt_run_log(r, "%s: %s, %llu steps of %zu sequences", r->resumed ? "resumed" : "begun", r->plan.id, (unsigned long long)r->st.lr.steps,
              r->plan.batch);
   WT_TRY(wt_run_governor_open(r, err));

@@ -43,7 +43,7 @@ struct wt_run {
   FILE *metrics, *log;
   struct wt_plan_set set;
   struct wt_plan plan; /* as carried out; config strings owned by plan_strings */
-  char *plan_targets, *plan_init_text;
+  char *plan_targets, *plan_init_text, *plan_modules;
   struct wt_json *plan_document;
   struct wt_engine *engine;
   struct wt_order order;
@@ -67,10 +67,13 @@ struct wt_run {
   double step_pause_s;     /* long pauses inside the present step: not its pace */
   double reserve_s, power_estimate_w;
   double checkpoint_mark_s, live_mark_s;
+  uint64_t checkpoint_step; /* of the last checkpoint with weights in it; 0 = none */
   size_t micro_step, micro_steps;
   enum wt_status stop;     /* WT_OK, or why the loop ends early */
   enum wt_budget_kind stop_budget;
   char stop_why[200];
+  double loss_start;
+  bool rise_noted;
   double loss_trend, loss_slope, tokens_per_s; /* trend: running mean; slope: its last change */
   double flop_before, train_s; /* for GFLOP/s */
   double step_flop_sum;
@@ -109,6 +112,10 @@ enum wt_status wt_run_engine_load(struct wt_run *r, struct wt_error *err) WT_MUS
 /* ---- run_state.c: the plan and the state as JSON, bit for bit ---- */
 struct wt_json *wt_run_state_to_json(const struct wt_run *r);
 enum wt_status wt_run_state_from_json(struct wt_run *r, const struct wt_json *j, const char *what, struct wt_error *err) WT_MUST_CHECK;
+
+/* ---- run_job.c ---- */
+/* job with what the plan settled in place of what was left open. NULL: out of memory. */
+struct wt_json *wt_run_job_resolve(const struct wt_json *job, const struct wt_run_options *o, const struct wt_plan *p);
 
 /* ---- run_meter.c ---- */
 /* As the first thing of all, before the machine is known. */

@@ -214,6 +214,8 @@ enum wt_status wt_run_checkpoint(struct wt_run *r, bool with_engine, struct wt_e
   WT_TRY(wt_json_write_file(j, state, err)); /* last: a folder without it is not a checkpoint */
   WT_TRY(swap_in(fresh, dir, err));
   r->checkpoint_mark_s = wt_mono_s(r->s.clock);
+  if (with_engine)
+    r->checkpoint_step = r->st.step;
   return WT_OK;
 }
 

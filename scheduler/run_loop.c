@@ -10,6 +10,7 @@
 #define LIVE_S 0.25
 #define NAP_S 0.1 /* a signal is seen at least this often while pausing */
 #define SKIPPED_MAX 3
+#define RISE 1.5 /* times the first loss: worth a word */
 
 /* ---- readings and decisions ---- */
 
@@ -246,8 +247,14 @@ static enum wt_status write_metrics(struct wt_run *r, const struct wt_step_out *
 {
   if (!wt_run_is_root(r))
     return WT_OK;
-  struct wt_series_point point = {.t_s = r->st.time_s, .loss = out->loss, .power_w = r->reading.power_w, .energy_wh = r->st.energy_wh,
-                                  .tokens_per_s = step_s > 0 ? (double)out->tokens / step_s : (double)NAN, .step = r->st.step, .lr = lr, .grad_norm = out->grad_norm};
+  struct wt_series_point point = {.t_s = r->st.time_s,
+                                  .loss = out->loss,
+                                  .power_w = r->reading.power_w,
+                                  .energy_wh = r->st.energy_wh,
+                                  .tokens_per_s = step_s > 0 ? (double)out->tokens / step_s : (double)NAN,
+                                  .step = r->st.step,
+                                  .lr = lr,
+                                  .grad_norm = out->grad_norm};
   wt_run_page_add(r, &point, (double)out->tokens, (double)out->supervised_tokens);
   WT_AUTO(wt_json_freep) struct wt_json *j = wt_json_object();
   wt_json_add_u64(j, "step", r->st.step);
@@ -255,6 +262,8 @@ static enum wt_status write_metrics(struct wt_run *r, const struct wt_step_out *
   wt_json_add_num(j, "loss", out->loss);
   wt_json_add_num(j, "lr", lr);
   wt_json_add_num(j, "grad_norm", out->grad_norm);
+  if (r->plan.config.method == WT_METHOD_PROMPT)
+    wt_json_add_num(j, "tried_loss", out->tried_loss);
   wt_json_add_u64(j, "tokens", out->tokens);
   wt_json_add_u64(j, "supervised_tokens", out->supervised_tokens);
   wt_json_add_num(j, "step_s", step_s);
@@ -293,6 +302,12 @@ static void update_pace(struct wt_run *r, double step_s, const struct wt_step_ou
   double before = isfinite(r->loss_trend) && measured > 1 ? r->loss_trend : out->loss;
   r->loss_trend = 0.9 * before + 0.1 * out->loss;
   r->loss_slope = r->loss_trend - before;
+  if (measured == 1)
+    r->loss_start = out->loss;
+  if (!r->rise_noted && measured >= 10 && r->loss_trend > RISE * r->loss_start) {
+    r->rise_noted = true;
+    wt_run_decided(r, "warning", "the loss has risen by half since the start: --lr may be too high");
+  }
 }
 
 static enum wt_status after_evaluation(struct wt_run *r, double loss, struct wt_error *err)
@@ -332,8 +347,35 @@ static bool checkpoint_due(const struct wt_run *r)
   return wt_mono_s(r->s.clock) - r->checkpoint_mark_s >= seconds;
 }
 
+/* Whether the model still gives a finite loss, on one row: what an update has spoilt must not take the place of a good state. */
+static bool is_sound(struct wt_run *r)
+{
+  if (r->plan.config.method == WT_METHOD_PROMPT || r->s.train_n == 0)
+    return true; /* nothing is trained */
+  struct wt_example row = wt_session_train_row(&r->s, 0);
+  struct wt_eval_out out;
+  memset(&out, 0, sizeof out);
+  return wt_engine_eval(r->engine, &row, 1, NULL, NULL, &out, NULL) != WT_OK || isfinite(out.loss);
+}
+
+static enum wt_status diverged(struct wt_run *r, const char *what, struct wt_error *err)
+{
+  if (r->checkpoint_step > 0)
+    wt_fail(err, WT_EDIVERGED, "training diverged: %s; the state of step %llu is in '%s/checkpoint'", what,
+            (unsigned long long)r->checkpoint_step, r->dir);
+  else
+    wt_fail(err, WT_EDIVERGED, "training diverged: %s; there is no earlier state than the start", what);
+  return WT_EDIVERGED;
+}
+
 static enum wt_status save_now(struct wt_run *r, struct wt_error *err)
 {
+  if (!is_sound(r)) {
+    wt_run_log(r, "step %llu: the loss is no longer finite, the checkpoint of step %llu stays", (unsigned long long)r->st.step,
+               (unsigned long long)r->checkpoint_step);
+    r->checkpoint_mark_s = wt_mono_s(r->s.clock);
+    return WT_OK;
+  }
   wt_run_phase_begin(r, "checkpoint");
   wt_run_live(r, "saving", true);
   wt_run_meter_update(r);
@@ -351,10 +393,12 @@ static enum wt_status check_skipped(struct wt_run *r, const struct wt_step_out *
     wt_run_log(r, "step %llu: the gradient is not finite, nothing changed", (unsigned long long)r->st.step);
   if (r->st.skipped_in_a_row < SKIPPED_MAX)
     return WT_OK;
-  wt_fail(err, WT_EDIVERGED,
-          "training diverged: the gradient was not finite in %d steps in a row, up to step %llu; the last good state is in '%s/checkpoint'",
-          SKIPPED_MAX, (unsigned long long)r->st.step, r->dir);
-  return WT_EDIVERGED;
+  if (isfinite(out->loss) && is_sound(r))
+    WT_TRY(wt_run_checkpoint(r, true, err)); /* nothing has changed since the last good step */
+  char what[96];
+  snprintf(what, sizeof what, "the gradient was not finite in %d steps in a row, up to step %llu", SKIPPED_MAX,
+           (unsigned long long)r->st.step);
+  return diverged(r, what, err);
 }
 
 static enum wt_status after_step(struct wt_run *r, const struct wt_step_out *out, double lr, double step_s, struct wt_error *err)
@@ -370,11 +414,10 @@ static enum wt_status after_step(struct wt_run *r, const struct wt_step_out *out
     WT_TRY(after_evaluation(r, eval, err));
     wt_run_phase_begin(r, "train");
   }
+  struct wt_error why = skipped != WT_OK ? *err : (struct wt_error){0};
   WT_TRY(write_metrics(r, out, lr, step_s, eval, err));
   if (skipped != WT_OK) {
-    struct wt_error why = *err;
-    if (wt_run_checkpoint(r, true, err) == WT_OK)
-      *err = why;
+    *err = why;
     return skipped;
   }
   if (r->s.o.early_stop > 0 && r->st.evals_without_gain >= r->s.o.early_stop) {
@@ -408,6 +451,11 @@ static enum wt_status one_step(struct wt_run *r, struct wt_example *batch, struc
   WT_TRY(wt_engine_step(r->engine, batch, n, lr, &hooks, &out, err));
   if (out.abandoned) /* by one rank, and so by all: why, they tell each other */
     return wt_run_share_decision(r, err);
+  if (out.finished) {
+    wt_run_decided(r, "finished", "no prompt is left to try");
+    r->st.lr.steps = r->st.steps_asked = r->st.step;
+    return WT_OK;
+  }
   return after_step(r, &out, lr, wt_mono_s(r->s.clock) - began, err);
 }
 
@@ -457,6 +505,8 @@ enum wt_status wt_run_train(struct wt_run *r, struct wt_error *err)
   enum wt_status st = WT_OK;
   while (st == WT_OK && r->stop == WT_OK && r->st.step < r->st.lr.steps)
     st = one_step(r, batch, err);
+  if (st == WT_OK && wt_run_is_root(r) && r->st.step > r->base.step && !is_sound(r))
+    st = diverged(r, "the loss is no longer finite after the last update", err);
   wt_meter_hint(r->meter, 1);
   wt_run_phase_end(r);
   return st;

@@ -109,8 +109,8 @@ struct shared_plan {
   struct wt_plan plan;
   struct wt_run_state st;
   int cores; /* of rank 0, for one rank */
-  bool resumed, has_targets, has_init_text;
-  char targets[1024], init_text[2048];
+  bool resumed, has_targets, has_init_text, has_modules;
+  char targets[1024], init_text[2048], modules[1024];
 };
 
 static enum wt_status adopt_plan(struct wt_run *r, const struct shared_plan *p, struct wt_error *err)
@@ -122,7 +122,10 @@ static enum wt_status adopt_plan(struct wt_run *r, const struct shared_plan *p, 
   r->plan_init_text = p->has_init_text ? wt_strdup(p->init_text) : NULL;
   r->plan.config.targets = r->plan_targets;
   r->plan.config.init_text = r->plan_init_text;
-  if ((p->has_targets && !r->plan_targets) || (p->has_init_text && !r->plan_init_text))
+  r->plan_modules = p->has_modules ? wt_strdup(p->modules) : NULL;
+  r->plan.config.modules_to_save = r->plan_modules;
+  r->plan.config.adapter = NULL;
+  if ((p->has_targets && !r->plan_targets) || (p->has_init_text && !r->plan_init_text) || (p->has_modules && !r->plan_modules))
     return wt_fail(err, WT_ENOMEM, "cluster: out of memory");
   if (!r->s.o.threads_set && p->cores > 0) { /* the same part of this machine's cores */
     double share = (double)p->plan.config.threads / p->cores, cores = fmax(1, r->s.profile.cpu.cores / r->cluster.local_size);
@@ -144,6 +147,8 @@ enum wt_status wt_run_share_plan(struct wt_run *r, struct wt_error *err)
   p->cores = r->s.profile.cpu.cores / r->cluster.local_size;
   p->has_targets = r->plan.config.targets != NULL;
   p->has_init_text = r->plan.config.init_text != NULL;
+  p->has_modules = r->plan.config.modules_to_save != NULL;
+  snprintf(p->modules, sizeof p->modules, "%s", p->has_modules ? r->plan.config.modules_to_save : "");
   snprintf(p->targets, sizeof p->targets, "%s", p->has_targets ? r->plan.config.targets : "");
   snprintf(p->init_text, sizeof p->init_text, "%s", p->has_init_text ? r->plan.config.init_text : "");
   WT_TRY(wt_cluster_broadcast(&r->cluster, p, sizeof *p, err));

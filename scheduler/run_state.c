@@ -129,6 +129,7 @@ struct wt_json *wt_run_state_to_json(const struct wt_run *r)
   write_fields(config, config_fields, WT_COUNT(config_fields), &r->plan.config);
   wt_json_add_str(config, "targets", r->plan.config.targets);
   wt_json_add_str(config, "init_text", r->plan.config.init_text);
+  wt_json_add_str(config, "modules_to_save", r->plan.config.modules_to_save);
   struct wt_json *task = wt_json_add_object(doc, "task");
   wt_json_add_str(task, "data_sha256", wt_dataset_stats(r->s.data)->sha256);
   wt_json_add_u64(task, "train_rows", r->s.train_n);
@@ -175,10 +176,12 @@ enum wt_status wt_run_state_from_json(struct wt_run *r, const struct wt_json *j,
   snprintf(r->plan.depth, sizeof r->plan.depth, "%s", wt_json_str_or(plan, "depth", "analytic"));
   r->plan_targets = copy_or_null(wt_json_str(wt_json_get(config, "targets")));
   r->plan_init_text = copy_or_null(wt_json_str(wt_json_get(config, "init_text")));
+  r->plan_modules = copy_or_null(wt_json_str(wt_json_get(config, "modules_to_save")));
   r->plan.config.targets = r->plan_targets;
   r->plan.config.init_text = r->plan_init_text;
   for (const struct wt_json *p = wt_json_first(wt_json_get(j, "phases")); p; p = wt_json_next(p))
     wt_run_phase_add(r, wt_json_str_or(p, "name", ""), wt_json_num_or(p, "time_s", 0), wt_json_num_or(p, "energy_wh", 0));
+  r->plan.config.modules_to_save = r->plan_modules;
   for (const struct wt_json *s = wt_json_first(wt_json_get(j, "samples")); s && r->samples_n < WT_RUN_SAMPLES; s = wt_json_next(s)) {
     struct wt_sample_text *t = &r->samples[r->samples_n++];
     t->prompt = copy_or_null(wt_json_str(wt_json_get(s, "prompt")));

@@ -98,6 +98,7 @@ struct wt_plan_input {
   const double *ratios_time, *ratios_energy; /* from the ledger, newest first (learned depth) */
   size_t ratios_n;
   uint64_t fixed_bytes; /* resident memory of the program itself before anything is opened */
+  const struct wt_peft *adapter; /* that training starts from, or NULL */
   const size_t *train_index; /* rows of data that are trained on, in file order; NULL = all */
   size_t train_n;
   const struct wt_dataset *eval_data; /* where the evaluation rows are (may be `data`); NULL = no evaluation */

@@ -63,6 +63,7 @@ void wt_session_release(struct wt_session *s)
   wt_freep(&s->eval_path);
   wt_freep(&s->adapter_path);
   wt_freep(&s->targets);
+  wt_peft_freep(&s->adapter);
 }
 
 /* ---- paths ---- */
@@ -197,19 +198,24 @@ static char *join_strings(const struct wt_json *v)
   return text;
 }
 
-static void method_of_adapter(struct wt_run_options *o, const struct wt_json *j)
+/* What the adapter fixes: an option that is given with it may say something else only where the engine will refuse it. */
+static void adopt_adapter(struct wt_run_options *o, const struct wt_adapter_info *a)
 {
-  const char *type = wt_json_str_or(j, "peft_type", "");
-  if (o->method != WT_METHOD_AUTO)
-    return;
-  if (strcmp(type, "LORA") == 0)
-    o->method = wt_json_bool_or(j, "use_dora", false) ? WT_METHOD_DORA : WT_METHOD_LORA;
-  else if (strcmp(type, "IA3") == 0)
-    o->method = WT_METHOD_IA3;
-  else if (strcmp(type, "PROMPT_TUNING") == 0)
-    o->method = WT_METHOD_PROMPT_TUNING;
-  else if (strcmp(type, "PREFIX_TUNING") == 0)
-    o->method = WT_METHOD_PREFIX;
+  if (o->method == WT_METHOD_AUTO)
+    o->method = (int)a->method;
+  if (a->rank && !o->rank_set) {
+    o->rank = a->rank;
+    o->rank_set = true;
+  }
+  if (a->alpha > 0 && !o->alpha_set) {
+    o->alpha = a->alpha;
+    o->alpha_set = true;
+  }
+  o->rslora = o->rslora || a->rslora;
+  if (a->virtual_tokens && !o->virtual_tokens_set) {
+    o->virtual_tokens = a->virtual_tokens;
+    o->virtual_tokens_set = true;
+  }
 }
 
 static enum wt_status read_adapter(struct wt_session *s, struct wt_error *err)
@@ -217,33 +223,16 @@ static enum wt_status read_adapter(struct wt_session *s, struct wt_error *err)
   if (!s->o.init_adapter)
     return WT_OK;
   WT_TRY(local_path(s, s->o.init_adapter, false, &s->adapter_path, err));
-  WT_AUTO(wt_freep)
-  char *direct = wt_path_join(s->adapter_path, "adapter_config.json"),
-       *inside = wt_path_join(s->adapter_path, "adapter/adapter_config.json");
+  WT_TRY(wt_peft_open(s->adapter_path, &s->adapter, err));
+  struct wt_adapter_info info = wt_peft_info(s->adapter);
+  adopt_adapter(&s->o, &info);
+  /* its targets, for people: the engine looks at its tensors */
+  WT_AUTO(wt_freep) char *direct = wt_path_join(s->adapter_path, "adapter_config.json"), *inside = wt_path_join(s->adapter_path, "adapter/adapter_config.json");
   if (!direct || !inside)
     return wt_fail(err, WT_ENOMEM, "adapter '%s': out of memory", s->adapter_path);
   WT_AUTO(wt_json_freep) struct wt_json *j = NULL;
-  if (!wt_fs_exists(direct) && !wt_fs_exists(inside))
-    return WT_OK; /* the engine says what is wrong */
-  WT_TRY(wt_json_read_file(wt_fs_exists(direct) ? direct : inside, 1 << 22, &j, err));
-  struct wt_run_options *o = &s->o;
-  method_of_adapter(o, j);
-  double x;
-  if (!o->rank_set && wt_json_num(wt_json_get(j, "r"), &x) && x >= 1) {
-    o->rank = (uint64_t)x;
-    o->rank_set = true;
-  }
-  if (!o->alpha_set && wt_json_num(wt_json_get(j, "lora_alpha"), &x)) {
-    o->alpha = x;
-    o->alpha_set = true;
-  }
-  o->rslora = o->rslora || wt_json_bool_or(j, "use_rslora", false);
-  if (!o->virtual_tokens_set && wt_json_num(wt_json_get(j, "num_virtual_tokens"), &x) && x >= 1) {
-    o->virtual_tokens = (uint64_t)x;
-    o->virtual_tokens_set = true;
-  }
-  if (!o->targets && (s->targets = join_strings(wt_json_get(j, "target_modules"))))
-    o->targets = s->targets;
+  if (!s->o.targets && wt_json_read_file(wt_fs_exists(direct) ? direct : inside, 1 << 22, &j, NULL) == WT_OK && (s->targets = join_strings(wt_json_get(j, "target_modules"))))
+    s->o.targets = s->targets;
   return WT_OK;
 }
 
@@ -308,6 +297,18 @@ struct wt_example wt_session_train_row(const struct wt_session *s, size_t i)
 struct wt_example wt_session_eval_row(const struct wt_session *s, size_t i)
 {
   return s->eval_data ? wt_dataset_get(s->eval_data, i) : wt_dataset_get(s->data, s->index[s->train_n + i]);
+}
+
+enum wt_status wt_session_give_rows(const struct wt_session *s, struct wt_engine *e, const struct wt_plan *p, struct wt_error *err)
+{
+  if (p->config.method != WT_METHOD_PROMPT)
+    return WT_OK;
+  WT_AUTO(wt_freep) struct wt_example *rows = wt_calloc(s->train_n, sizeof *rows);
+  if (!rows)
+    return wt_fail(err, WT_ENOMEM, "prompt: out of memory for %zu rows", s->train_n);
+  for (size_t i = 0; i < s->train_n; i++)
+    rows[i] = wt_session_train_row(s, i);
+  return wt_engine_give_rows(e, rows, s->train_n, p->batch, err);
 }
 
 /* ---- budgets and prices ---- */
@@ -450,6 +451,7 @@ struct wt_plan_input wt_session_input(const struct wt_session *s)
   in.ratios_energy = s->ratios_energy;
   in.ratios_n = s->ratios_n;
   in.fixed_bytes = s->fixed_bytes;
+  in.adapter = s->adapter;
   in.train_index = s->index;
   in.train_n = s->train_n;
   if (s->eval_n > 0) {

@@ -15,6 +15,7 @@ struct wt_session {
   struct wt_profile profile;
   bool profile_is_ours; /* of this machine, so that the model's own products may be measured into it */
   struct wt_model *model;
+  struct wt_peft *adapter; /* --init-adapter's files, or NULL */
   const struct wt_tokenizer *tokenizer; /* of the model; NULL when it has none */
   struct wt_dataset *data, *eval_data;  /* eval_data: of --eval-data, else NULL */
   size_t *index;                        /* training rows, then evaluation rows */
@@ -56,6 +57,8 @@ enum wt_status wt_session_plan(struct wt_session *s, struct wt_plan_set *ret, st
 /* Row i of the training part / of the evaluation part. */
 struct wt_example wt_session_train_row(const struct wt_session *s, size_t i);
 struct wt_example wt_session_eval_row(const struct wt_session *s, size_t i);
+/* Method prompt chooses among the training rows: the engine gets them. Other methods: nothing happens. */
+enum wt_status wt_session_give_rows(const struct wt_session *s, struct wt_engine *e, const struct wt_plan *p, struct wt_error *err) WT_MUST_CHECK;
 void wt_session_phase(const struct wt_session *s, const char *what);
 void wt_session_note(const struct wt_session *s, const char *fmt, ...) WT_PRINTF(2, 3);
 bool wt_session_signalled(const struct wt_session *s);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define WT_SPACE_MAX 20000
+#define PROMPT_MAX_TOK 1024 /* of a chosen prompt, unless --virtual-tokens says more */
 
 uint64_t wt_steps_asked(const struct wt_run_options *o, uint64_t train_rows)
 {
@@ -18,6 +19,22 @@ uint64_t wt_steps_asked(const struct wt_run_options *o, uint64_t train_rows)
   double batch = o->batch > 0 ? (double)o->batch : 1;
   double steps = ceil(rows / batch - 1e-9);
   return steps < 1 ? 1 : (uint64_t)steps;
+}
+
+size_t wt_prompt_rows(const struct wt_run_options *o, uint64_t train_rows)
+{
+  uint64_t rows = o->batch_set ? o->batch : train_rows / 16;
+  if (!o->batch_set)
+    rows = rows < 4 ? 4 : rows > 32 ? 32 : rows;
+  return (size_t)(rows < 1 ? 1 : rows);
+}
+
+uint64_t wt_prompt_trials(const struct wt_run_options *o, uint64_t train_rows)
+{
+  if (o->steps_set)
+    return wt_steps_asked(o, train_rows);
+  double trials = ceil(0.5 * o->epochs * (double)train_rows / (double)wt_prompt_rows(o, train_rows));
+  return trials < 8 ? 8 : trials > 64 ? 64 : (uint64_t)trials;
 }
 
 struct list {
@@ -52,8 +69,8 @@ static bool trains_weights(enum wt_method m)
 
 static struct list methods_of(const struct wt_run_options *o)
 {
-  /* prompt tuning and prompt are one mathematics; pretraining is never a choice for a given model */
-  static const enum wt_method automatic[] = {WT_METHOD_LORA, WT_METHOD_FULL, WT_METHOD_LAYERS, WT_METHOD_BADAM, WT_METHOD_IA3, WT_METHOD_BITFIT, WT_METHOD_PREFIX, WT_METHOD_PROMPT_TUNING};
+  /* pretraining is never a choice for a given model */
+  static const enum wt_method automatic[] = {WT_METHOD_LORA, WT_METHOD_FULL, WT_METHOD_LAYERS, WT_METHOD_BADAM, WT_METHOD_IA3, WT_METHOD_BITFIT, WT_METHOD_PREFIX, WT_METHOD_PROMPT_TUNING, WT_METHOD_PROMPT};
   struct list l = {0};
   if (o->method != WT_METHOD_AUTO)
     list_add(&l, (uint64_t)o->method);
@@ -175,8 +192,9 @@ static struct list threads_of(const struct wt_plan_input *in)
 }
 
 /* The part of a configuration that the options say, whatever is varied. */
-static void config_of_options(const struct wt_run_options *o, enum wt_method m, size_t seq_len, struct wt_train_config *c)
+static void config_of_options(const struct wt_plan_input *in, enum wt_method m, size_t seq_len, struct wt_train_config *c)
 {
+  const struct wt_run_options *o = in->options;
   wt_train_config_default(c, m);
   c->method = m;
   c->rank = (size_t)o->rank;
@@ -191,6 +209,8 @@ static void config_of_options(const struct wt_run_options *o, enum wt_method m, 
     c->train_layers = (size_t)o->train_layers;
   c->virtual_tokens = (size_t)o->virtual_tokens;
   c->init_text = o->init_text;
+  c->modules_to_save = o->modules_to_save;
+  c->adapter = in->adapter;
   c->compute = (enum wt_compute)o->compute;
   c->optimizer = (enum wt_optimizer)o->optimizer;
   c->beta1 = o->beta1;
@@ -244,11 +264,12 @@ static bool push(struct maker *mk, const struct wt_plan *p)
   return true;
 }
 
-/* All ways to carry out one way of learning. */
+/* All ways to carry out one way of learning. Without a backward pass there is nothing to keep or to compute again. */
 static bool push_executions(struct maker *mk, struct wt_plan *p)
 {
+  size_t checkpointings = p->config.method == WT_METHOD_PROMPT ? 1 : mk->checkpointings.n;
   for (size_t i = 0; i < mk->micro_batches.n; i++)
-    for (size_t j = 0; j < mk->checkpointings.n; j++)
+    for (size_t j = 0; j < checkpointings; j++)
       for (size_t k = 0; k < mk->threads.n && mk->n < WT_SPACE_MAX; k++) {
         p->config.micro_batch_tok = (size_t)mk->micro_batches.v[i];
         p->config.checkpointing = (enum wt_checkpointing)mk->checkpointings.v[j];
@@ -260,13 +281,29 @@ static bool push_executions(struct maker *mk, struct wt_plan *p)
   return true;
 }
 
+/* What method prompt makes of batch, steps and length: the prompt may be as long as eight examples, at most half of the context. */
+static void size_prompt(const struct maker *mk, struct wt_plan *p)
+{
+  const struct wt_run_options *o = mk->in->options;
+  struct wt_step_shape shape;
+  memset(&shape, 0, sizeof shape);
+  p->batch = wt_prompt_rows(o, mk->task->train_rows);
+  p->steps_asked = p->steps = wt_prompt_trials(o, mk->task->train_rows);
+  p->lr = 0;
+  if (o->virtual_tokens_set)
+    return;
+  mk->task->shape(mk->task->ctx, 1, SIZE_MAX / 4, &shape);
+  double row = shape.sequences > 0 ? shape.tokens / shape.sequences : 1, half = (double)mk->task->model.context / 2;
+  p->config.virtual_tokens = (size_t)fmax(1, fmin(fmin(fmax(64, 8 * row), PROMPT_MAX_TOK), half));
+}
+
 static bool push_method(struct maker *mk, enum wt_method m)
 {
   const struct wt_run_options *o = mk->in->options;
   struct list ranks = ranks_of(o, m), layers = layers_of(o, m, mk->task->model.layers), weights = weights_of(o, m, &mk->task->model), optimizers = optimizers_of(o, m);
   struct wt_plan p;
   memset(&p, 0, sizeof p);
-  config_of_options(o, m, mk->task->max_tok, &p.config);
+  config_of_options(mk->in, m, mk->task->max_tok, &p.config);
   p.lr = o->lr_set ? o->lr : wt_method_default_lr(m);
   p.schedule = (enum wt_schedule)o->schedule;
   p.warmup = o->warmup;
@@ -274,6 +311,8 @@ static bool push_method(struct maker *mk, enum wt_method m)
   p.steps_asked = p.steps = wt_steps_asked(o, mk->task->train_rows);
   p.max_mhz = NAN;
   p.duty = 1;
+  if (m == WT_METHOD_PROMPT)
+    size_prompt(mk, &p);
   for (size_t r = 0; r < ranks.n; r++)
     for (size_t l = 0; l < layers.n; l++)
       for (size_t w = 0; w < weights.n; w++)

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static enum wt_status new_param(struct wt_engine *e, struct wt_param **ret, struct wt_error *err)
@@ -38,19 +39,24 @@ enum wt_status wt_declare_tensor(struct wt_engine *e, const char *name, unsigned
   return WT_OK;
 }
 
-enum wt_status wt_declare_weight(struct wt_engine *e, size_t index, size_t group, struct wt_error *err)
+static enum wt_status declare_weight_as(struct wt_engine *e, size_t index, size_t group, const char *name, struct wt_error *err)
 {
   if (index == WT_NO_WEIGHT || e->slot[index].trained)
     return WT_OK;
-  const struct wt_weight *w = &e->model->weight[index];
+  const struct wt_weight *w = e->slot[index].def;
   struct wt_param *p = NULL;
   size_t rows = w->matrix ? wt_weight_stored_rows(w) : w->out, cols = w->matrix ? wt_weight_stored_width(w) : 1;
-  WT_TRY(wt_declare_tensor(e, w->name, w->matrix ? 2 : 1, rows, cols, NULL, NULL, &p, err));
+  WT_TRY(wt_declare_tensor(e, name ? name : w->name, w->matrix ? 2 : 1, rows, cols, NULL, NULL, &p, err));
   p->matrix = w->matrix;
   p->slot = &e->slot[index];
   p->group = group;
   e->slot[index].trained = true;
   return WT_OK;
+}
+
+enum wt_status wt_declare_weight(struct wt_engine *e, size_t index, size_t group, struct wt_error *err)
+{
+  return declare_weight_as(e, index, group, NULL, err);
 }
 
 enum wt_status wt_declare_block(struct wt_engine *e, size_t layer, size_t group, struct wt_error *err)
@@ -66,26 +72,40 @@ enum wt_status wt_declare_block(struct wt_engine *e, size_t layer, size_t group,
   return WT_OK;
 }
 
-/* Whether a comma-separated list names this linear, by its last component or a longer tail of its module path. */
-static bool listed(const char *list, const char *module)
+/* Whether a comma-separated list names this module, by its last component or a longer tail of its path. *ret_rank (may be NULL): what stands behind a colon. */
+static bool listed(const char *list, const char *module, size_t *ret_rank)
 {
   size_t n = strlen(module);
   for (const char *p = list; *p;) {
-    size_t k = strcspn(p, ",");
-    if (k && k <= n && memcmp(module + n - k, p, k) == 0 && (k == n || module[n - k - 1] == '.'))
+    size_t whole = strcspn(p, ","), k = strcspn(p, ",:");
+    if (k && k <= n && memcmp(module + n - k, p, k) == 0 && (k == n || module[n - k - 1] == '.')) {
+      if (ret_rank)
+        *ret_rank = k < whole ? (size_t)strtoul(p + k + 1, NULL, 10) : 0;
       return true;
-    p += k + (p[k] == ',');
+    }
+    p += whole + (p[whole] == ',');
   }
   return false;
 }
 
-static bool targeted(const char *targets, enum wt_linear_id lin, const char *module)
+static bool targeted(const char *targets, enum wt_linear_id lin, const char *module, size_t *ret_rank)
 {
+  *ret_rank = 0;
   if (strcmp(targets, "all-linear") == 0)
     return true;
   if (strcmp(targets, "attention") == 0)
     return lin <= WT_LIN_O;
-  return listed(targets, module);
+  return listed(targets, module, ret_rank);
+}
+
+/* ":8" behind a target. */
+static enum wt_status check_rank(const char *text, size_t n, struct wt_error *err)
+{
+  if (n == 0)
+    return WT_OK;
+  size_t digits = strspn(text + 1, "0123456789");
+  unsigned long rank = digits == n - 1 && digits > 0 && digits < 6 ? strtoul(text + 1, NULL, 10) : 0;
+  return rank >= 1 && rank <= 4096 ? WT_OK : wt_fail(err, WT_EUSAGE, "--targets: '%.*s' is no rank (a target is NAME or NAME:RANK, 1 to 4096)", (int)n, text);
 }
 
 /* Every name of the list must name a linear of the family. */
@@ -94,13 +114,14 @@ static enum wt_status check_list(const struct wt_engine *e, const char *targets,
   if (strcmp(targets, "all-linear") == 0 || strcmp(targets, "attention") == 0)
     return WT_OK;
   for (const char *p = targets; *p;) {
-    size_t k = strcspn(p, ",");
+    size_t k = strcspn(p, ","), name_n = strcspn(p, ",:");
     char one[160], module[160];
     bool found = false;
-    snprintf(one, sizeof one, "%.*s", (int)k, p);
+    WT_TRY(check_rank(p + name_n, k - name_n, err));
+    snprintf(one, sizeof one, "%.*s", (int)name_n, p);
     for (size_t l = 0; l < e->model->spec.layers && !found; l++) /* a name may be a whole path, of one block */
       for (unsigned lin = 0; lin < WT_LIN_COUNT; lin++)
-        found |= wt_spec_module_name(&e->model->spec, (enum wt_linear_id)lin, l, module, sizeof module) && listed(one, module);
+        found |= wt_spec_module_name(&e->model->spec, (enum wt_linear_id)lin, l, module, sizeof module) && listed(one, module, NULL);
     if (!found) {
       char have[256] = "";
       for (unsigned lin = 0; lin < WT_LIN_COUNT; lin++) {
@@ -129,7 +150,8 @@ static bool in_files(const struct wt_peft *peft, const char *prefix, const char 
 }
 
 enum wt_status wt_declare_targets(struct wt_engine *e, const char *const *suffixes, const char *default_targets,
-                                  enum wt_status (*fn)(struct wt_engine *e, struct wt_linear *l, const char *prefix, struct wt_error *err), struct wt_error *err)
+                                  enum wt_status (*fn)(struct wt_engine *e, struct wt_linear *l, const char *prefix, size_t rank, struct wt_error *err),
+                                  struct wt_error *err)
 {
   const struct wt_spec *s = &e->model->spec;
   const char *targets = e->targets ? e->targets : default_targets;
@@ -139,17 +161,85 @@ enum wt_status wt_declare_targets(struct wt_engine *e, const char *const *suffix
   for (size_t l = 0; l < s->layers; l++)
     for (unsigned lin = 0; lin < WT_LIN_COUNT; lin++) {
       char module[160], prefix[192];
+      size_t rank = 0;
       if (!wt_spec_module_name(s, (enum wt_linear_id)lin, l, module, sizeof module))
         continue;
       snprintf(prefix, sizeof prefix, "base_model.model.%s", module);
-      if (e->peft ? !in_files(e->peft, prefix, suffixes) : l < first || !targeted(targets, (enum wt_linear_id)lin, module))
+      if (e->peft ? !in_files(e->peft, prefix, suffixes) : l < first || !targeted(targets, (enum wt_linear_id)lin, module, &rank))
         continue;
-      WT_TRY(fn(e, &e->block[l].lin[lin], prefix, err));
+      WT_TRY(fn(e, &e->block[l].lin[lin], prefix, rank, err));
       found++;
     }
   if (!found && e->peft)
     return wt_fail(err, WT_EFORMAT, "adapter '%s': none of its tensors belongs to the model '%s'", e->peft->dir, e->model->path);
   if (!found)
     return wt_fail(err, WT_EUSAGE, "--targets: '%s' names no linear layer of the model '%s'", targets, e->model->path);
+  return WT_OK;
+}
+
+/* ---- whole weights beside an adapter ---- */
+
+/* The name of a weight in the adapter that is read; a bias may lie under its wrapped layer. False: it is not there. */
+static bool name_in_files(const struct wt_peft *peft, const struct wt_weight *w, char *buf, size_t size)
+{
+  bool transposed;
+  if (!peft->tensors) /* a chosen prompt holds none */
+    return false;
+  snprintf(buf, size, "base_model.model.%s", w->name);
+  if (wt_peft_find(peft, buf, &transposed))
+    return true;
+  const char *dot = strrchr(w->name, '.');
+  if (w->role != WT_ROLE_LINEAR_BIAS || !dot)
+    return false;
+  snprintf(buf, size, "base_model.model.%.*s.base_layer%s", (int)(dot - w->name), w->name, dot);
+  return wt_peft_find(peft, buf, &transposed) != NULL;
+}
+
+static bool named_to_save(const char *list, const struct wt_weight *w)
+{
+  char module[128];
+  const char *dot = strrchr(w->name, '.');
+  snprintf(module, sizeof module, "%.*s", dot ? (int)(dot - w->name) : (int)strlen(w->name), w->name);
+  return listed(list, module, NULL);
+}
+
+/* Every name of --modules-to-save must name something that is not adapted as well. */
+static enum wt_status check_modules(const struct wt_engine *e, const char *list, struct wt_error *err)
+{
+  for (const char *p = list; *p;) {
+    size_t k = strcspn(p, ",");
+    char one[128];
+    bool found = false;
+    snprintf(one, sizeof one, "%.*s", (int)k, p);
+    for (size_t i = 0; i < e->slots && !found; i++)
+      found = named_to_save(one, e->slot[i].def);
+    if (!found)
+      return wt_fail(err, WT_EUSAGE, "--modules-to-save: the model '%s' has no module '%s'", e->model->path, one);
+    p += k + (p[k] == ',');
+  }
+  return WT_OK;
+}
+
+bool wt_declares_whole(const struct wt_engine *e, const struct wt_weight *w)
+{
+  char name[192];
+  return e->peft ? name_in_files(e->peft, w, name, sizeof name) : e->c.modules_to_save && named_to_save(e->c.modules_to_save, w);
+}
+
+enum wt_status wt_declare_whole(struct wt_engine *e, struct wt_error *err)
+{
+  const char *list = e->peft ? NULL : e->c.modules_to_save;
+  if (list)
+    WT_TRY(check_modules(e, list, err));
+  for (size_t i = 0; i < e->slots && (e->peft || list); i++) {
+    const struct wt_weight *w = e->slot[i].def;
+    char name[192];
+    snprintf(name, sizeof name, "base_model.model.%s", w->name);
+    if (e->peft ? !name_in_files(e->peft, w, name, sizeof name) : !named_to_save(list, w))
+      continue;
+    if (w->role == WT_ROLE_LINEAR && e->block[w->layer].lin[w->lin].ad.kind != WT_ADAPTER_NONE)
+      return wt_fail(err, e->peft ? WT_EFORMAT : WT_EUSAGE, "'%s' cannot both have an adapter and be trained as a whole", w->name);
+    WT_TRY(declare_weight_as(e, i, SIZE_MAX, name, err));
+  }
   return WT_OK;
 }

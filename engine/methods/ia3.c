@@ -6,8 +6,9 @@
 
 static const char *const suffixes[] = {".ia3_l", NULL};
 
-static enum wt_status declare_one(struct wt_engine *e, struct wt_linear *l, const char *prefix, struct wt_error *err)
+static enum wt_status declare_one(struct wt_engine *e, struct wt_linear *l, const char *prefix, size_t rank, struct wt_error *err)
 {
+  (void)rank;
   char name[256];
   bool transposed, input = l->id == WT_LIN_DOWN;
   snprintf(name, sizeof name, "%s.ia3_l", prefix);
@@ -30,14 +31,15 @@ static enum wt_status declare(struct wt_engine *e, struct wt_error *err)
     snprintf(targets, sizeof targets, "%s,%s", wt_spec_target_name(s, WT_LIN_QKV), tail ? tail : down);
   else
     snprintf(targets, sizeof targets, "%s,%s,%s", wt_spec_target_name(s, WT_LIN_K), wt_spec_target_name(s, WT_LIN_V), tail ? tail : down);
-  return wt_declare_targets(e, suffixes, targets, declare_one, err);
+  WT_TRY(wt_declare_targets(e, suffixes, targets, declare_one, err));
+  return wt_declare_whole(e, err);
 }
 
 static enum wt_status init(struct wt_engine *e, struct wt_error *err)
 {
   (void)err;
   for (size_t i = 0; i < e->params; i++)
-    for (size_t k = 0; k < e->param[i].n; k++)
+    for (size_t k = 0; !e->param[i].slot && k < e->param[i].n; k++)
       e->param[i].value[k] = 1.0f;
   return WT_OK;
 }

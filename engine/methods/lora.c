@@ -11,18 +11,22 @@
 
 static const char *const suffixes[] = {".lora_A.weight", NULL};
 
-static double scale_of(const struct wt_engine *e, size_t r)
+/* alpha of an adapter; mlx-lm's scale stands for itself, whatever the rank. */
+static double alpha_of(const struct wt_engine *e, const char *prefix, size_t r)
 {
-  return e->c.alpha / (e->c.rslora ? sqrt((double)r) : (double)r);
+  const struct wt_peft *p = e->peft;
+  if (!p)
+    return e->c.alpha;
+  return p->mlx ? p->alpha / (double)p->rank * (double)r : wt_peft_alpha(p, prefix + strlen("base_model.model."));
 }
 
-static enum wt_status declare_one(struct wt_engine *e, struct wt_linear *l, const char *prefix, struct wt_error *err)
+static enum wt_status declare_one(struct wt_engine *e, struct wt_linear *l, const char *prefix, size_t rank, struct wt_error *err)
 {
   char name[256];
   bool transposed = false;
   struct wt_param *p = NULL;
   struct wt_adapter *ad = &l->ad;
-  ad->r = e->c.rank;
+  ad->r = rank ? rank : e->c.rank;
   if (e->peft) { /* the rank is what the file holds */
     snprintf(name, sizeof name, "%s.lora_A.weight", prefix);
     const struct wt_tensor *t = wt_peft_find(e->peft, name, &transposed);
@@ -32,7 +36,8 @@ static enum wt_status declare_one(struct wt_engine *e, struct wt_linear *l, cons
   if (ad->r == 0 || ad->r > 4096)
     return wt_fail(err, WT_EFORMAT, "adapter: rank %zu of '%s' is out of range", ad->r, prefix);
   ad->kind = e->method->id == WT_METHOD_DORA ? WT_ADAPTER_DORA : WT_ADAPTER_LORA;
-  ad->scale = (float)scale_of(e, ad->r);
+  ad->alpha = alpha_of(e, prefix, ad->r);
+  ad->scale = (float)(ad->alpha / (e->c.rslora ? sqrt((double)ad->r) : (double)ad->r));
   e->slot[l->w - e->slot].rewritten = e->c.pissa;
   ad->stream = (uint64_t)(l->layer * WT_LIN_COUNT + l->id + 1) << 40;
   snprintf(name, sizeof name, "%s.lora_A.weight", prefix);
@@ -49,7 +54,8 @@ static enum wt_status declare_one(struct wt_engine *e, struct wt_linear *l, cons
 
 static enum wt_status declare(struct wt_engine *e, struct wt_error *err)
 {
-  return wt_declare_targets(e, suffixes, e->method->targets, declare_one, err);
+  WT_TRY(wt_declare_targets(e, suffixes, e->method->targets, declare_one, err));
+  return wt_declare_whole(e, err);
 }
 
 /* A ~ U(-1/sqrt(in), 1/sqrt(in)), B = 0. */

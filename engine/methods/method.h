@@ -4,13 +4,14 @@
 
 #include "engine/engine.h"
 #include "engine/io/tensors.h"
+#include "engine/methods/prompt.h"
 #include "engine/models/linear.h"
 
 struct wt_engine;
 struct wt_param;
 struct wt_peft;
 
-enum wt_saved_as { WT_SAVED_ADAPTER, WT_SAVED_MODEL, WT_SAVED_NOTHING };
+enum wt_saved_as { WT_SAVED_ADAPTER, WT_SAVED_MODEL, WT_SAVED_PROMPT, WT_SAVED_NOTHING };
 
 struct wt_method_ops {
   enum wt_method id;
@@ -44,20 +45,28 @@ struct wt_peft {
   bool mlx; /* mlx-lm's names, transposed */
   enum wt_method method;
   size_t rank, virtual_tokens;
+  struct wt_prompt_file prompt; /* method prompt: then there is no config and there are no tensors */
   double alpha;  /* mlx: scale * rank */
   double dropout;
   bool rslora;
 };
-/* A PEFT folder, an mlx-lm folder, or a run's folder with adapter/ in it. */
-enum wt_status wt_peft_open(const char *dir, struct wt_peft **ret, struct wt_error *err) WT_MUST_CHECK;
-void wt_peft_free(struct wt_peft *p);
-void wt_peft_freep(struct wt_peft **p);
+/* wt_peft_open takes a PEFT folder, an mlx-lm folder, a chosen prompt (its file or its folder), or a run's folder with adapter/ in it. What adapter_config.json
+ * says is read into p by: */
+enum wt_status wt_peft_read_config(struct wt_peft *p, struct wt_error *err) WT_MUST_CHECK;
 /* The tensor saved as `name` (PEFT's), also where it lies under mlx-lm's name; NULL when absent. ret_transposed: mlx. */
 const struct wt_tensor *wt_peft_find(const struct wt_peft *p, const char *name, bool *ret_transposed);
-/* Values of every parameter of the engine from the files. */
+/* lora_alpha of a module ("model.layers.0.self_attn.q_proj"), alpha_pattern looked at. mlx-lm: scale times the rank that its file says. */
+double wt_peft_alpha(const struct wt_peft *p, const char *module);
+/* Values of every parameter of the engine from the files. A tensor of the files that no parameter takes is an error. */
 enum wt_status wt_peft_load(struct wt_engine *e, const struct wt_peft *p, struct wt_error *err) WT_MUST_CHECK;
 /* adapter_config.json and adapter_model.safetensors into dir. */
 enum wt_status wt_peft_save(struct wt_engine *e, const char *dir, const char *base_name, struct wt_error *err) WT_MUST_CHECK;
+
+/* A chosen prompt as PEFT knows it: prompt tuning with the embeddings of its tokens. */
+enum wt_status wt_peft_save_prompt(struct wt_engine *e, const char *dir, const char *base_name, struct wt_error *err) WT_MUST_CHECK;
+
+/* Ids that virtual tokens start from: those of config.init_text, repeated until there are `count`, or random ones. */
+enum wt_status wt_virtual_start_ids(struct wt_engine *e, int32_t *ids, size_t count, struct wt_error *err) WT_MUST_CHECK;
 
 /* Prefix tuning's values between the file's order [n][2 L][K*D] and the memory's [2 L][n][K*D]. */
 void wt_prefix_transpose(const struct wt_engine *e, float *to, const float *from, bool loading);
@@ -68,9 +77,15 @@ enum wt_status wt_declare_tensor(struct wt_engine *e, const char *name, unsigned
                                  struct wt_error *err) WT_MUST_CHECK;
 /* A weight of the model learns as a whole. index WT_NO_WEIGHT is ignored. */
 enum wt_status wt_declare_weight(struct wt_engine *e, size_t index, size_t group, struct wt_error *err) WT_MUST_CHECK;
+/* Whole weights that learn beside an adapter (PEFT's modules_to_save and biases): those that the adapter being read holds, else those that
+ * config.modules_to_save names. Saved under PEFT's names. */
+enum wt_status wt_declare_whole(struct wt_engine *e, struct wt_error *err) WT_MUST_CHECK;
+/* Whether it is one of those. */
+bool wt_declares_whole(const struct wt_engine *e, const struct wt_weight *w);
 enum wt_status wt_declare_block(struct wt_engine *e, size_t layer, size_t group, struct wt_error *err) WT_MUST_CHECK;
-/* Calls fn for every linear that the configuration's targets (or the adapter being read: a tensor with one of these suffixes) name. */
+/* Calls fn for every linear that the configuration's targets (or the adapter being read: a tensor with one of these suffixes) name. rank: that of the target
+ * ("q_proj:8"), 0 where it names none. */
 enum wt_status wt_declare_targets(struct wt_engine *e, const char *const *suffixes, const char *default_targets,
-                                  enum wt_status (*fn)(struct wt_engine *e, struct wt_linear *l, const char *prefix, struct wt_error *err), struct wt_error *err) WT_MUST_CHECK;
+                                  enum wt_status (*fn)(struct wt_engine *e, struct wt_linear *l, const char *prefix, size_t rank, struct wt_error *err), struct wt_error *err) WT_MUST_CHECK;
 
 #endif

@@ -1,9 +1,10 @@
-/* engine/methods/peft.c: adapters in PEFT's format (adapter_config.json, adapter_model.safetensors), both ways; mlx-lm's are read. */
+/* engine/methods/peft.c: adapters in PEFT's format (adapter_config.json, adapter_model.safetensors) and in mlx-lm's are read. Writing: peft_save.c. */
 #include "engine/train/state.h"
 
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include <math.h>
+#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ void wt_peft_free(struct wt_peft *p)
   if (!p)
     return;
   wt_tensors_free(p->tensors);
+  wt_prompt_file_release(&p->prompt);
   wt_json_free(p->config);
   free(p->dir);
   free(p);
@@ -33,6 +35,49 @@ static enum wt_status refuse(const struct wt_peft *p, const char *key, struct wt
   return wt_fail(err, WT_EFORMAT, "adapter '%s': '%s' is not supported", p->dir, key);
 }
 
+/* PEFT looks for a key of rank_pattern and alpha_pattern at the end of a module's path: (.*\.)?(KEY)$ from its beginning. \d is Python's. What could make a
+ * hostile expression dear (counts, references back, deep nesting, length) is not understood. */
+static bool compile_pattern(const char *key, regex_t *ret)
+{
+  enum { LENGTH_MAX = 200, DEPTH_MAX = 8 };
+  char text[3 * LENGTH_MAX + 64] = "^(.*\\.)?(";
+  size_t n = strlen(text), depth = 0;
+  if (strlen(key) > LENGTH_MAX)
+    return false;
+  for (; *key; key++) {
+    bool escape = key[0] == '\\';
+    depth += key[0] == '(';
+    if (depth > DEPTH_MAX || key[0] == '{' || (escape && key[1] >= '0' && key[1] <= '9'))
+      return false;
+    if (escape && key[1] == 'd') {
+      n += (size_t)snprintf(text + n, sizeof text - n, "[0-9]");
+      key++;
+    } else {
+      text[n++] = *key;
+      if (escape && key[1])
+        text[n++] = *++key;
+    }
+  }
+  memcpy(text + n, ")$", 3);
+  return regcomp(ret, text, REG_EXTENDED | REG_NOSUB) == 0;
+}
+
+double wt_peft_alpha(const struct wt_peft *p, const char *module)
+{
+  const struct wt_json *all = wt_json_get(p->config, "alpha_pattern");
+  double alpha = p->alpha;
+  for (const struct wt_json *v = wt_json_first(all); v; v = wt_json_next(v)) {
+    regex_t expression;
+    if (!compile_pattern(wt_json_key(v), &expression))
+      continue;
+    bool matches = regexec(&expression, module, 0, NULL, 0) == 0;
+    regfree(&expression);
+    if (matches && wt_json_num(v, &alpha))
+      break;
+  }
+  return alpha;
+}
+
 /* A key that must be absent, null, false, "none" or empty. */
 static bool is_off(const struct wt_json *config, const char *key)
 {
@@ -44,12 +89,51 @@ static bool is_off(const struct wt_json *config, const char *key)
   return !v || wt_json_type(v) == WT_JSON_NULL || (s && strcmp(s, "none") == 0) || (!s && wt_json_len(v) == 0 && wt_json_type(v) != WT_JSON_NUMBER);
 }
 
+/* Starts that change the base's own weights: such an adapter is only right over that other base. PEFT converts it to one over the unchanged base when it is
+ * told to while saving. */
+static enum wt_status check_start(const struct wt_peft *p, struct wt_error *err)
+{
+  static const char *const changing[] = {"pissa", "olora", "corda", "loftq", "lora_ga", NULL};
+  const char *start = wt_json_str_or(p->config, "init_lora_weights", "");
+  for (const char *const *name = changing; *name; name++)
+    if (strncmp(start, *name, strlen(*name)) == 0) {
+      wt_fail(err, WT_EFORMAT, "adapter '%s': with init_lora_weights '%s' it belongs to a base with other weights", p->dir, start);
+      return wt_error_hint(err, "save it with PEFT's path_initial_model_for_weight_conversion");
+    }
+  return WT_OK;
+}
+
+/* Values of rank_pattern and alpha_pattern are positive numbers under expressions that POSIX knows too. */
+static enum wt_status check_patterns(const struct wt_peft *p, struct wt_error *err)
+{
+  static const char *const keys[] = {"rank_pattern", "alpha_pattern", NULL};
+  for (const char *const *key = keys; *key; key++) {
+    const struct wt_json *all = wt_json_get(p->config, *key);
+    if (all && wt_json_type(all) != WT_JSON_NULL && wt_json_type(all) != WT_JSON_OBJECT)
+      return wt_fail(err, WT_EFORMAT, "adapter '%s': '%s' is no object", p->dir, *key);
+    for (const struct wt_json *v = wt_json_first(all); v; v = wt_json_next(v)) {
+      double x = 0;
+      regex_t expression;
+      if (!wt_json_num(v, &x) || !(x > 0) || !isfinite(x))
+        return wt_fail(err, WT_EFORMAT, "adapter '%s': '%s' of '%s' is no positive number", p->dir, *key, wt_json_key(v));
+      if (!compile_pattern(wt_json_key(v), &expression))
+        return wt_fail(err, WT_EFORMAT, "adapter '%s': '%s' has the expression '%s', which is not understood", p->dir, *key, wt_json_key(v));
+      regfree(&expression);
+    }
+  }
+  return WT_OK;
+}
+
 static enum wt_status read_lora(struct wt_peft *p, struct wt_error *err)
 {
-  static const char *const off[] = {"bias", "modules_to_save", "rank_pattern", "alpha_pattern", "layer_replication", "lora_bias", "trainable_token_indices", "use_qalora", NULL};
+  static const char *const off[] = {"layer_replication",         "lora_bias",         "trainable_token_indices", "use_qalora", "target_parameters",
+                                    "alora_invocation_tokens", "use_bdlora",        "arrow_config",            "kasa_config", "velora_config",
+                                    "monteclora_config",       "ensure_weight_tying", NULL};
   for (const char *const *key = off; *key; key++)
     if (!is_off(p->config, *key))
       return refuse(p, *key, err);
+  WT_TRY(check_start(p, err));
+  WT_TRY(check_patterns(p, err));
   p->method = wt_json_bool_or(p->config, "use_dora", false) ? WT_METHOD_DORA : WT_METHOD_LORA;
   p->rank = (size_t)wt_json_num_or(p->config, "r", 8);
   p->alpha = wt_json_num_or(p->config, "lora_alpha", 8);
@@ -65,7 +149,7 @@ static enum wt_status read_virtual(struct wt_peft *p, enum wt_method method, str
   p->method = method;
   if (!is_off(p->config, "prefix_projection"))
     return refuse(p, "prefix_projection", err);
-  const struct wt_tensor *t = wt_tensors_find(p->tensors, "prompt_embeddings");
+  const struct wt_tensor *t = p->tensors ? wt_tensors_find(p->tensors, "prompt_embeddings") : NULL;
   if (!t || t->rank != 2)
     return wt_fail(err, WT_EFORMAT, "adapter '%s': tensor 'prompt_embeddings' is missing", p->dir);
   p->virtual_tokens = t->shape[0];
@@ -88,7 +172,7 @@ static enum wt_status read_mlx(struct wt_peft *p, struct wt_error *err)
   return WT_OK;
 }
 
-static enum wt_status read_kind(struct wt_peft *p, struct wt_error *err)
+enum wt_status wt_peft_read_config(struct wt_peft *p, struct wt_error *err)
 {
   const char *type = wt_json_str_or(p->config, "peft_type", NULL);
   if (!type && wt_json_get(p->config, "lora_parameters"))
@@ -103,8 +187,6 @@ static enum wt_status read_kind(struct wt_peft *p, struct wt_error *err)
     return read_virtual(p, WT_METHOD_PREFIX, err);
   if (strcmp(type, "IA3") != 0)
     return wt_fail(err, WT_EFORMAT, "adapter '%s': peft_type '%s' is not supported (LORA, IA3, PROMPT_TUNING and PREFIX_TUNING are)", p->dir, type);
-  if (!is_off(p->config, "modules_to_save"))
-    return refuse(p, "modules_to_save", err);
   p->method = WT_METHOD_IA3;
   return WT_OK;
 }
@@ -129,6 +211,16 @@ enum wt_status wt_peft_open(const char *dir, struct wt_peft **ret, struct wt_err
   WT_AUTO(wt_peft_freep) struct wt_peft *p = wt_calloc(1, sizeof *p);
   if (!p)
     return wt_fail(err, WT_ENOMEM, "adapter '%s': out of memory", dir);
+  WT_AUTO(wt_freep) char *prompt = NULL;
+  WT_TRY(wt_prompt_file_find(dir, &prompt, err));
+  if (prompt) {
+    WT_TRY(wt_prompt_file_read(prompt, &p->prompt, err));
+    p->method = WT_METHOD_PROMPT;
+    p->virtual_tokens = p->prompt.n ? p->prompt.n : 1;
+    p->dir = WT_TAKE(prompt);
+    *ret = WT_TAKE(p);
+    return WT_OK;
+  }
   WT_TRY(find_folder(dir, &p->dir, err));
   WT_AUTO(wt_freep) char *config = wt_path_join(p->dir, "adapter_config.json"), *weights = wt_path_join(p->dir, "adapter_model.safetensors"),
                          *mlx = wt_path_join(p->dir, "adapters.safetensors");
@@ -136,9 +228,14 @@ enum wt_status wt_peft_open(const char *dir, struct wt_peft **ret, struct wt_err
     return wt_fail(err, WT_ENOMEM, "adapter '%s': out of memory", dir);
   WT_TRY(wt_json_read_file(config, CONFIG_MAX_BYTES, &p->config, err));
   WT_TRY(wt_tensors_open(!wt_fs_exists(weights) && wt_fs_exists(mlx) ? mlx : weights, &p->tensors, err));
-  WT_TRY(read_kind(p, err));
+  WT_TRY(wt_peft_read_config(p, err));
   *ret = WT_TAKE(p);
   return WT_OK;
+}
+
+struct wt_adapter_info wt_peft_info(const struct wt_peft *p)
+{
+  return (struct wt_adapter_info){.method = p->method, .rank = p->rank, .virtual_tokens = p->virtual_tokens, .alpha = p->alpha, .rslora = p->rslora};
 }
 
 /* "base_model.model.X.lora_A.weight" is mlx-lm's "X.lora_a"; its magnitudes are "X.m". */
@@ -206,11 +303,46 @@ static enum wt_status load_one(const struct wt_engine *e, const struct wt_peft *
   return WT_OK;
 }
 
+/* What has no place must not be left out without a word: the adapter would be another one. */
+static enum wt_status check_all_used(const struct wt_engine *e, const struct wt_peft *p, struct wt_error *err)
+{
+  size_t n = wt_tensors_count(p->tensors);
+  WT_AUTO(wt_freep) bool *used = wt_calloc(n ? n : 1, sizeof *used);
+  if (!used)
+    return wt_fail(err, WT_ENOMEM, "adapter '%s': out of memory", p->dir);
+  for (size_t i = 0; i < e->params; i++) {
+    bool transposed;
+    const struct wt_tensor *t = wt_peft_find(p, e->param[i].name, &transposed);
+    for (size_t k = 0; t && k < n; k++)
+      used[k] |= wt_tensors_at(p->tensors, k) == t;
+  }
+  for (size_t k = 0; k < n; k++)
+    if (!used[k])
+      return wt_fail(err, WT_EFORMAT, "adapter '%s': its tensor '%s' has no place in the model '%s'", p->dir, wt_tensors_at(p->tensors, k)->name, e->model->path);
+  return WT_OK;
+}
+
+/* A chosen prompt becomes the one that the model is used behind. */
+static enum wt_status load_prompt(struct wt_engine *e, const struct wt_peft *p, struct wt_error *err)
+{
+  const struct wt_prompt_file *f = &p->prompt;
+  if (f->vocab != e->model->spec.vocab)
+    return wt_fail(err, WT_EFORMAT, "adapter '%s': it was chosen for a vocabulary of %llu tokens, the model '%s' has %zu", p->dir, (unsigned long long)f->vocab, e->model->path,
+                   e->model->spec.vocab);
+  memcpy(e->hard->best, f->ids, f->n * sizeof *f->ids);
+  e->hard->best_n = f->n;
+  memcpy(e->hard->opening, f->opening, sizeof f->opening);
+  e->hard->opening_n = f->opening_n;
+  return WT_OK;
+}
+
 enum wt_status wt_peft_load(struct wt_engine *e, const struct wt_peft *p, struct wt_error *err)
 {
+  if (p->method == WT_METHOD_PROMPT)
+    return load_prompt(e, p, err);
   for (size_t i = 0; i < e->params; i++)
     WT_TRY(load_one(e, p, &e->param[i], err));
-  return WT_OK;
+  return check_all_used(e, p, err);
 }
 
 /* Between the file's [n][2 L][K*D] and the memory's [2 L][n][K*D]. */
@@ -223,179 +355,4 @@ void wt_prefix_transpose(const struct wt_engine *e, float *to, const float *from
       size_t file = (i * parts + part) * kv, memory = (part * n + i) * kv;
       memcpy(to + (loading ? memory : file), from + (loading ? file : memory), kv * sizeof *to);
     }
-}
-
-/* ---- writing ---- */
-
-struct pissa_source {
-  const struct wt_linear *linear;
-  bool is_a;
-};
-
-static bool target_seen(const struct wt_json *list, const char *name)
-{
-  for (const struct wt_json *v = wt_json_first(list); v; v = wt_json_next(v))
-    if (strcmp(wt_json_str(v), name) == 0)
-      return true;
-  return false;
-}
-
-/* PEFT matches a target by the tail of the module's path: "q_proj", or with its parent where a block has two of the name ("mlp.c_proj"). */
-static const char *target_tail(const struct wt_spec *s, enum wt_linear_id lin)
-{
-  static _Thread_local char module[160];
-  const char *name = wt_spec_target_name(s, lin);
-  for (unsigned other = 0; other < WT_LIN_COUNT; other++) {
-    const char *twin = wt_spec_target_name(s, (enum wt_linear_id)other);
-    if (other != lin && twin && strcmp(twin, name) == 0 && wt_spec_module_name(s, lin, 0, module, sizeof module)) {
-      char *dot = strrchr(module, '.');
-      while (dot && dot > module && dot[-1] != '.')
-        dot--;
-      return dot ? dot : module;
-    }
-  }
-  return name;
-}
-
-static bool put_targets(const struct wt_engine *e, struct wt_json *config)
-{
-  const struct wt_spec *s = &e->model->spec;
-  struct wt_json *targets = wt_json_add_array(config, "target_modules"), *inputs = e->method->id == WT_METHOD_IA3 ? wt_json_add_array(config, "feedforward_modules") : NULL;
-  struct wt_json *layers = NULL;
-  size_t adapted_layers = 0;
-  bool ok = targets && (inputs || e->method->id != WT_METHOD_IA3);
-  for (size_t l = 0; l < s->layers; l++) {
-    bool any = false;
-    for (unsigned i = 0; i < WT_LIN_COUNT; i++) {
-      const struct wt_adapter *ad = &e->block[l].lin[i].ad;
-      if (!e->block[l].has[i] || ad->kind == WT_ADAPTER_NONE)
-        continue;
-      const char *name = target_tail(s, (enum wt_linear_id)i);
-      any = true;
-      if (!target_seen(targets, name))
-        ok &= wt_json_push_str(targets, name) != NULL;
-      if (inputs && ad->kind == WT_ADAPTER_IA3_IN && !target_seen(inputs, name))
-        ok &= wt_json_push_str(inputs, name) != NULL;
-    }
-    adapted_layers += any;
-  }
-  if (adapted_layers == s->layers || e->method->id == WT_METHOD_IA3)
-    return ok;
-  layers = wt_json_add_array(config, "layers_to_transform");
-  for (size_t l = s->layers - adapted_layers; l < s->layers; l++)
-    ok &= wt_json_push_num(layers, (double)l) != NULL;
-  return ok;
-}
-
-static bool put_lora(const struct wt_engine *e, struct wt_json *config)
-{
-  bool ok = true;
-  double doubled = e->c.pissa ? e->c.rslora ? sqrt(2) : 2 : 1; /* PiSSA is saved with its start subtracted: twice the rank, the same scale */
-  ok &= wt_json_add_u64(config, "r", e->c.pissa ? 2 * e->c.rank : e->c.rank) != NULL;
-  ok &= wt_json_add_num(config, "lora_alpha", e->c.alpha * doubled) != NULL;
-  ok &= wt_json_add_num(config, "lora_dropout", e->c.dropout) != NULL;
-  ok &= wt_json_add_bool(config, "use_rslora", e->c.rslora) != NULL;
-  ok &= wt_json_add_bool(config, "use_dora", e->method->id == WT_METHOD_DORA) != NULL;
-  ok &= wt_json_add_str(config, "bias", "none") != NULL;
-  ok &= wt_json_add_bool(config, "init_lora_weights", true) != NULL;
-  ok &= wt_json_add_object(config, "rank_pattern") != NULL;
-  ok &= wt_json_add_object(config, "alpha_pattern") != NULL;
-  return ok;
-}
-
-static bool put_virtual(const struct wt_engine *e, struct wt_json *config)
-{
-  const struct wt_spec *s = &e->model->spec;
-  bool prefix = e->method->id == WT_METHOD_PREFIX, ok = true;
-  ok &= wt_json_add_u64(config, "num_virtual_tokens", e->c.virtual_tokens) != NULL;
-  ok &= wt_json_add_u64(config, "num_layers", s->layers) != NULL;
-  ok &= wt_json_add_u64(config, "num_transformer_submodules", 1) != NULL;
-  ok &= wt_json_add_u64(config, "num_attention_heads", prefix ? s->kv_heads : s->heads) != NULL;
-  ok &= wt_json_add_u64(config, "token_dim", prefix ? s->kv_heads * s->head_dim : s->hidden) != NULL;
-  if (prefix) {
-    ok &= wt_json_add_u64(config, "encoder_hidden_size", s->kv_heads * s->head_dim) != NULL;
-    ok &= wt_json_add_bool(config, "prefix_projection", false) != NULL;
-  } else {
-    ok &= wt_json_add_str(config, "prompt_tuning_init", "RANDOM") != NULL;
-  }
-  return ok;
-}
-
-/* NULL when memory ran out at any point. */
-static struct wt_json *make_config(const struct wt_engine *e, const char *base_name)
-{
-  struct wt_json *config = wt_json_object();
-  bool ok = config != NULL;
-  ok &= wt_json_add_str(config, "peft_type", e->method->peft_type) != NULL;
-  ok &= wt_json_add_str(config, "task_type", "CAUSAL_LM") != NULL;
-  ok &= wt_json_add_str(config, "base_model_name_or_path", base_name) != NULL;
-  ok &= wt_json_add_bool(config, "inference_mode", true) != NULL;
-  ok &= wt_json_add_null(config, "revision") != NULL;
-  if (strcmp(e->method->peft_type, "LORA") == 0)
-    ok &= put_lora(e, config);
-  if (strcmp(e->method->peft_type, "LORA") == 0 || strcmp(e->method->peft_type, "IA3") == 0) {
-    ok &= put_targets(e, config);
-    ok &= wt_json_add_bool(config, "fan_in_fan_out", e->model->spec.conv1d) != NULL;
-    ok &= wt_json_add_null(config, "modules_to_save") != NULL;
-  } else {
-    ok &= put_virtual(e, config);
-  }
-  if (!ok) {
-    wt_json_free(config);
-    config = NULL;
-  }
-  return config;
-}
-
-/* s (B A - B0 A0) as one adapter of twice the rank over the unchanged base: A' = [A; -A0], B' = [B, B0]. */
-static enum wt_status read_pissa(void *ctx, size_t begin, size_t n, float *out, struct wt_error *err)
-{
-  const struct pissa_source *p = ctx;
-  const struct wt_linear *l = p->linear;
-  size_t r = l->ad.r, half = r * l->in;
-  (void)err;
-  for (size_t i = begin; i < begin + n; i++)
-    if (p->is_a)
-      out[i - begin] = i < half ? l->ad.a[i] : -l->ad.a0[i - half];
-    else
-      out[i - begin] = i % (2 * r) < r ? l->ad.b[i / (2 * r) * r + i % (2 * r)] : l->ad.b0[i / (2 * r) * r + i % (2 * r) - r];
-  return WT_OK;
-}
-
-static void double_pissa(const struct wt_engine *e, struct wt_tensor_source *source, struct pissa_source *pissa)
-{
-  for (size_t i = 0; i < e->params; i++)
-    for (size_t l = 0; l < e->model->spec.layers * WT_LIN_COUNT; l++) {
-      const struct wt_linear *lin = &e->block[l / WT_LIN_COUNT].lin[l % WT_LIN_COUNT];
-      bool is_a = lin->ad.a && e->param[i].value == lin->ad.a;
-      if (!is_a && !(lin->ad.b && e->param[i].value == lin->ad.b))
-        continue;
-      pissa[i] = (struct pissa_source){.linear = lin, .is_a = is_a};
-      source[i].f32 = NULL;
-      source[i].read = read_pissa;
-      source[i].ctx = &pissa[i];
-      source[i].shape[is_a ? 0 : 1] *= 2;
-    }
-}
-
-enum wt_status wt_peft_save(struct wt_engine *e, const char *dir, const char *base_name, struct wt_error *err)
-{
-  WT_AUTO(wt_freep) struct wt_tensor_source *source = wt_calloc(e->params, sizeof *source);
-  WT_AUTO(wt_freep) float *prefix = e->prefix ? wt_malloc(e->param[0].n * sizeof *prefix) : NULL;
-  WT_AUTO(wt_freep) char *weights = wt_path_join(dir, "adapter_model.safetensors"), *config_path = wt_path_join(dir, "adapter_config.json");
-  WT_AUTO(wt_freep) struct pissa_source *pissa = wt_calloc(e->params, sizeof *pissa);
-  if (!source || !pissa || !weights || !config_path || (e->prefix && !prefix))
-    return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
-  if (prefix)
-    wt_prefix_transpose(e, prefix, e->prefix, false);
-  for (size_t i = 0; i < e->params; i++) {
-    const struct wt_param *p = &e->param[i];
-    source[i] = (struct wt_tensor_source){.name = p->name, .rank = p->rank, .shape = {p->shape[0], p->shape[1]}, .dtype = WT_F32, .f32 = prefix ? prefix : p->value};
-  }
-  if (e->c.pissa && e->training)
-    double_pissa(e, source, pissa);
-  WT_TRY(wt_fs_mkdirs(dir, err));
-  WT_TRY(wt_safetensors_write(weights, source, e->params, NULL, err));
-  WT_AUTO(wt_json_freep) struct wt_json *config = make_config(e, base_name);
-  return wt_json_write_file(config, config_path, err);
 }

@@ -1,7 +1,8 @@
-/* Prefix tuning (Li and Liang 2021): learned keys and values before every sequence in every block, not rotated; real tokens start at position n.
- * In memory [2 L][n][K*D] (block's keys, block's values); in files [n][2 L][K*D]. */
+/* Prefix tuning (Li and Liang 2021): learned keys and values before every sequence in every block, not rotated; real tokens start at
+ * position n. In memory [2 L][n][K*D] (block's keys, block's values); in files [n][2 L][K*D]. */
 #include "engine/train/state.h"
 
+#include "base/cleanup.h"
 #include "base/rng.h"
 #include <string.h>
 
@@ -17,15 +18,31 @@ static enum wt_status declare(struct wt_engine *e, struct wt_error *err)
   const struct wt_spec *s = &e->model->spec;
   struct wt_param *p = NULL;
   e->prefix_n = e->c.virtual_tokens;
-  WT_TRY(wt_declare_tensor(e, "prompt_embeddings", 2, e->prefix_n, s->layers * 2 * s->kv_heads * s->head_dim, &e->prefix, &e->dprefix, &p, err));
+  WT_TRY(wt_declare_tensor(e, "prompt_embeddings", 2, e->prefix_n, s->layers * 2 * s->kv_heads * s->head_dim, &e->prefix, &e->dprefix, &p,
+                           err));
   p->matrix = true;
   return WT_OK;
 }
 
-/* Small random keys and zero values: the model begins close to what it was. */
+/* The keys and values that a real text has, so that the model begins as if it stood there. */
+static enum wt_status init_from_text(struct wt_engine *e, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) int32_t *ids = wt_calloc(e->prefix_n, sizeof *ids);
+  if (!ids)
+    return wt_fail(err, WT_ENOMEM, "model '%s': out of memory", e->model->path);
+  WT_TRY(wt_virtual_start_ids(e, ids, e->prefix_n, err));
+  size_t positions = e->max_sequence + e->prefix_n;
+  if (e->cos_table && !wt_spec_rope_varies(&e->model->spec))
+    wt_rope_tables(&e->model->spec, positions, 0, positions, e->cos_table, e->sin_table);
+  wt_prefix_encode(e, ids, 0, e->prefix_n, e->prefix_n);
+  return WT_OK;
+}
+
+/* From a text, or small random keys and zero values: the model begins close to what it was. */
 static enum wt_status init(struct wt_engine *e, struct wt_error *err)
 {
-  (void)err;
+  if (e->init_text && !e->peft)
+    return init_from_text(e, err);
   const struct wt_spec *s = &e->model->spec;
   size_t one = e->prefix_n * s->kv_heads * s->head_dim;
   struct wt_rng rng = wt_rng_make(e->c.seed, 0x9f1u);

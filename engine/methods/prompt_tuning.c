@@ -1,4 +1,5 @@
-/* Prompt tuning (Lester et al. 2021): learned embeddings of virtual tokens before every sequence, started from rows of the vocabulary or from a text. */
+/* Prompt tuning (Lester et al. 2021): learned embeddings of virtual tokens before every sequence, started from rows of the vocabulary or
+ * from a text. */
 #include "engine/train/state.h"
 
 #include "base/cleanup.h"
@@ -21,11 +22,10 @@ static enum wt_status declare(struct wt_engine *e, struct wt_error *err)
   return WT_OK;
 }
 
-/* Ids to start from: the text's, repeated until there are enough, or random ones. */
-static enum wt_status start_ids(struct wt_engine *e, int32_t *ids, struct wt_error *err)
+enum wt_status wt_virtual_start_ids(struct wt_engine *e, int32_t *ids, size_t count, struct wt_error *err)
 {
   struct wt_rng rng = wt_rng_make(e->c.seed, 0x9f0u);
-  for (size_t i = 0; i < e->prompt_n; i++)
+  for (size_t i = 0; i < count; i++)
     ids[i] = (int32_t)wt_rng_below(&rng, e->model->spec.vocab);
   if (!e->init_text)
     return WT_OK;
@@ -36,7 +36,7 @@ static enum wt_status start_ids(struct wt_engine *e, int32_t *ids, struct wt_err
   while (e->init_text[n])
     n++;
   enum wt_status status = wt_tokenizer_encode(t, e->init_text, n, true, false, &text, err);
-  for (size_t i = 0; status == WT_OK && text.n && i < e->prompt_n; i++)
+  for (size_t i = 0; status == WT_OK && text.n && i < count; i++)
     if ((size_t)text.id[i % text.n] < e->model->spec.vocab)
       ids[i] = text.id[i % text.n];
   wt_ids_release(&text);
@@ -48,7 +48,7 @@ static enum wt_status init(struct wt_engine *e, struct wt_error *err)
   WT_AUTO(wt_freep) int32_t *ids = wt_calloc(e->prompt_n, sizeof *ids);
   if (!ids)
     return wt_fail(err, WT_ENOMEM, "model '%s': out of memory", e->model->path);
-  WT_TRY(start_ids(e, ids, err));
+  WT_TRY(wt_virtual_start_ids(e, ids, e->prompt_n, err));
   wt_embed_forward(e->prompt, &e->embed->m, ids, e->prompt_n, e->model->spec.hidden, 1.0f);
   return WT_OK;
 }

@@ -32,6 +32,7 @@ struct wt_adapter {
   enum wt_adapter_kind kind;
   size_t r;
   float scale;
+  double alpha; /* of which the scale is made */
   uint64_t stream;         /* of dropout, different for each adapter */
   float *a, *b, *m;        /* A [r, in], B [out, r]; m: DoRA's magnitudes [out], or IA3's vector */
   float *da, *db, *dm;     /* NULL when not trained */

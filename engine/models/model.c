@@ -1,4 +1,5 @@
-/* engine/models/model.c: opening a checkpoint: config, names, shapes, where each weight lies. Nothing is read from the weights here but their headers. */
+/* engine/models/model.c: opening a checkpoint: config, names, shapes, where each weight lies. Nothing is read from the weights here but
+ * their headers. */
 #include "engine/models/model.h"
 
 #include "base/cleanup.h"
@@ -170,6 +171,7 @@ static void fill_info(struct wt_model *m)
   i->vocab = s->vocab;
   i->context = wt_spec_positions(s);
   i->tied_head = s->tied_head;
+  i->rope_varies = wt_spec_rope_varies(s);
   i->has_biases = s->bias_q || s->bias_k || s->bias_v || s->bias_o || s->bias_mlp;
   i->params = 0;
   for (size_t k = 0; k < m->n; k++)
@@ -199,7 +201,8 @@ enum wt_status wt_model_from_config(const char *path, struct wt_json *config, st
   return WT_OK;
 }
 
-enum wt_status wt_model_slice(const struct wt_model *m, size_t layers, size_t vocab, size_t head_rows, struct wt_model **ret, struct wt_error *err)
+enum wt_status wt_model_slice(const struct wt_model *m, size_t layers, size_t vocab, size_t head_rows, struct wt_model **ret,
+                              struct wt_error *err)
 {
   WT_AUTO(wt_model_freep) struct wt_model *s = wt_calloc(1, sizeof *s);
   if (!s)
@@ -240,8 +243,8 @@ static enum wt_status check_shape(struct wt_model *m, struct wt_weight *w, const
     char shape[96] = "";
     for (unsigned i = 0; i < t->rank; i++)
       snprintf(shape + strlen(shape), sizeof shape - strlen(shape), "%s%zu", i ? ", " : "", t->shape[i]);
-    return wt_fail(err, WT_EFORMAT, "model '%s': tensor '%s' has shape [%s], the config says [%zu%s%.0zu]", m->path, t->name, shape, w->matrix ? rows : width,
-                   w->matrix ? ", " : "", w->matrix ? width : (size_t)0);
+    return wt_fail(err, WT_EFORMAT, "model '%s': tensor '%s' has shape [%s], the config says [%zu%s%.0zu]", m->path, t->name, shape,
+                   w->matrix ? rows : width, w->matrix ? ", " : "", w->matrix ? width : (size_t)0);
   }
   switch (t->dtype) {
   case WT_F32:
@@ -254,7 +257,8 @@ static enum wt_status check_shape(struct wt_model *m, struct wt_weight *w, const
   case WT_Q6_K:
     return WT_OK;
   default:
-    return wt_fail(err, WT_EFORMAT, "model '%s': tensor '%s' is stored as %s, which is not a weight's type", m->path, t->name, wt_dtype_name(t->dtype));
+    return wt_fail(err, WT_EFORMAT, "model '%s': tensor '%s' is stored as %s, which is not a weight's type", m->path, t->name,
+                   wt_dtype_name(t->dtype));
   }
 }
 
@@ -270,8 +274,8 @@ static bool is_buffer(const char *name)
   return ends_with(name, ".inv_freq") || ends_with(name, ".masked_bias") || ends_with(name, ".attn.bias");
 }
 
-/* A tensor of a block that the config leaves no place for would be left out of the computation without a word: a bias with attention_bias false, norms of
- * queries. The first block stands for all. */
+/* A tensor of a block that the config leaves no place for would be left out of the computation without a word: a bias with attention_bias
+ * false, norms of queries. The first block stands for all. */
 static enum wt_status refuse_left_over(const struct wt_model *m, struct wt_error *err)
 {
   char prefix[64];
@@ -312,15 +316,17 @@ static enum wt_status bind_weights(struct wt_model *m, struct wt_error *err)
       break;
     }
   WT_TRY(refuse_left_over(m, err));
-  m->info.stored = first == WT_F32 || first == WT_F64 ? WT_WEIGHTS_F32 : first == WT_BF16 || first == WT_F16 ? WT_WEIGHTS_BF16 : WT_WEIGHTS_INT8;
+  m->info.stored = first == WT_F32 || first == WT_F64    ? WT_WEIGHTS_F32
+                   : first == WT_BF16 || first == WT_F16 ? WT_WEIGHTS_BF16
+                                                         : WT_WEIGHTS_INT8;
   return WT_OK;
 }
 
 /* A head in the file wins over the config when the config leaves the question open, as older checkpoints do. */
 static bool settle_head(struct wt_json *config, const struct wt_tensors *t)
 {
-  if (!wt_json_get(config, "tie_word_embeddings") && wt_tensors_find(t, "lm_head.weight") == NULL && wt_tensors_find(t, "transformer.output_layer.weight") == NULL &&
-      wt_tensors_find(t, "output.weight") == NULL)
+  if (!wt_json_get(config, "tie_word_embeddings") && wt_tensors_find(t, "lm_head.weight") == NULL &&
+      wt_tensors_find(t, "transformer.output_layer.weight") == NULL && wt_tensors_find(t, "output.weight") == NULL)
     return wt_json_add_bool(config, "tie_word_embeddings", true) != NULL;
   return true;
 }

@@ -80,6 +80,8 @@ static enum wt_status write_all(struct wt_engine *e, struct writer *w, struct wt
 enum wt_status wt_engine_checkpoint_save(struct wt_engine *e, const char *path, struct wt_error *err)
 {
   struct wt_atomic_file f = {0};
+  if (e->hard)
+    return wt_prompt_search_save(e, path, err);
   if (!e->training)
     return wt_fail(err, WT_EUSAGE, "method %s has no state to save", e->method->name);
   WT_TRY(wt_atomic_open(&f, path, err));
@@ -125,6 +127,8 @@ enum wt_status wt_engine_checkpoint_load(struct wt_engine *e, const char *path, 
 {
   struct wt_map map = {0};
   struct header h;
+  if (e->hard)
+    return wt_prompt_search_load(e, path, err);
   if (!e->training)
     return wt_fail(err, WT_EUSAGE, "method %s has no state to load", e->method->name);
   WT_TRY(wt_fs_map(path, &map, err));

@@ -52,6 +52,8 @@ enum wt_status wt_train_config_check(const struct wt_train_config *c, const stru
     return wt_fail(err, WT_EUSAGE, "--method %s: it trains the weights themselves, which cannot be held as %s", method->name, wt_weights_name(c->weights));
   if (quantised && (m->hidden % 64 || m->ffn % 64) && c->weights == WT_WEIGHTS_NF4)
     return wt_fail(err, WT_EUSAGE, "--weights nf4: a hidden size of %zu and feed-forward of %zu do not divide into blocks of 64", m->hidden, m->ffn);
+  if (c->modules_to_save && c->method != WT_METHOD_LORA && c->method != WT_METHOD_DORA && c->method != WT_METHOD_IA3 && c->method != WT_METHOD_NONE)
+    return wt_fail(err, WT_EUSAGE, "--modules-to-save: modules are saved beside the adapters of lora, dora and ia3, not with --method %s", method->name);
   if (c->method != WT_METHOD_NONE && !wt_optim_find(c->optimizer))
     return wt_fail(err, WT_EUSAGE, "unknown optimizer");
   return method->check ? method->check(c, m, err) : WT_OK;

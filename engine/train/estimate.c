@@ -1,4 +1,5 @@
-/* engine/train/estimate.c: what a step costs in operations, and what it takes in memory: the engine's own structure and layout, without a weight touched. */
+/* engine/train/estimate.c: what a step costs in operations, and what it takes in memory: the engine's own structure and layout, without a
+ * weight touched. */
 #include "engine/estimate.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/state.h"
@@ -40,7 +41,8 @@ static double bytes_of(enum wt_weights w)
 }
 
 /* A product; frozen: of a weight that stays as it is, which may be computed in fixed point. */
-static void add_gemm_of(const struct counting *c, enum wt_work_kind kind, enum wt_weights weights, bool frozen, double m, size_t n, size_t k, double calls)
+static void add_gemm_of(const struct counting *c, enum wt_work_kind kind, enum wt_weights weights, bool frozen, double m, size_t n,
+                        size_t k, double calls)
 {
   bool fixed = frozen && c->e->context.compute == WT_GEMM_INT16;
   struct wt_work_item x = {.kind = kind, .stage = c->stage, .weights = weights, .compute = fixed ? WT_COMPUTE_INT16 : WT_COMPUTE_F32, .m = m, .n = n, .k = k, .calls = calls};
@@ -109,7 +111,8 @@ static void count_linear_backward(const struct counting *c, const struct wt_line
 static double pass_bytes(const struct wt_spec *s, bool backward)
 {
   double C = (double)s->hidden, q = (double)(s->heads * s->head_dim), kv = (double)(s->kv_heads * s->head_dim), F = (double)s->ffn;
-  double forward = 4 * (2 * 2 * C + 2 * 2 * C + 2 * (q + kv) + (s->gated ? 3 : 2) * F + (s->post_norm ? 6 * C : 0) + (s->qk_norm ? 2 * (q + kv) : 0));
+  double forward =
+      4 * (2 * 2 * C + 2 * 2 * C + 2 * (q + kv) + (s->gated ? 3 : 2) * F + (s->post_norm ? 6 * C : 0) + (s->qk_norm ? 2 * (q + kv) : 0));
   double back = 4 * (2 * 4 * C + 2 * (q + kv) + (s->gated ? 5 : 3) * F + (s->post_norm ? 8 * C : 0) + (s->qk_norm ? 4 * (q + kv) : 0));
   return backward ? back : forward;
 }
@@ -117,7 +120,8 @@ static double pass_bytes(const struct wt_spec *s, bool backward)
 static double attention_flop(const struct wt_engine *e, const struct wt_step_shape *shape, bool backward)
 {
   const struct wt_spec *s = &e->model->spec;
-  double P = (double)(e->prompt_n + e->prefix_n), pairs = (shape->tokens_squared + shape->tokens) / 2 + shape->tokens * P;
+  double P = (double)(e->prompt_n + (e->hard ? e->hard->capacity / 2 : e->prefix_n)),
+         pairs = (shape->tokens_squared + shape->tokens) / 2 + shape->tokens * P;
   if (e->prompt_n)
     pairs += shape->sequences * P * P / 2;
   return (backward ? 10 : 4) * pairs * (double)(s->heads * s->head_dim);
@@ -207,19 +211,39 @@ static void count_step(struct counting *c, const struct wt_step_shape *shape, bo
     count_optimizer(c);
 }
 
+/* One prompt tried: the held-out rows behind it, of half its greatest length on average, and as much of it as one row anew: what it shares
+ * with the one before is there already. */
+static void count_trial(const struct wt_engine *e, const struct wt_step_shape *shape, struct wt_engine_estimate *ret)
+{
+  double row = shape->sequences > 0 ? shape->tokens / shape->sequences : 0, micros = shape->micro_batches;
+  struct wt_step_shape one = {.sequences = 1, .tokens = row, .micro_batches = 1, .tokens_squared = row * row};
+  struct counting rows = {.e = e,
+                          .work = &ret->step,
+                          .m = (shape->tokens + shape->sequences) / micros,
+                          .calls = micros,
+                          .tokens = shape->tokens + shape->sequences};
+  struct counting fresh = {.e = e, .work = &ret->step, .m = row, .calls = 1, .tokens = row};
+  count_step(&rows, shape, false);
+  count_step(&fresh, &one, false);
+}
+
 static void count_all(struct wt_engine *e, const struct wt_step_shape *shape, struct wt_engine_estimate *ret)
 {
-  double virtual = shape->sequences * (double)e->prompt_n, tokens = shape->tokens + virtual, micros = shape->micro_batches > 0 ? shape->micro_batches : 1;
+  double virtual = shape->sequences * (double)e->prompt_n, tokens = shape->tokens + virtual,
+         micros = shape->micro_batches > 0 ? shape->micro_batches : 1;
   struct wt_step_shape s = *shape;
   s.micro_batches = micros;
   size_t groups = e->groups ? e->groups : 1;
   for (size_t g = 0; g < groups && e->training; g++) {
-    struct counting c = {.e = e, .work = &ret->step, .m = tokens / micros, .calls = micros / (double)groups, .tokens = tokens / (double)groups};
+    struct counting c = {
+        .e = e, .work = &ret->step, .m = tokens / micros, .calls = micros / (double)groups, .tokens = tokens / (double)groups};
     wt_engine_set_active(e, g);
     count_step(&c, &s, true);
   }
   struct counting c = {.e = e, .work = &ret->eval, .m = tokens / micros, .calls = micros, .tokens = tokens};
   count_step(&c, &s, false);
+  if (e->hard)
+    count_trial(e, &s, ret);
   ret->cached_step = ret->step;
   struct wt_step_shape one = {.sequences = 1, .tokens = 1, .supervised = 1, .micro_batches = 1, .tokens_squared = (double)e->c.seq_len, .max_tok = 1};
   struct counting t = {.e = e, .work = &ret->token, .m = 1, .calls = 1, .tokens = 1};
@@ -234,20 +258,26 @@ static void count_bytes(const struct wt_engine *e, struct wt_engine_estimate *re
   for (size_t i = 0; i < e->slots; i++)
     if (e->slot[i].memory)
       load += (double)wt_weight_elements(e->slot[i].def) * stored;
-  ret->adapter_bytes = e->method->saved == WT_SAVED_MODEL ? (uint64_t)e->model->info.file_bytes : e->method->saved == WT_SAVED_ADAPTER ? (uint64_t)trained : 0;
+  ret->adapter_bytes = e->method->saved == WT_SAVED_MODEL     ? (uint64_t)e->model->info.file_bytes
+                       : e->method->saved == WT_SAVED_ADAPTER ? (uint64_t)trained
+                                                              : 0;
   ret->checkpoint_bytes = e->training ? wt_checkpoint_bytes(e) : 0;
+  if (e->hard) {
+    ret->adapter_bytes = 1024 + 24 * (uint64_t)e->hard->capacity; /* a line with an id, and its piece of text */
+    ret->checkpoint_bytes = wt_prompt_search_bytes();
+  }
   ret->load_bytes = (uint64_t)load;
   ret->generate_bytes = wt_engine_generate_bytes(e, e->max_sequence + e->prefix_n + WT_GENERATE_MORE);
 }
 
-enum wt_status wt_engine_estimate(const struct wt_model *m, const struct wt_train_config *c, const struct wt_step_shape *shape, struct wt_engine_estimate *ret,
-                                  struct wt_error *err)
+enum wt_status wt_engine_estimate(const struct wt_model *m, const struct wt_train_config *c, const struct wt_step_shape *shape,
+                                  struct wt_engine_estimate *ret, struct wt_error *err)
 {
   WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
   int threads = wt_gemm_threads();
   wt_gemm_set_threads(c->threads); /* scratch is a thread's */
   /* the engine never writes to its model here: the dry layout touches no memory */
-  enum wt_status status = wt_engine_prepare((struct wt_model *)(uintptr_t)m, c, NULL, &e, err);
+  enum wt_status status = wt_engine_prepare((struct wt_model *)(uintptr_t)m, c, c->adapter, &e, err);
   if (status == WT_OK) {
     memset(ret, 0, sizeof *ret);
     wt_engine_measure(e);

@@ -16,6 +16,7 @@
 struct merged {
   const struct wt_weight *weight;
   const struct wt_linear *linear; /* with an adapter, or NULL */
+  const float *instead;           /* the adapter's own value of the whole weight, or NULL */
   struct workspace *space;
 };
 
@@ -68,7 +69,10 @@ static enum wt_status read_merged(void *ctx, size_t begin, size_t n, float *out,
   struct workspace *space = m->space;
   (void)err;
   if (space->present != m->weight) {
-    wt_weight_read(m->weight, 0, wt_weight_stored_rows(m->weight), space->whole);
+    if (m->instead)
+      memcpy(space->whole, m->instead, wt_weight_elements(m->weight) * sizeof *space->whole);
+    else
+      wt_weight_read(m->weight, 0, wt_weight_stored_rows(m->weight), space->whole);
     bool lora = m->linear && (m->linear->ad.kind == WT_ADAPTER_LORA || m->linear->ad.kind == WT_ADAPTER_DORA);
     if (lora && m->weight->matrix)
       merge_lora(space, m->weight, m->linear);
@@ -142,19 +146,18 @@ static void output_release(struct output *o)
 
 static enum wt_status list_output(struct output *o, struct wt_engine *e, enum wt_export_format format, const char *dtype, struct wt_error *err)
 {
-  struct wt_model *m = e->model;
   size_t largest = 0, adapted = 0;
-  o->n = m->n;
-  o->source = wt_calloc(m->n, sizeof *o->source);
-  o->merged = wt_calloc(m->n, sizeof *o->merged);
+  o->n = e->slots;
+  o->source = wt_calloc(e->slots, sizeof *o->source);
+  o->merged = wt_calloc(e->slots, sizeof *o->merged);
   if (!o->source || !o->merged)
     return wt_fail(err, WT_ENOMEM, "export: out of memory");
-  for (size_t i = 0; i < m->n; i++) {
-    const struct wt_weight *w = &m->weight[i];
+  for (size_t i = 0; i < e->slots; i++) {
+    const struct wt_weight *w = e->slot[i].def;
     bool linear = w->role == WT_ROLE_LINEAR || w->role == WT_ROLE_LINEAR_BIAS;
     const struct wt_linear *l = linear ? &e->block[w->layer].lin[w->lin] : NULL;
     l = l && l->ad.kind != WT_ADAPTER_NONE ? l : NULL;
-    o->merged[i] = (struct merged){.weight = w, .linear = l, .space = &o->space};
+    o->merged[i] = (struct merged){.weight = w, .linear = l, .instead = e->slot[i].trained ? e->slot[i].memory : NULL, .space = &o->space};
     o->source[i] = (struct wt_tensor_source){.name = w->name, .rank = w->matrix ? 2 : 1, .read = read_merged, .ctx = &o->merged[i]};
     o->source[i].shape[0] = w->matrix ? wt_weight_stored_rows(w) : w->out;
     o->source[i].shape[1] = w->matrix ? wt_weight_stored_width(w) : 0;
@@ -168,15 +171,15 @@ static enum wt_status list_output(struct output *o, struct wt_engine *e, enum wt
 }
 
 /* config.json with the type that the weights have now. */
-enum wt_status wt_config_write(const struct wt_model *m, const char *dir, const char *dtype, struct wt_error *err)
+enum wt_status wt_config_write(const struct wt_json *config, const char *dir, const char *dtype, struct wt_error *err)
 {
   WT_AUTO(wt_freep) char *path = wt_path_join(dir, "config.json");
   if (!path)
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
   struct wt_json *out = wt_json_object();
   bool ok = out != NULL;
-  const char *name = !dtype ? wt_json_str_or(m->config, "torch_dtype", "float32") : strcmp(dtype, "bf16") == 0 ? "bfloat16" : strcmp(dtype, "f16") == 0 ? "float16" : "float32";
-  for (const struct wt_json *v = wt_json_first(m->config); v; v = wt_json_next(v))
+  const char *name = !dtype ? wt_json_str_or(config, "torch_dtype", "float32") : strcmp(dtype, "bf16") == 0 ? "bfloat16" : strcmp(dtype, "f16") == 0 ? "float16" : "float32";
+  for (const struct wt_json *v = wt_json_first(config); v; v = wt_json_next(v))
     if (strcmp(wt_json_key(v), "torch_dtype") != 0)
       ok &= wt_json_add(out, wt_json_key(v), wt_json_copy(v)) != NULL;
   ok &= wt_json_add_str(out, "torch_dtype", name) != NULL;
@@ -185,18 +188,37 @@ enum wt_status wt_config_write(const struct wt_model *m, const char *dir, const 
   return status;
 }
 
-static enum wt_status write_folder(struct output *o, const struct wt_model *m, const char *dtype, const char *out, struct wt_error *err)
+/* The config of what is written: where the head was parted from the embedding, they are two. NULL: out of memory. */
+static struct wt_json *config_of(const struct wt_engine *e)
+{
+  static const char key[] = "tie_word_embeddings";
+  bool parted = e->slots > e->model->n, ok = true;
+  if (!parted)
+    return wt_json_copy(e->model->config);
+  struct wt_json *config = wt_json_object();
+  for (const struct wt_json *v = wt_json_first(e->model->config); v && config; v = wt_json_next(v))
+    if (strcmp(wt_json_key(v), key) != 0)
+      ok &= wt_json_add(config, wt_json_key(v), wt_json_copy(v)) != NULL;
+  ok &= config && wt_json_add_bool(config, key, false);
+  if (!ok) {
+    wt_json_free(config);
+    return NULL;
+  }
+  return config;
+}
+
+static enum wt_status write_folder(struct output *o, const struct wt_model *m, const struct wt_json *config, const char *dtype, const char *out, struct wt_error *err)
 {
   WT_AUTO(wt_freep) char *from = wt_fs_is_dir(m->path) ? wt_strdup(m->path) : wt_path_dir(m->path);
   if (!from)
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", out);
   WT_TRY(wt_fs_mkdirs(out, err));
   WT_TRY(wt_safetensors_write_sharded(out, o->source, o->n, MAX_SHARD_BYTES, err));
-  WT_TRY(wt_config_write(m, out, dtype, err));
+  WT_TRY(wt_config_write(config, out, dtype, err));
   return wt_copy_companions(from, out, err);
 }
 
-static enum wt_status write_gguf(struct output *o, struct wt_model *m, const char *out, struct wt_error *err)
+static enum wt_status write_gguf(struct output *o, struct wt_model *m, const struct wt_json *config, const char *out, struct wt_error *err)
 {
   const struct wt_tokenizer *t = NULL;
   struct wt_error ignored;
@@ -205,12 +227,12 @@ static enum wt_status write_gguf(struct output *o, struct wt_model *m, const cha
     t = NULL;
   }
   enum wt_dtype dtype = o->source[0].dtype;
-  for (size_t i = 0; i < m->n; i++)
+  for (size_t i = 0; i < m->n; i++) /* the parted head behind them is no linear */
     if (m->weight[i].role == WT_ROLE_LINEAR) {
       dtype = o->source[i].dtype;
       break;
     }
-  return wt_gguf_write_model(out, m->config, o->source, o->n, dtype, t, wt_path_base(m->path), err);
+  return wt_gguf_write_model(out, config, o->source, o->n, dtype, t, wt_path_base(m->path), err);
 }
 
 enum wt_status wt_export(const char *model, const char *adapter, enum wt_export_format format, const char *dtype, const char *out, struct wt_error *err)
@@ -222,14 +244,17 @@ enum wt_status wt_export(const char *model, const char *adapter, enum wt_export_
   if (format == WT_EXPORT_PEFT) {
     if (!adapter)
       return wt_fail(err, WT_EUSAGE, "--format peft needs an --adapter");
-    return wt_peft_save(e, out, model, err);
+    return e->hard ? wt_peft_save_prompt(e, out, model, err) : wt_peft_save(e, out, model, err);
   }
   if (e->prompt_n || e->prefix_n)
-    return wt_fail(err, WT_EUSAGE, "adapter '%s': virtual tokens cannot be merged into weights; keep it as an adapter", adapter);
+    return wt_fail(err, WT_EUSAGE, "adapter '%s': %s cannot be merged into weights; keep it as an adapter", adapter, e->hard ? "a prompt" : "virtual tokens");
+  WT_AUTO(wt_json_freep) struct wt_json *config = config_of(e);
+  if (!config)
+    return wt_fail(err, WT_ENOMEM, "export: out of memory");
   struct output o = {0};
   enum wt_status status = list_output(&o, e, format, dtype, err);
   if (status == WT_OK)
-    status = format == WT_EXPORT_GGUF ? write_gguf(&o, m, out, err) : write_folder(&o, m, dtype, out, err);
+    status = format == WT_EXPORT_GGUF ? write_gguf(&o, m, config, out, err) : write_folder(&o, m, config, dtype, out, err);
   output_release(&o);
   return status;
 }

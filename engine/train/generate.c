@@ -34,7 +34,7 @@ static float *keys_of(const struct wt_engine *e, size_t layer, bool values)
 /* Virtual tokens that come before the first real one in the cache. */
 static size_t virtual_tokens(const struct wt_engine *e)
 {
-  return e->prompt_n + e->prefix_n;
+  return e->prompt_n + (e->hard && !e->hard->shown ? 0 : e->prefix_n);
 }
 
 struct cache_sizes {
@@ -90,7 +90,8 @@ static enum wt_status reserve(struct wt_engine *e, size_t total, struct wt_error
   return WT_OK;
 }
 
-/* n tokens (ids, or virtual ones: -1) enter the model and the cache as part of a sequence that is `length` long by now; x_final holds their outputs. */
+/* n tokens (ids, or virtual ones: -1) enter the model and the cache as part of a sequence that is `length` long by now; x_final holds their
+ * outputs. */
 static void feed(struct wt_engine *e, const int32_t *ids, size_t n, size_t length)
 {
   const struct wt_spec *s = &e->model->spec;
@@ -123,22 +124,22 @@ static void feed(struct wt_engine *e, const int32_t *ids, size_t n, size_t lengt
 static void feed_virtual(struct wt_engine *e, size_t length)
 {
   const struct wt_spec *s = &e->model->spec;
-  size_t bytes = e->prefix_n * s->kv_heads * s->head_dim * sizeof(float);
-  for (size_t l = 0; e->prefix_n && l < s->layers; l++) {
+  size_t prefix_n = virtual_tokens(e) - e->prompt_n, bytes = prefix_n * s->kv_heads * s->head_dim * sizeof(float);
+  for (size_t l = 0; prefix_n && l < s->layers; l++) {
     memcpy(keys_of(e, l, false), e->block[l].prefix_k, bytes);
     memcpy(keys_of(e, l, true), e->block[l].prefix_v, bytes);
   }
-  for (size_t i = 0; i < e->prefix_n; i++)
+  for (size_t i = 0; i < prefix_n; i++)
     e->kv.ids[i] = -1;
-  e->kv.n = e->prefix_n;
+  e->kv.n = prefix_n;
   for (size_t left = e->prompt_n, n; left; left -= n) {
     n = left < e->max_tokens ? left : e->max_tokens;
     feed(e, NULL, n, length);
   }
 }
 
-/* Whether keys turned for sequences of `a` tokens serve one of `b`. longrope has two sets of angles; dynamic scaling grows with the length, and keys that are
- * there stay as they were turned, as everybody who keeps a cache has it, but a prompt is turned for its own length. */
+/* Whether keys turned for sequences of `a` tokens serve one of `b`. longrope has two sets of angles; dynamic scaling grows with the length,
+ * and keys that are there stay as they were turned, as everybody who keeps a cache has it, but a prompt is turned for its own length. */
 static bool same_turns(const struct wt_spec *s, size_t a, size_t b)
 {
   if (s->rope_scaling == WT_ROPE_SCALE_LONGROPE)
@@ -272,7 +273,8 @@ static enum wt_status check_prompt(const struct wt_engine *e, const int32_t *pro
   size_t before = virtual_tokens(e) + n;
   if (before > wt_spec_positions(s))
     return wt_fail(err, WT_EUSAGE, "generation: a prompt of %zu tokens does not fit the context of %zu", before, wt_spec_positions(s));
-  size_t context = wt_spec_positions(s), window = e->prefix_n ? s->sliding_window : 0; /* virtual keys must stay in sight */
+  size_t context = wt_spec_positions(s),
+         window = virtual_tokens(e) > e->prompt_n ? s->sliding_window : 0; /* virtual keys must stay in sight */
   if (window && window < context)
     context = window;
   if (before > context)
@@ -281,8 +283,8 @@ static enum wt_status check_prompt(const struct wt_engine *e, const int32_t *pro
   return WT_OK;
 }
 
-enum wt_status wt_engine_generate(struct wt_engine *e, const int32_t *prompt, size_t n, const struct wt_generate_options *o,
-                                  bool (*on_token)(void *ctx, int32_t id), void *ctx, struct wt_error *err)
+static enum wt_status generate(struct wt_engine *e, const int32_t *prompt, size_t n, const struct wt_generate_options *o,
+                               bool (*on_token)(void *ctx, int32_t id), void *ctx, struct wt_error *err)
 {
   size_t V = e->model->spec.vocab, total = 0;
   WT_TRY(check_prompt(e, prompt, n, &total, o, err));
@@ -309,4 +311,27 @@ enum wt_status wt_engine_generate(struct wt_engine *e, const int32_t *prompt, si
     extend(e, id, logits, again);
   }
   return WT_OK;
+}
+
+/* Behind a chosen prompt: its last token, then what is asked, without what the prompt has said. What does not fit behind it goes without.
+ */
+enum wt_status wt_engine_generate(struct wt_engine *e, const int32_t *prompt, size_t n, const struct wt_generate_options *o,
+                                  bool (*on_token)(void *ctx, int32_t id), void *ctx, struct wt_error *err)
+{
+  size_t skip = 0;
+  if (!e->hard)
+    return generate(e, prompt, n, o, on_token, ctx, err);
+  wt_prompt_settle(e);
+  bool shown = e->hard->shown, on = wt_prompt_fits(e, prompt, n, &skip);
+  wt_prompt_show(e, on);
+  if (on != shown)
+    wt_kv_cache_release(&e->kv);
+  if (!on)
+    return generate(e, prompt, n, o, on_token, ctx, err);
+  WT_AUTO(wt_freep) int32_t *ids = wt_malloc((n + 1) * sizeof *ids);
+  if (!ids)
+    return wt_fail(err, WT_ENOMEM, "generation: out of memory");
+  ids[0] = e->hard->ids[e->hard->n - 1];
+  memcpy(ids + 1, prompt + skip, (n - skip) * sizeof *ids);
+  return generate(e, ids, n - skip + 1, o, on_token, ctx, err);
 }

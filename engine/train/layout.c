@@ -124,6 +124,8 @@ static void layout_run(struct wt_engine *e)
         lin->ad.g = wt_arena_floats(&e->run, lin->out);
       }
     }
+  if (e->hard)
+    e->prefix = wt_arena_floats(&e->run, e->hard->capacity * e->model->spec.layers * 2 * e->model->spec.kv_heads * e->model->spec.head_dim);
   if (!e->training) {
     e->sizes.trainable_params = 0;
     return;

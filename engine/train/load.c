@@ -1,4 +1,5 @@
 /* engine/train/load.c: frozen weights into the form they are held in, trained ones into the run arena. */
+#include "engine/train/quant_cache.h"
 #include "engine/train/state.h"
 
 #include "base/cleanup.h"
@@ -117,16 +118,20 @@ static enum wt_status load_quantised(struct wt_slot *s, struct wt_error *err)
 
 enum wt_status wt_engine_load_weights(struct wt_engine *e, struct wt_error *err)
 {
+  bool cached = wt_quant_cache_load(e);
   for (size_t i = 0; i < e->slots; i++) {
     struct wt_slot *s = &e->slot[i];
+    bool quantised = s->m.dtype == WT_INT8 || s->m.dtype == WT_NF4;
     if (!s->memory) {
       if (s->packed_y)
         pack(s);
       continue;
     }
+    if (quantised && cached)
+      continue; /* quantised ones are never packed */
     if (s->m.dtype == WT_F32)
       read_all(s->def, s->memory);
-    else if (s->m.dtype == WT_INT8 || s->m.dtype == WT_NF4)
+    else if (quantised)
       WT_TRY(load_quantised(s, err));
     else
       WT_TRY(load_bf16(s, err));
@@ -134,6 +139,8 @@ enum wt_status wt_engine_load_weights(struct wt_engine *e, struct wt_error *err)
       pack(s);
     forget_file(s);
   }
+  if (!cached)
+    wt_quant_cache_save(e);
   return WT_OK;
 }
 

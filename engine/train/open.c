@@ -15,6 +15,7 @@ void wt_engine_free(struct wt_engine *e)
   if (!e)
     return;
   wt_kv_cache_release(&e->kv);
+  wt_prompt_free(e->hard);
   wt_arena_release(&e->weights);
   wt_arena_release(&e->run);
   wt_arena_release(&e->step);
@@ -26,6 +27,7 @@ void wt_engine_free(struct wt_engine *e)
   free(e->reach);
   free(e->targets);
   free(e->init_text);
+  free(e->modules_to_save);
   free(e);
 }
 
@@ -84,6 +86,23 @@ static void build_block(struct wt_engine *e, size_t layer)
   }
 }
 
+/* A model whose output matrix is its embedding, and an adapter that holds one of the two as a whole: PEFT parts them then. The output
+ * matrix gets a slot of its own, the last one, which starts as the embedding in the file. */
+static void part_head(struct wt_engine *e)
+{
+  const struct wt_model *m = e->model;
+  if (m->head != m->embed)
+    return;
+  e->parted_head = m->weight[m->embed];
+  e->parted_head.role = WT_ROLE_HEAD;
+  if (!wt_spec_tensor_name(&m->spec, WT_ROLE_HEAD, WT_LIN_Q, 0, e->parted_head.name, sizeof e->parted_head.name))
+    return;
+  if (!wt_declares_whole(e, &m->weight[m->embed]) && !wt_declares_whole(e, &e->parted_head))
+    return;
+  e->slot[e->slots].def = &e->parted_head;
+  e->head.w = &e->slot[e->slots++];
+}
+
 static void build(struct wt_engine *e)
 {
   struct wt_model *m = e->model;
@@ -93,8 +112,12 @@ static void build(struct wt_engine *e)
     build_block(e, l);
   e->embed = slot_of(e, m->embed);
   e->positions = slot_of(e, m->positions);
-  e->head = (struct wt_head){.spec = &m->spec, .final_norm = slot_of(e, m->final_norm), .final_norm_bias = slot_of(e, m->final_norm_bias), .w = slot_of(e, m->head),
+  e->head = (struct wt_head){.spec = &m->spec,
+                             .final_norm = slot_of(e, m->final_norm),
+                             .final_norm_bias = slot_of(e, m->final_norm_bias),
+                             .w = slot_of(e, m->head),
                              .bias = slot_of(e, m->head_bias)};
+  part_head(e);
 }
 
 /* ---- what is active, how far backward goes ---- */
@@ -119,7 +142,8 @@ static void set_reach(struct wt_engine *e)
     struct wt_reach *r = &e->reach[l];
     *r = (struct wt_reach){.input = below};
     r->norm1 = grows(b->norm1) || grows(b->norm1_bias);
-    r->attention = learns(b, WT_LIN_Q) || learns(b, WT_LIN_K) || learns(b, WT_LIN_V) || learns(b, WT_LIN_QKV) || grows(b->q_norm) || grows(b->k_norm) || e->dprefix;
+    r->attention = learns(b, WT_LIN_Q) || learns(b, WT_LIN_K) || learns(b, WT_LIN_V) || learns(b, WT_LIN_QKV) || grows(b->q_norm) ||
+                   grows(b->k_norm) || e->dprefix;
     r->o = learns(b, WT_LIN_O) || grows(b->post_norm1);
     r->norm2 = grows(b->norm2) || grows(b->norm2_bias);
     r->gate_up = learns(b, WT_LIN_GATE) || learns(b, WT_LIN_UP) || learns(b, WT_LIN_GATE_UP);
@@ -189,10 +213,13 @@ static enum wt_status copy_strings(struct wt_engine *e, const struct wt_train_co
 {
   e->targets = c->targets ? wt_strdup(c->targets) : NULL;
   e->init_text = c->init_text ? wt_strdup(c->init_text) : NULL;
-  if ((c->targets && !e->targets) || (c->init_text && !e->init_text))
+  e->modules_to_save = c->modules_to_save ? wt_strdup(c->modules_to_save) : NULL;
+  if ((c->targets && !e->targets) || (c->init_text && !e->init_text) || (c->modules_to_save && !e->modules_to_save))
     return wt_fail(err, WT_ENOMEM, "model '%s': out of memory", e->model->path);
   e->c.targets = e->targets;
   e->c.init_text = e->init_text;
+  e->c.modules_to_save = e->modules_to_save;
+  e->c.adapter = NULL; /* may not live as long */
   return WT_OK;
 }
 
@@ -206,7 +233,7 @@ static void settle_sizes(struct wt_engine *e)
     c->micro_batch_tok = DEFAULT_MICRO_BATCH;
   if (c->checkpointing == WT_CHECKPOINTING_AUTO)
     c->checkpointing = WT_CHECKPOINTING_NONE;
-  e->max_sequence = c->seq_len + e->prompt_n;
+  e->max_sequence = c->seq_len + e->prompt_n + (e->hard != NULL); /* behind a chosen prompt: its last token */
   e->max_tokens = e->max_sequence > c->micro_batch_tok ? e->max_sequence : c->micro_batch_tok;
   e->context.compute = c->compute == WT_COMPUTE_INT16 ? WT_GEMM_INT16 : WT_GEMM_F32; /* for frozen weights: wt_slot_compute */
 }
@@ -214,15 +241,18 @@ static void settle_sizes(struct wt_engine *e)
 static enum wt_status check_context(const struct wt_engine *e, struct wt_error *err)
 {
   const struct wt_spec *s = &e->model->spec;
-  size_t needed = e->max_sequence + e->prefix_n;
+  size_t needed = e->hard ? e->c.seq_len : e->max_sequence + e->prefix_n; /* what does not fit behind a chosen prompt goes without it */
   if (s->learned_positions && needed > s->context)
-    return wt_fail(err, WT_EUSAGE, "model '%s': %zu positions are needed (sequence and virtual tokens), the model has %zu", e->model->path, needed, s->context);
-  if (e->prefix_n && s->sliding_window && needed > s->sliding_window)
-    return wt_fail(err, WT_EUSAGE, "model '%s': prefix tuning with sequences of %zu is longer than the model's attention window of %zu", e->model->path, needed, s->sliding_window);
+    return wt_fail(err, WT_EUSAGE, "model '%s': %zu positions are needed (sequence and virtual tokens), the model has %zu", e->model->path,
+                   needed, s->context);
+  if (e->prefix_n && !e->hard && s->sliding_window && needed > s->sliding_window)
+    return wt_fail(err, WT_EUSAGE, "model '%s': prefix tuning with sequences of %zu is longer than the model's attention window of %zu",
+                   e->model->path, needed, s->sliding_window);
   return WT_OK;
 }
 
-enum wt_status wt_engine_prepare(struct wt_model *m, const struct wt_train_config *c, const struct wt_peft *peft, struct wt_engine **ret, struct wt_error *err)
+enum wt_status wt_engine_prepare(struct wt_model *m, const struct wt_train_config *c, const struct wt_peft *peft, struct wt_engine **ret,
+                                 struct wt_error *err)
 {
   WT_AUTO(wt_engine_freep) struct wt_engine *e = wt_calloc(1, sizeof *e);
   if (!e)
@@ -235,10 +265,16 @@ enum wt_status wt_engine_prepare(struct wt_model *m, const struct wt_train_confi
   adopt_peft(e, peft);
   WT_TRY(wt_train_config_check(&e->c, &m->info, err));
   if (peft && e->training && peft->method != c->method)
-    return wt_fail(err, WT_EUSAGE, "adapter '%s' is one of method %s, not %s", peft->dir, wt_method_name(peft->method), wt_method_name(c->method));
+    return wt_fail(err, WT_EUSAGE, "adapter '%s' is one of method %s, not %s", peft->dir, wt_method_name(peft->method),
+                   wt_method_name(c->method));
+  if (peft && c->method == WT_METHOD_PROMPT)
+    return wt_fail(err, WT_EUSAGE, "--init-adapter: method prompt chooses a prompt for the model as it is; '%s' cannot be its start",
+                   peft->dir);
+  if (peft && e->training && peft->method == WT_METHOD_PROMPT)
+    return wt_fail(err, WT_EUSAGE, "--init-adapter: '%s' is a chosen prompt, which has nothing to train", peft->dir);
   e->method = wt_method_find(peft ? peft->method : c->method);
   WT_TRY(copy_strings(e, c, err));
-  e->slot = wt_calloc(m->n, sizeof *e->slot);
+  e->slot = wt_calloc(m->n + 1, sizeof *e->slot); /* one more: part_head */
   e->block = wt_calloc(m->spec.layers, sizeof *e->block);
   e->acts = wt_calloc(m->spec.layers, sizeof *e->acts);
   e->reach = wt_calloc(m->spec.layers, sizeof *e->reach);
@@ -274,7 +310,8 @@ static enum wt_status map_arenas(struct wt_engine *e, struct wt_error *err)
 }
 
 /* Frees the arenas of the dry layout's bookkeeping on failure as well: they are zeroed by wt_arena_init before anything can fail. */
-enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *c, const char *adapter, struct wt_engine **ret, struct wt_error *err)
+enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *c, const char *adapter, struct wt_engine **ret,
+                              struct wt_error *err)
 {
   WT_AUTO(wt_peft_freep) struct wt_peft *peft = NULL;
   WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
@@ -289,6 +326,8 @@ enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *
   WT_TRY(map_arenas(e, err));
   WT_TRY(m->hollow ? wt_engine_fill_weights(e, err) : wt_engine_load_weights(e, err));
   wt_engine_set_active(e, 0);
+  for (size_t t = 0; wt_spec_rope_varies(&m->spec) && t < e->max_tokens; t++)
+    e->batch.turn[t] = (int32_t)t;
   if (e->method->init)
     WT_TRY(e->method->init(e, err));
   if (peft)
@@ -296,11 +335,9 @@ enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *
   e->peft = NULL;
   if (e->method->refresh)
     e->method->refresh(e);
-  size_t positions = e->max_sequence + e->prefix_n;
+  size_t positions = e->max_sequence + (e->hard ? e->hard->capacity : e->prefix_n);
   if (e->cos_table && !wt_spec_rope_varies(&m->spec))
     wt_rope_tables(&m->spec, positions, 0, positions, e->cos_table, e->sin_table);
-  for (size_t t = 0; wt_spec_rope_varies(&m->spec) && t < e->max_tokens; t++)
-    e->batch.turn[t] = (int32_t)t;
   *ret = WT_TAKE(e);
   return WT_OK;
 }

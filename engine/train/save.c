@@ -83,7 +83,7 @@ static enum wt_status save_model(struct wt_engine *e, const char *dir, struct wt
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
   WT_TRY(wt_fs_mkdirs(dir, err));
   WT_TRY(write_weights(e, dir, err));
-  WT_TRY(wt_config_write(e->model, dir, e->c.weights == WT_WEIGHTS_F32 ? "f32" : NULL, err));
+  WT_TRY(wt_config_write(e->model->config, dir, e->c.weights == WT_WEIGHTS_F32 ? "f32" : NULL, err));
   return wt_copy_companions(from, dir, err);
 }
 
@@ -109,14 +109,17 @@ static enum wt_status replace_dir(const char *fresh, const char *dir, struct wt_
 
 enum wt_status wt_engine_save(struct wt_engine *e, const char *run_dir, const char *base_name, struct wt_error *err)
 {
-  if (!e->training)
+  if (!e->training && !e->hard)
     return wt_fail(err, WT_EUSAGE, "method %s has nothing to save", e->method->name);
-  bool adapter = e->method->saved == WT_SAVED_ADAPTER;
+  bool adapter = e->method->saved != WT_SAVED_MODEL;
   WT_AUTO(wt_freep) char *dir = wt_path_join(run_dir, adapter ? "adapter" : "model");
   WT_AUTO(wt_freep) char *fresh = dir ? wt_asprintf("%s.new", dir) : NULL;
   if (!dir || !fresh)
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", run_dir);
   WT_TRY(wt_fs_remove_tree(fresh, err));
-  WT_TRY(adapter ? wt_peft_save(e, fresh, base_name, err) : save_model(e, fresh, err));
+  if (e->hard)
+    WT_TRY(wt_prompt_file_write(e, fresh, base_name, err));
+  else
+    WT_TRY(adapter ? wt_peft_save(e, fresh, base_name, err) : save_model(e, fresh, err));
   return replace_dir(fresh, dir, err);
 }

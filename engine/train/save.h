@@ -9,6 +9,7 @@ enum wt_status wt_copy_companions(const char *from_dir, const char *to_dir, stru
 
 /* config.json of the model into dir, with torch_dtype as the weights are written: "f32", "bf16", "f16", or NULL = unchanged. */
 struct wt_model;
-enum wt_status wt_config_write(const struct wt_model *m, const char *dir, const char *dtype, struct wt_error *err) WT_MUST_CHECK;
+struct wt_json;
+enum wt_status wt_config_write(const struct wt_json *config, const char *dir, const char *dtype, struct wt_error *err) WT_MUST_CHECK;
 
 #endif

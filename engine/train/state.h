@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "engine/engine.h"
 #include "engine/methods/method.h"
+#include "engine/methods/prompt.h"
 #include "engine/models/block.h"
 #include "engine/models/head.h"
 #include "engine/optim/optim.h"
@@ -50,15 +51,16 @@ struct wt_kv_cache {
 struct wt_engine {
   struct wt_model *model;
   struct wt_train_config c;
-  char *targets, *init_text; /* own copies */
+  char *targets, *init_text, *modules_to_save; /* own copies */
   const struct wt_method_ops *method; /* of the structure: for inference with an adapter, the adapter's */
   const struct wt_optim_ops *optim;   /* NULL without training */
   bool training;
   const struct wt_peft *peft; /* while opening: the adapter that is read, or NULL */
   bool fan_in_fan_out;
 
-  size_t slots;
+  size_t slots; /* the model's weights, and the parted head's where there is one */
   struct wt_slot *slot;
+  struct wt_weight parted_head;
   struct wt_block *block;
   struct wt_head head;
   struct wt_slot *embed, *positions;
@@ -73,6 +75,7 @@ struct wt_engine {
 
   float *prompt, *dprompt, *prefix, *dprefix;
   size_t prompt_n, prefix_n; /* virtual tokens at the input; virtual keys and values */
+  struct wt_prompt *hard;    /* method prompt: real tokens before every input; else NULL */
 
   struct wt_arena weights, run, step, scratch;
   struct wt_engine_sizes sizes;
@@ -138,6 +141,9 @@ size_t wt_engine_count_micro_steps(const struct wt_engine *e, const struct wt_ex
 void wt_engine_fill_batch(struct wt_engine *e, const struct wt_example *x, size_t first, size_t n);
 
 /* ---- step.c ---- */
+/* wt_engine_eval as the engine stands (method prompt: behind the prompt that is in memory). */
+enum wt_status wt_engine_eval_rows(struct wt_engine *e, const struct wt_example *examples, size_t n, const struct wt_step_hooks *hooks, struct wt_example_loss *per_example,
+                                   struct wt_eval_out *out, struct wt_error *err) WT_MUST_CHECK;
 double wt_engine_grad_norm(const struct wt_engine *e);
 void wt_engine_update(struct wt_engine *e, double lr, double norm); /* of what is active, with its gradients clipped by their norm */
 

@@ -26,7 +26,8 @@ static double run_batch(struct wt_engine *e, float weight)
 }
 
 /* Totals of the step over all ranks: supervised tokens, and tokens. */
-static enum wt_status count_step(struct wt_engine *e, const struct wt_example *x, size_t n, const struct wt_step_hooks *hooks, struct wt_step_out *out, struct wt_error *err)
+static enum wt_status count_step(struct wt_engine *e, const struct wt_example *x, size_t n, const struct wt_step_hooks *hooks,
+                                 struct wt_step_out *out, struct wt_error *err)
 {
   double counts[2] = {0, 0};
   for (size_t i = 0; i < n; i++) {
@@ -52,15 +53,20 @@ double wt_engine_grad_norm(const struct wt_engine *e)
 void wt_engine_update(struct wt_engine *e, double lr, double norm)
 {
   double coefficient = e->c.max_grad_norm > 0 ? e->c.max_grad_norm / (norm + 1e-6) : 1;
-  struct wt_optim_hyper h = {.beta1 = e->c.beta1, .beta2 = e->c.beta2, .eps = e->c.eps, .grad_scale = coefficient < 1 ? coefficient : 1, .t = ++e->updates};
+  struct wt_optim_hyper h = {
+      .beta1 = e->c.beta1, .beta2 = e->c.beta2, .eps = e->c.eps, .grad_scale = coefficient < 1 ? coefficient : 1, .t = ++e->updates};
   for (size_t i = 0; i < e->params; i++) {
     const struct wt_param *p = &e->param[i];
     if (!p->active)
       continue;
     h.lr = lr * p->lr_scale;
     h.weight_decay = p->matrix || e->c.weight_decay_all ? e->c.weight_decay : 0;
-    struct wt_optim_tensor tensor = {.value = p->value, .grad = p->grad, .state = p->state, .rows = p->rank == 2 ? p->shape[0] : 1,
-                                     .cols = p->rank == 2 ? p->shape[1] : p->n, .n = p->n};
+    struct wt_optim_tensor tensor = {.value = p->value,
+                                     .grad = p->grad,
+                                     .state = p->state,
+                                     .rows = p->rank == 2 ? p->shape[0] : 1,
+                                     .cols = p->rank == 2 ? p->shape[1] : p->n,
+                                     .n = p->n};
     e->optim->update(&tensor, &h);
   }
   if (e->method->refresh)
@@ -78,7 +84,8 @@ static void choose_group(struct wt_engine *e)
 }
 
 /* Every micro-batch of the step. Stops early when the hook says so. */
-static void accumulate(struct wt_engine *e, const struct wt_example *x, size_t n, const struct wt_step_hooks *hooks, struct wt_step_out *out, double *loss_sum)
+static void accumulate(struct wt_engine *e, const struct wt_example *x, size_t n, const struct wt_step_hooks *hooks,
+                       struct wt_step_out *out, double *loss_sum)
 {
   size_t micro = 0, micros = wt_engine_count_micro_steps(e, x, n);
   float weight = out->supervised_tokens ? (float)(1.0 / (double)out->supervised_tokens) : 0.0f;
@@ -100,15 +107,20 @@ static void accumulate(struct wt_engine *e, const struct wt_example *x, size_t n
   }
 }
 
-enum wt_status wt_engine_step(struct wt_engine *e, const struct wt_example *examples, size_t n, double lr, const struct wt_step_hooks *hooks, struct wt_step_out *out,
-                              struct wt_error *err)
+enum wt_status wt_engine_step(struct wt_engine *e, const struct wt_example *examples, size_t n, double lr,
+                              const struct wt_step_hooks *hooks, struct wt_step_out *out, struct wt_error *err)
 {
-  if (!e->training)
+  if (!e->training && !(e->hard && e->hard->search))
     return wt_fail(err, WT_EUSAGE, "method %s has nothing to train", e->method->name);
   WT_TRY(wt_engine_check_examples(e, examples, n, err));
   wt_gemm_set_threads(e->c.threads);
   double flop = wt_gemm_flop(), loss = 0;
-  *out = (struct wt_step_out){0};
+  *out = (struct wt_step_out){.tried_loss = NAN};
+  if (e->hard) {
+    WT_TRY(wt_prompt_search_step(e, hooks, out, err));
+    out->flop = wt_gemm_flop() - flop;
+    return WT_OK;
+  }
   WT_TRY(count_step(e, examples, n, hooks, out, err));
   choose_group(e);
   e->context.dropout = e->c.dropout;
@@ -131,8 +143,21 @@ enum wt_status wt_engine_step(struct wt_engine *e, const struct wt_example *exam
   return WT_OK;
 }
 
-enum wt_status wt_engine_eval(struct wt_engine *e, const struct wt_example *examples, size_t n, const struct wt_step_hooks *hooks, struct wt_example_loss *per_example,
-                              struct wt_eval_out *out, struct wt_error *err)
+enum wt_status wt_engine_eval(struct wt_engine *e, const struct wt_example *examples, size_t n, const struct wt_step_hooks *hooks,
+                              struct wt_example_loss *per_example, struct wt_eval_out *out, struct wt_error *err)
+{
+  if (e->hard)
+    wt_prompt_settle(e);
+  return wt_engine_eval_rows(e, examples, n, hooks, per_example, out, err);
+}
+
+enum wt_status wt_engine_give_rows(struct wt_engine *e, const struct wt_example *rows, size_t n, size_t held_out, struct wt_error *err)
+{
+  return e->hard ? wt_prompt_search_new(e, rows, n, held_out, err) : WT_OK;
+}
+
+enum wt_status wt_engine_eval_rows(struct wt_engine *e, const struct wt_example *examples, size_t n, const struct wt_step_hooks *hooks,
+                                   struct wt_example_loss *per_example, struct wt_eval_out *out, struct wt_error *err)
 {
   WT_TRY(wt_engine_check_examples(e, examples, n, err));
   wt_gemm_set_threads(e->c.threads);

@@ -43,6 +43,7 @@ kill_and_resume() {
 kill_and_resume lora adapter/adapter_model.safetensors 5 --method lora --rank 4
 kill_and_resume full model/model.safetensors 2 --method full --optimizer adamw
 kill_and_resume drop adapter/adapter_model.safetensors 1 --method lora --rank 4 --dropout 0.1
+kill_and_resume prompt adapter/prompt.json 2 --method prompt
 
 # another model's or other data's state is refused
 head -c 9000 "$SHARED/data/datasets/tinystories_sample.txt" >"$T/other.txt"

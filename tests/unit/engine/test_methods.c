@@ -14,7 +14,7 @@ static void test_table(void **state)
     assert_non_null(ops->limits);
     assert_non_null(ops->declare);
     assert_true(ops->saved != WT_SAVED_ADAPTER || ops->peft_type);
-    assert_true(ops->saved == WT_SAVED_NOTHING || ops->lr > 0);
+    assert_true(ops->saved == WT_SAVED_NOTHING || ops->saved == WT_SAVED_PROMPT || ops->lr > 0);
   }
   assert_string_equal(wt_method_name(WT_METHOD_PROMPT_TUNING), "prompt-tuning");
   assert_string_equal(wt_method_name(WT_METHOD_AUTO), "auto");

@@ -21,8 +21,8 @@ static enum wt_status new_param(struct wt_engine *e, struct wt_param **ret, stru
   return WT_OK;
 }
 
-enum wt_status wt_declare_tensor(struct wt_engine *e, const char *name, unsigned rank, size_t rows, size_t cols, float **value_slot, float **grad_slot, struct wt_param **ret,
-                                 struct wt_error *err)
+enum wt_status wt_declare_tensor(struct wt_engine *e, const char *name, unsigned rank, size_t rows, size_t cols, float **value_slot,
+                                 float **grad_slot, struct wt_param **ret, struct wt_error *err)
 {
   struct wt_param *p = NULL;
   WT_TRY(new_param(e, &p, err));
@@ -72,7 +72,8 @@ enum wt_status wt_declare_block(struct wt_engine *e, size_t layer, size_t group,
   return WT_OK;
 }
 
-/* Whether a comma-separated list names this module, by its last component or a longer tail of its path. *ret_rank (may be NULL): what stands behind a colon. */
+/* Whether a comma-separated list names this module, by its last component or a longer tail of its path. *ret_rank (may be NULL): what
+ * stands behind a colon. */
 static bool listed(const char *list, const char *module, size_t *ret_rank)
 {
   size_t n = strlen(module);
@@ -105,7 +106,9 @@ static enum wt_status check_rank(const char *text, size_t n, struct wt_error *er
     return WT_OK;
   size_t digits = strspn(text + 1, "0123456789");
   unsigned long rank = digits == n - 1 && digits > 0 && digits < 6 ? strtoul(text + 1, NULL, 10) : 0;
-  return rank >= 1 && rank <= 4096 ? WT_OK : wt_fail(err, WT_EUSAGE, "--targets: '%.*s' is no rank (a target is NAME or NAME:RANK, 1 to 4096)", (int)n, text);
+  return rank >= 1 && rank <= 4096
+             ? WT_OK
+             : wt_fail(err, WT_EUSAGE, "--targets: '%.*s' is no rank (a target is NAME or NAME:RANK, 1 to 4096)", (int)n, text);
 }
 
 /* Every name of the list must name a linear of the family. */
@@ -129,7 +132,8 @@ static enum wt_status check_list(const struct wt_engine *e, const char *targets,
         if (name)
           snprintf(have + strlen(have), sizeof have - strlen(have), "%s%s", have[0] ? ", " : "", name);
       }
-      return wt_fail(err, WT_EUSAGE, "--targets: '%s' is no linear layer of a %s model (there are all-linear, attention, %s)", one, e->model->spec.arch, have);
+      return wt_fail(err, WT_EUSAGE, "--targets: '%s' is no linear layer of a %s model (there are all-linear, attention, %s)", one,
+                     e->model->spec.arch, have);
     }
     p += k + (p[k] == ',');
   }
@@ -150,7 +154,8 @@ static bool in_files(const struct wt_peft *peft, const char *prefix, const char 
 }
 
 enum wt_status wt_declare_targets(struct wt_engine *e, const char *const *suffixes, const char *default_targets,
-                                  enum wt_status (*fn)(struct wt_engine *e, struct wt_linear *l, const char *prefix, size_t rank, struct wt_error *err),
+                                  enum wt_status (*fn)(struct wt_engine *e, struct wt_linear *l, const char *prefix, size_t rank,
+                                                       struct wt_error *err),
                                   struct wt_error *err)
 {
   const struct wt_spec *s = &e->model->spec;
@@ -226,9 +231,28 @@ bool wt_declares_whole(const struct wt_engine *e, const struct wt_weight *w)
   return e->peft ? name_in_files(e->peft, w, name, sizeof name) : e->c.modules_to_save && named_to_save(e->c.modules_to_save, w);
 }
 
+/* What an adapter's config says it saved must lie in its file: half an adapter is none. PEFT takes every module whose path ends so. */
+static enum wt_status check_saved(const struct wt_peft *peft, struct wt_error *err)
+{
+  for (const struct wt_json *v = wt_json_first(wt_json_get(peft->config, "modules_to_save")); v; v = wt_json_next(v)) {
+    const char *module = wt_json_str(v);
+    char part[128];
+    bool found = false;
+    snprintf(part, sizeof part, "%s.", module ? module : "");
+    for (size_t i = 0; module && i < wt_tensors_count(peft->tensors) && !found; i++)
+      found = strstr(wt_tensors_at(peft->tensors, i)->name, part) != NULL;
+    if (!found)
+      return wt_fail(err, WT_EFORMAT, "adapter '%s': modules_to_save: no tensor of '%s' in its file", peft->dir,
+                     module ? module : "(no name)");
+  }
+  return WT_OK;
+}
+
 enum wt_status wt_declare_whole(struct wt_engine *e, struct wt_error *err)
 {
   const char *list = e->peft ? NULL : e->c.modules_to_save;
+  if (e->peft && e->peft->tensors)
+    WT_TRY(check_saved(e->peft, err));
   if (list)
     WT_TRY(check_modules(e, list, err));
   for (size_t i = 0; i < e->slots && (e->peft || list); i++) {

@@ -193,7 +193,6 @@ static void test_bad_adapters(void **state)
     const char *config, *word;
   } bad[] = {{"{\"r\":4}", "peft_type"},
              {"{\"peft_type\":\"VERA\"}", "VERA"},
-             {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":8,\"bias\":\"all\"}", "bias"},
              {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":8,\"modules_to_save\":[\"lm_head\"]}", "modules_to_save"},
              {"{\"peft_type\":\"LORA\",\"r\":0,\"lora_alpha\":8}", "r 0"},
              {"{\"peft_type\":\"IA3\"}", "none of its tensors"},

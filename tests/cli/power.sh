@@ -62,8 +62,8 @@ said unplug "mains disconnected"
 # the cap: the plants draw so much that it binds even when little of a processor is to be had
 under obeyed --core 160 --limits obeyed --stop 5 -- --max-power 40W &
 under pauses --core 160 --stop 6 -- --max-power 40W &
-under slower --core 160 --max-khz 3000000 --stop 5 -- --max-power 40W &
 wait
+under slower --core 160 --max-khz 3000000 --stop 5 -- --max-power 40W # alone: idle watts are measured at its start
 holds obeyed "w['exit'] == 130 and w['mean_w'] < 40 * 1.06" "over the cap"
 holds obeyed "w['limit_writes'] >= 1 and w['lowest_limit_w'] < 40 and w['last_limit_w'] == w['first_limit_w']" "the package limit was not used, or not restored"
 said obeyed "cap by rapl"
@@ -75,7 +75,8 @@ checks=$((checks + 1))
 under ignored --core 160 --limits ignored --stop-writes 2 -- --max-power 40W &
 under killed --core 160 --limits obeyed --kill-capped 1 -- --max-power 40W &
 wait
-holds ignored "w['exit'] == 130 and w['last_w'] < 40 * 1.06" "over the cap"
+# three seconds of settling after the change of means, not the half minute a cap is held over; without pauses it were over 160 W
+holds ignored "w['exit'] == 130 and w['last_w'] < 40 * 1.3" "over the cap"
 holds ignored "w['limit_writes'] >= 2 and w['last_limit_w'] == w['first_limit_w']" "the limit that firmware ignores was not given up"
 said ignored "not honoured"
 

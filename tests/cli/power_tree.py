@@ -173,7 +173,7 @@ def main():
     tree = Tree(opt.dir, opt)
     child = subprocess.Popen(sys.argv[at + 1:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     plant = Plant(tree, child.pid)
-    asked = False
+    asked = None
     while child.poll() is None:
         time.sleep(0.02)
         plant.step()
@@ -181,14 +181,15 @@ def main():
         if opt.kill_capped is not None and plant.capped_at and now - plant.capped_at > opt.kill_capped:
             child.kill()
             opt.kill_capped = None
-        if not asked and plant.enough(now):
+        if asked is None and plant.enough(now):
             child.send_signal(signal.SIGINT)
-            asked = True
+            asked = now - plant.begun
     end = plant.trace[-1][0]
+    steady = end if asked is None else asked  # what follows is saving, which no pause interrupts
     begin = plant.trained_at - plant.begun + 1 if plant.trained_at else 0.0
     limits = [x for x in plant.limits if x is not None]
     print(json.dumps({
-        "exit": child.returncode, "seconds": end, "energy_j": plant.trace[-1][1], "mean_w": plant.mean_w(begin, end), "last_w": plant.mean_w(end - opt.last, end),
+        "exit": child.returncode, "seconds": end, "energy_j": plant.trace[-1][1], "mean_w": plant.mean_w(begin, end), "last_w": plant.mean_w(steady - opt.last, steady),
         "first_limit_w": limits[0] if limits else None, "lowest_limit_w": min(limits) if limits else None, "last_limit_w": tree.limit_w(),
         "limit_writes": len(limits) - 1 if limits else 0}))
 

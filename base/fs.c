@@ -273,6 +273,12 @@ char *wt_path_join(const char *a, const char *b)
   return wt_asprintf("%s%s%s", a, a[n - 1] == '/' ? "" : "/", b);
 }
 
+bool wt_name_ends_in(const char *name, const char *ending)
+{
+  size_t n = strlen(name), m = strlen(ending);
+  return n >= m && strcmp(name + n - m, ending) == 0;
+}
+
 const char *wt_path_base(const char *path)
 {
   const char *slash = strrchr(path, '/');

@@ -43,6 +43,7 @@ bool wt_map_damaged(const struct wt_map *m);
 
 /* "a/b" joined on the heap; NULL when out of memory. b absolute: b alone. */
 char *wt_path_join(const char *a, const char *b);
+bool wt_name_ends_in(const char *name, const char *ending);
 const char *wt_path_base(const char *path); /* the part after the last '/' */
 char *wt_path_dir(const char *path);        /* heap */
 /* Names in a folder, sorted, without . and ..; heap array of heap strings, ended by NULL. */

@@ -59,18 +59,12 @@ void wt_run_page(struct wt_run *r, const char *state)
 
 /* ---- what was trained ---- */
 
-static bool ends_in(const char *name, const char *ending)
-{
-  size_t n = strlen(name), m = strlen(ending);
-  return n > m && !strcmp(name + n - m, ending);
-}
-
 /* A hub's cache names blobs by their sha256, checked when they came. */
 static bool digest_in_name(const char *path, char ret[WT_SHA256_HEX_BYTES])
 {
   WT_AUTO(wt_freep) char *real = realpath(path, NULL);
   const char *base = real ? wt_path_base(real) : "";
-  if (strlen(base) != 64 || strspn(base, "0123456789abcdef") != 64 || !ends_in(real, base) || (size_t)(base - real) < 7 ||
+  if (strlen(base) != 64 || strspn(base, "0123456789abcdef") != 64 || !wt_name_ends_in(real, base) || (size_t)(base - real) < 7 ||
       strncmp(base - 7, "/blobs/", 7) != 0)
     return false;
   memcpy(ret, base, WT_SHA256_HEX_BYTES);
@@ -108,7 +102,7 @@ void wt_run_identify(struct wt_run *r)
   char hex[WT_SHA256_HEX_BYTES] = "";
   bool known = true;
   for (char **n = names; known && *n; n++) {
-    if (!ends_in(*n, ".safetensors") && !ends_in(*n, ".gguf"))
+    if (!wt_name_ends_in(*n, ".safetensors") && !wt_name_ends_in(*n, ".gguf"))
       continue;
     WT_AUTO(wt_freep) char *path = wt_path_join(model, *n);
     known = path && file_digest(r, path, hex);

@@ -86,12 +86,6 @@ static bool matches_any(const char *name, const char *const *globs, size_t n)
   return false;
 }
 
-bool wt_name_ends_in(const char *s, const char *suffix)
-{
-  size_t n = strlen(s), k = strlen(suffix);
-  return n >= k && !strcmp(s + n - k, suffix);
-}
-
 static bool index_names(const struct wt_json *index, const char *file)
 {
   for (const struct wt_json *v = wt_json_first(wt_json_get(index, "weight_map")); v; v = wt_json_next(v))

@@ -134,7 +134,6 @@ enum wt_status wt_listing_read_hf(struct wt_fetcher *f, const char *text, size_t
 enum wt_status wt_listing_read_modelscope(struct wt_fetcher *f, const char *text, size_t n, struct wt_error *err) WT_MUST_CHECK;
 /* Files of f->downloads into f->folder: small ones whole, weights only as sparse files with their header. What is there already stays. */
 enum wt_status wt_fetch_heads(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
-bool wt_name_ends_in(const char *name, const char *ending);
 bool wt_name_is_weights(const char *name); /* .safetensors or .gguf */
 void wt_fetcher_release(struct wt_fetcher *f);
 /* One file of unknown size called name, in f->files and f->downloads. */

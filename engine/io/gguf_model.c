@@ -194,16 +194,10 @@ static void put_file_type(struct wt_gguf_writer *w, enum wt_dtype dtype)
 
 /* ---- tensors ---- */
 
-static bool ends_with(const char *s, const char *end)
-{
-  size_t n = strlen(s), m = strlen(end);
-  return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 /* What a checkpoint may hold beside its weights: GPT-2's causal masks, inverse frequencies, the second copy of a tied head. */
 static bool is_left_out(const char *name, const struct wt_spec *s)
 {
-  return ends_with(name, ".inv_freq") || ends_with(name, ".masked_bias") || (s->norm == WT_NORM_LAYER && ends_with(name, ".attn.bias")) ||
+  return wt_name_ends_in(name, ".inv_freq") || wt_name_ends_in(name, ".masked_bias") || (s->norm == WT_NORM_LAYER && wt_name_ends_in(name, ".attn.bias")) ||
          (s->tied_head && (strcmp(name, "lm_head.weight") == 0 || strcmp(name, "transformer.output_layer.weight") == 0));
 }
 

@@ -124,19 +124,13 @@ char *wt_gguf_name_from_hf(const char *arch, const char *hf_name)
   return translate(arch, hf_name, false);
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-  size_t n = strlen(s), m = strlen(end);
-  return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 /* blk.N.PART.weight (or .bias when bias is allowed). */
 static bool is_part(const char *name, const char *part, bool bias)
 {
   char weight[48], with_bias[48];
   snprintf(weight, sizeof weight, ".%s.weight", part);
   snprintf(with_bias, sizeof with_bias, ".%s.bias", part);
-  return strncmp(name, "blk.", 4) == 0 && (ends_with(name, weight) || (bias && ends_with(name, with_bias)));
+  return strncmp(name, "blk.", 4) == 0 && (wt_name_ends_in(name, weight) || (bias && wt_name_ends_in(name, with_bias)));
 }
 
 enum wt_layout wt_gguf_layout(const char *family, const char *gguf_name)
@@ -154,7 +148,7 @@ enum wt_layout wt_gguf_layout(const char *family, const char *gguf_name)
 float wt_gguf_folded(const char *family, const char *gguf_name)
 {
   char f = family_of(family);
-  return (f == 'g' || f == 'G') && ends_with(gguf_name, "norm.weight") ? 1.0f : 0.0f;
+  return (f == 'g' || f == 'G') && wt_name_ends_in(gguf_name, "norm.weight") ? 1.0f : 0.0f;
 }
 
 bool wt_gguf_family(const struct wt_gguf *g, char *buf, size_t n)

@@ -134,19 +134,13 @@ enum wt_status wt_tensors_own_map(struct wt_tensors *s, struct wt_map *m, struct
   return WT_OK;
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-  size_t n = strlen(s), m = strlen(end);
-  return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 /* The only name in the folder with this ending, NULL when none or several. */
 static const char *only_one(char *const *names, const char *end, size_t *ret_count)
 {
   const char *found = NULL;
   *ret_count = 0;
   for (; *names; names++)
-    if (ends_with(*names, end)) {
+    if (wt_name_ends_in(*names, end)) {
       found = *names;
       ++*ret_count;
     }
@@ -158,9 +152,9 @@ static enum wt_status read_in_folder(struct wt_tensors *s, const char *dir, cons
   WT_AUTO(wt_freep) char *path = wt_path_join(dir, name);
   if (!path)
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
-  if (ends_with(name, ".index.json"))
+  if (wt_name_ends_in(name, ".index.json"))
     return wt_safetensors_read_index(s, dir, path, err);
-  return ends_with(name, ".gguf") ? wt_gguf_read_tensors(s, path, err) : wt_safetensors_read(s, path, err);
+  return wt_name_ends_in(name, ".gguf") ? wt_gguf_read_tensors(s, path, err) : wt_safetensors_read(s, path, err);
 }
 
 static enum wt_status read_folder(struct wt_tensors *s, const char *dir, struct wt_error *err)
@@ -195,12 +189,12 @@ static enum wt_status open_set(const char *path, bool headers_only, struct wt_te
     WT_TRY(read_folder(s, path, err));
   else if (!wt_fs_exists(path))
     return wt_fail(err, WT_EFORMAT, "'%s': no such file or folder", path);
-  else if (ends_with(path, ".index.json")) {
+  else if (wt_name_ends_in(path, ".index.json")) {
     WT_AUTO(wt_freep) char *dir = wt_path_dir(path);
     if (!dir)
       return wt_fail(err, WT_ENOMEM, "'%s': out of memory", path);
     WT_TRY(wt_safetensors_read_index(s, dir, path, err));
-  } else if (ends_with(path, ".gguf"))
+  } else if (wt_name_ends_in(path, ".gguf"))
     WT_TRY(wt_gguf_read_tensors(s, path, err));
   else
     WT_TRY(wt_safetensors_read(s, path, err));

@@ -262,16 +262,10 @@ static enum wt_status check_shape(struct wt_model *m, struct wt_weight *w, const
   }
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-  size_t n = strlen(s), k = strlen(end);
-  return n >= k && strcmp(s + n - k, end) == 0;
-}
-
 /* What checkpoints hold beside weights: causal masks of GPT-2, inverse frequencies. */
 static bool is_buffer(const char *name)
 {
-  return ends_with(name, ".inv_freq") || ends_with(name, ".masked_bias") || ends_with(name, ".attn.bias");
+  return wt_name_ends_in(name, ".inv_freq") || wt_name_ends_in(name, ".masked_bias") || wt_name_ends_in(name, ".attn.bias");
 }
 
 /* A tensor of a block that the config leaves no place for would be left out of the computation without a word: a bias with attention_bias
@@ -335,7 +329,7 @@ static bool settle_head(struct wt_json *config, const struct wt_tensors *t)
 static char *gguf_of(const char *path)
 {
   if (!wt_fs_is_dir(path))
-    return ends_with(path, ".gguf") ? wt_strdup(path) : NULL;
+    return wt_name_ends_in(path, ".gguf") ? wt_strdup(path) : NULL;
   WT_AUTO(wt_freep) char *config = wt_path_join(path, "config.json");
   if (!config || wt_fs_exists(config))
     return NULL;
@@ -344,7 +338,7 @@ static char *gguf_of(const char *path)
     return NULL;
   const char *only = NULL;
   for (char **n = names; *n; n++)
-    if (ends_with(*n, ".gguf")) {
+    if (wt_name_ends_in(*n, ".gguf")) {
       if (only)
         return NULL;
       only = *n;
@@ -355,7 +349,7 @@ static char *gguf_of(const char *path)
 static enum wt_status read_config(const char *path, struct wt_json **ret, struct wt_error *err)
 {
   bool dir = wt_fs_is_dir(path);
-  bool is_config = !dir && ends_with(path, ".json");
+  bool is_config = !dir && wt_name_ends_in(path, ".json");
   WT_AUTO(wt_freep) char *folder = dir ? wt_strdup(path) : wt_path_dir(path);
   WT_AUTO(wt_freep) char *config = is_config ? wt_strdup(path) : folder ? wt_path_join(folder, "config.json") : NULL;
   if (!config)

@@ -107,12 +107,6 @@ enum wt_status wt_tokenizer_finish(struct wt_tokenizer *t, struct wt_error *err)
 
 /* ---- the files ---- */
 
-static bool ends_with(const char *s, const char *end)
-{
-  size_t n = strlen(s), m = strlen(end);
-  return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 static enum wt_status read_folder(struct wt_tokenizer *t, const char *dir, struct wt_error *err)
 {
   WT_AUTO(wt_freep) char *json = wt_path_join(dir, "tokenizer.json");
@@ -130,7 +124,7 @@ static enum wt_status read_folder(struct wt_tokenizer *t, const char *dir, struc
   WT_AUTO(wt_strings_freep) char **names = NULL;
   WT_TRY(wt_fs_list(dir, &names, err));
   for (size_t i = 0; names[i]; i++)
-    if (ends_with(names[i], ".gguf")) {
+    if (wt_name_ends_in(names[i], ".gguf")) {
       WT_AUTO(wt_freep) char *gguf = wt_path_join(dir, names[i]);
       return gguf ? wt_tokenizer_read_gguf(t, gguf, err) : wt_fail(err, WT_ENOMEM, "tokenizer: out of memory");
     }
@@ -141,18 +135,18 @@ static enum wt_status read_folder(struct wt_tokenizer *t, const char *dir, struc
 
 static enum wt_status read_file(struct wt_tokenizer *t, const char *path, const char *dir, struct wt_error *err)
 {
-  if (ends_with(path, "vocab.json") || ends_with(path, "merges.txt")) {
+  if (wt_name_ends_in(path, "vocab.json") || wt_name_ends_in(path, "merges.txt")) {
     WT_AUTO(wt_freep) char *vocab = wt_path_join(dir, "vocab.json");
     WT_AUTO(wt_freep) char *merges = wt_path_join(dir, "merges.txt");
     if (!vocab || !merges)
       return wt_fail(err, WT_ENOMEM, "tokenizer: out of memory");
     return wt_tokenizer_read_legacy(t, vocab, merges, err);
   }
-  if (ends_with(path, ".json"))
+  if (wt_name_ends_in(path, ".json"))
     return wt_tokenizer_read_json(t, path, err);
-  if (ends_with(path, ".model") || ends_with(path, ".tiktoken"))
+  if (wt_name_ends_in(path, ".model") || wt_name_ends_in(path, ".tiktoken"))
     return wt_tokenizer_read_model(t, path, err);
-  if (ends_with(path, ".gguf"))
+  if (wt_name_ends_in(path, ".gguf"))
     return wt_tokenizer_read_gguf(t, path, err);
   return wt_fail(err, WT_EFORMAT, "tokenizer '%s': not a folder, tokenizer.json, vocab.json, tokenizer.model or .gguf file", path);
 }

@@ -70,12 +70,6 @@ static uint64_t stamp_file(uint64_t h, const char *path)
   return mix(mix(h, wt_path_base(path), strlen(wt_path_base(path))), facts, sizeof facts);
 }
 
-static bool holds_weights(const char *name)
-{
-  const char *dot = strrchr(name, '.');
-  return dot && (strcmp(dot, ".safetensors") == 0 || strcmp(dot, ".gguf") == 0);
-}
-
 static uint64_t stamp_of(const struct wt_model *m)
 {
   if (!wt_fs_is_dir(m->path))
@@ -85,7 +79,7 @@ static uint64_t stamp_of(const struct wt_model *m)
   if (wt_fs_list(m->path, &names, NULL) != WT_OK)
     return 0;
   for (char **name = names; *name; name++) {
-    WT_AUTO(wt_freep) char *path = holds_weights(*name) ? wt_path_join(m->path, *name) : NULL;
+    WT_AUTO(wt_freep) char *path = wt_name_ends_in(*name, ".safetensors") || wt_name_ends_in(*name, ".gguf") ? wt_path_join(m->path, *name) : NULL;
     if (path)
       h = stamp_file(h, path);
   }

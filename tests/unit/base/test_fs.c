@@ -189,6 +189,10 @@ static void paths(void **state)
   }
   assert_string_equal(wt_path_base("/x/y.z"), "y.z");
   assert_string_equal(wt_path_base("y"), "y");
+  assert_true(wt_name_ends_in("model.gguf", ".gguf"));
+  assert_true(wt_name_ends_in(".gguf", ".gguf"));
+  assert_false(wt_name_ends_in("guf", ".gguf"));
+  assert_false(wt_name_ends_in("model.gguf.part", ".gguf"));
   static const char *const dirs[][2] = {{"/x/y", "/x"}, {"y", "."}, {"/y", "/"}};
   for (size_t i = 0; i < WT_COUNT(dirs); i++) {
     WT_AUTO(wt_freep) char *p = wt_path_dir(dirs[i][0]);

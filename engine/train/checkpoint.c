@@ -31,8 +31,7 @@ uint64_t wt_checkpoint_bytes(const struct wt_engine *e)
   return bytes;
 }
 
-/* FNV-1a over 8-byte words: catches files that were cut or changed, at memory speed. */
-static uint64_t mix(uint64_t h, const void *data, size_t n)
+uint64_t wt_checksum(uint64_t h, const void *data, size_t n)
 {
   const unsigned char *p = data;
   for (; n >= 8; n -= 8, p += 8) {
@@ -53,7 +52,7 @@ struct writer {
 
 static enum wt_status put(struct writer *w, const void *data, size_t n, struct wt_error *err)
 {
-  w->sum = mix(w->sum, data, n);
+  w->sum = wt_checksum(w->sum, data, n);
   if (n && fwrite(data, 1, n, w->file) != n)
     return wt_fail_errno(err, WT_EIO, "cannot write '%s'", w->path);
   return WT_OK;
@@ -85,7 +84,7 @@ enum wt_status wt_engine_checkpoint_save(struct wt_engine *e, const char *path, 
   if (!e->training)
     return wt_fail(err, WT_EUSAGE, "method %s has no state to save", e->method->name);
   WT_TRY(wt_atomic_open(&f, path, err));
-  struct writer w = {.file = f.file, .path = path, .sum = 0xcbf29ce484222325u};
+  struct writer w = {.file = f.file, .path = path, .sum = WT_CHECKSUM_START};
   enum wt_status status = write_all(e, &w, err);
   if (status == WT_OK)
     status = wt_atomic_commit(&f, err);
@@ -170,13 +169,13 @@ enum wt_status wt_engine_checkpoint_load(struct wt_engine *e, const char *path, 
 /* The sum as written: piece by piece, since pieces need not be multiples of 8 bytes. */
 uint64_t wt_checkpoint_sum(const struct wt_engine *e, const unsigned char *p)
 {
-  uint64_t sum = mix(0xcbf29ce484222325u, p, sizeof(struct header));
+  uint64_t sum = wt_checksum(WT_CHECKSUM_START, p, sizeof(struct header));
   p += sizeof(struct header);
   for (size_t i = 0; i < e->params; i++, p += sizeof(struct entry))
-    sum = mix(sum, p, sizeof(struct entry));
+    sum = wt_checksum(sum, p, sizeof(struct entry));
   for (size_t i = 0; i < e->params; i++) {
-    sum = mix(sum, p, e->param[i].n * sizeof(float));
+    sum = wt_checksum(sum, p, e->param[i].n * sizeof(float));
     p += e->param[i].n * sizeof(float);
   }
-  return mix(sum, p, e->state_bytes);
+  return wt_checksum(sum, p, e->state_bytes);
 }

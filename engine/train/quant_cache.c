@@ -3,6 +3,7 @@
  * Whether it belongs to the model is told by the model's files first (names, sizes, times, inodes: the stamp); where those differ (copied, touched) by what they
  * hold (the content), so that a moved model keeps its cache and a changed one loses it. */
 #include "engine/train/quant_cache.h"
+#include "engine/train/checkpoint.h"
 
 #include "base/cleanup.h"
 #include "base/fs.h"
@@ -14,7 +15,6 @@
 #include <unistd.h>
 
 #define WORTH_BYTES ((size_t)4 << 20) /* less than this is quantised faster than a file is opened and checked */
-#define FNV_START 0xcbf29ce484222325u
 
 static const char magic[8] = "WTQUANT1";
 
@@ -27,20 +27,6 @@ struct entry {
   char name[128];
   uint64_t out, in, bytes;
 };
-
-/* FNV-1a over 8-byte words: accidents, not enemies; at memory speed. */
-static uint64_t mix(uint64_t h, const void *data, size_t n)
-{
-  const unsigned char *p = data;
-  for (; n >= 8; n -= 8, p += 8) {
-    uint64_t w;
-    memcpy(&w, p, 8);
-    h = (h ^ w) * 0x100000001b3u;
-  }
-  for (; n; n--, p++)
-    h = (h ^ *p) * 0x100000001b3u;
-  return h;
-}
 
 static bool is_quantised(const struct wt_slot *s)
 {
@@ -67,15 +53,15 @@ static uint64_t stamp_file(uint64_t h, const char *path)
   if (stat(path, &st) != 0)
     return h;
   uint64_t facts[] = {(uint64_t)st.st_size, (uint64_t)st.st_ino, (uint64_t)st.st_mtim.tv_sec, (uint64_t)st.st_mtim.tv_nsec};
-  return mix(mix(h, wt_path_base(path), strlen(wt_path_base(path))), facts, sizeof facts);
+  return wt_checksum(wt_checksum(h, wt_path_base(path), strlen(wt_path_base(path))), facts, sizeof facts);
 }
 
 static uint64_t stamp_of(const struct wt_model *m)
 {
   if (!wt_fs_is_dir(m->path))
-    return stamp_file(FNV_START, m->path);
+    return stamp_file(WT_CHECKSUM_START, m->path);
   WT_AUTO(wt_strings_freep) char **names = NULL;
-  uint64_t h = FNV_START;
+  uint64_t h = WT_CHECKSUM_START;
   if (wt_fs_list(m->path, &names, NULL) != WT_OK)
     return 0;
   for (char **name = names; *name; name++) {
@@ -88,11 +74,11 @@ static uint64_t stamp_of(const struct wt_model *m)
 
 static uint64_t content_of(const struct wt_engine *e)
 {
-  uint64_t h = FNV_START;
+  uint64_t h = WT_CHECKSUM_START;
   for (size_t i = 0; i < e->slots; i++)
     if (is_quantised(&e->slot[i])) {
       const struct wt_weight *w = e->slot[i].def;
-      h = mix(mix(h, w->name, strlen(w->name)), w->file->data, w->file->bytes);
+      h = wt_checksum(wt_checksum(h, w->name, strlen(w->name)), w->file->data, w->file->bytes);
     }
   return h;
 }
@@ -111,7 +97,7 @@ static char *place_of_user(const struct wt_engine *e)
 {
   WT_AUTO(wt_freep) char *cache = wt_cache_dir();
   char *whole = realpath(e->model->path, NULL);
-  uint64_t h = whole ? mix(FNV_START, whole, strlen(whole)) : 0;
+  uint64_t h = whole ? wt_checksum(WT_CHECKSUM_START, whole, strlen(whole)) : 0;
   free(whole);
   return cache ? wt_asprintf("%s/quantised/%016llx-%s.cache", cache, (unsigned long long)h, wt_weights_name(e->c.weights)) : NULL;
 }
@@ -145,14 +131,14 @@ static bool load_from(struct wt_engine *e, const char *path, uint64_t count, uin
   *ret_moved = h.stamp != stamp;
   if (*ret_moved && h.content != content_of(e))
     return false;
-  uint64_t sum = FNV_START;
+  uint64_t sum = WT_CHECKSUM_START;
   for (size_t i = 0; i < e->slots; i++) {
     struct wt_slot *s = &e->slot[i];
     if (!is_quantised(s))
       continue;
     if (!take(f, s->memory, s->memory_bytes))
       return false;
-    sum = mix(sum, s->memory, s->memory_bytes);
+    sum = wt_checksum(sum, s->memory, s->memory_bytes);
   }
   return sum == h.payload_sum;
 }
@@ -202,7 +188,7 @@ static enum wt_status write_to(const struct wt_engine *e, const char *path, cons
 
 void wt_quant_cache_save(const struct wt_engine *e)
 {
-  struct header h = {.kind = (uint64_t)e->c.weights, .payload_sum = FNV_START};
+  struct header h = {.kind = (uint64_t)e->c.weights, .payload_sum = WT_CHECKSUM_START};
   memcpy(h.magic, magic, sizeof magic);
   if (quantised_bytes(e, &h.count) < WORTH_BYTES)
     return;
@@ -210,7 +196,7 @@ void wt_quant_cache_save(const struct wt_engine *e)
   h.content = content_of(e);
   for (size_t i = 0; i < e->slots; i++)
     if (is_quantised(&e->slot[i]))
-      h.payload_sum = mix(h.payload_sum, e->slot[i].memory, e->slot[i].memory_bytes);
+      h.payload_sum = wt_checksum(h.payload_sum, e->slot[i].memory, e->slot[i].memory_bytes);
   WT_AUTO(wt_freep) char *beside = place_beside(e), *own = place_of_user(e);
   struct wt_error err = {0};
   if (beside && write_to(e, beside, &h, &err) == WT_OK)

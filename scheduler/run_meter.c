@@ -90,12 +90,19 @@ void wt_run_phase_end(struct wt_run *r)
   r->phase_mark_wh = r->st.energy_wh;
 }
 
-/* What was used outside this process: the running phase must not take it. */
-void wt_run_phase_add(struct wt_run *r, const char *name, double time_s, double energy_wh)
+/* The row of this name, phases_n when there is none. */
+static size_t phase_of(const struct wt_run *r, const char *name)
 {
   size_t at = 0;
   while (at < r->phases_n && strcmp(r->phases[at].name, name) != 0)
     at++;
+  return at;
+}
+
+/* What was used outside this process: the running phase must not take it. */
+void wt_run_phase_add(struct wt_run *r, const char *name, double time_s, double energy_wh)
+{
+  size_t at = phase_of(r, name);
   if (at == r->phases_n) {
     if (r->phases_n == WT_RUN_PHASES_MAX)
       return;
@@ -114,10 +121,7 @@ void wt_run_phase_add(struct wt_run *r, const char *name, double time_s, double 
 void wt_run_phase_begin(struct wt_run *r, const char *name)
 {
   wt_run_phase_end(r);
-  /* the running phase is the last row */
-  size_t at = 0;
-  while (at < r->phases_n && strcmp(r->phases[at].name, name) != 0)
-    at++;
+  size_t at = phase_of(r, name); /* the running phase is the last row */
   if (at == r->phases_n) {
     if (r->phases_n == WT_RUN_PHASES_MAX)
       return;

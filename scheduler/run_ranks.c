@@ -190,8 +190,12 @@ static void tell_sensors(struct wt_run *r, const double *all)
     }
 }
 
-static enum wt_status exchange_books(struct wt_run *r, double *all, struct wt_error *err)
+/* Everybody's figures, BOOK_FIGURES a rank; *ret_all is the caller's. */
+static enum wt_status exchange_books(struct wt_run *r, double **ret_all, struct wt_error *err)
 {
+  WT_AUTO(wt_freep) double *all = wt_calloc(BOOK_FIGURES * (size_t)r->cluster.size, sizeof *all);
+  if (!all)
+    return wt_fail(err, WT_ENOMEM, "cluster: out of memory");
   wt_run_meter_update(r);
   double counts = r->counts_energy ? 1.0 / 3600 : 0, early_wh = r->counts_energy && isfinite(r->early_wh) ? r->early_wh : 0;
   const double mine[BOOK_FIGURES] = {[BOOK_WH] = counts * r->reading.energy_j + early_wh,
@@ -216,25 +220,16 @@ static enum wt_status exchange_books(struct wt_run *r, double *all, struct wt_er
     r->others_imputed_wh += x[BOOK_IMPUTED];
   }
   tell_sensors(r, all);
+  *ret_all = WT_TAKE(all);
   return WT_OK;
-}
-
-static double *books_new(const struct wt_run *r, struct wt_error *err)
-{
-  double *all = wt_calloc(BOOK_FIGURES * (size_t)r->cluster.size, sizeof *all);
-  if (!all)
-    wt_fail(err, WT_ENOMEM, "cluster: out of memory");
-  return all;
 }
 
 enum wt_status wt_run_share_books(struct wt_run *r, struct wt_error *err)
 {
   if (r->cluster.size <= 1)
     return WT_OK;
-  WT_AUTO(wt_freep) double *all = books_new(r, err);
-  if (!all)
-    return WT_ENOMEM;
-  WT_TRY(exchange_books(r, all, err));
+  WT_AUTO(wt_freep) double *all = NULL;
+  WT_TRY(exchange_books(r, &all, err));
   wt_run_meter_update(r);
   return WT_OK;
 }
@@ -282,10 +277,8 @@ enum wt_status wt_run_share_decision(struct wt_run *r, struct wt_error *err)
 {
   if (r->cluster.size <= 1)
     return WT_OK;
-  WT_AUTO(wt_freep) double *all = books_new(r, err);
-  if (!all)
-    return WT_ENOMEM;
-  WT_TRY(exchange_books(r, all, err));
+  WT_AUTO(wt_freep) double *all = NULL;
+  WT_TRY(exchange_books(r, &all, err));
   WT_TRY(follow_speeds(r, all, err));
   struct shared_decision d;
   memset(&d, 0, sizeof d);

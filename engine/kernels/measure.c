@@ -1,18 +1,11 @@
 /* engine/kernels/measure.c: rates of the engine's own products, for calibration. */
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "engine/engine.h"
 #include "engine/kernels/gemm.h"
 #include "engine/kernels/quant.h"
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now_s(void)
-{
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void fill(float *x, size_t n)
 {
@@ -101,11 +94,11 @@ static int compare(const void *a, const void *b)
 /* Median time of one product, over at least 3 and at most 255 of them. */
 static double median_s(struct bench *b, double budget_s)
 {
-  double times[255], begin = now_s(), last = begin;
+  double times[255], begin = wt_mono_s(&wt_clock_system), last = begin;
   size_t n = 0;
   while (n < WT_COUNT(times) && (n < 3 || last - begin < budget_s)) {
     bench_once(b);
-    double t = now_s();
+    double t = wt_mono_s(&wt_clock_system);
     times[n++] = t - last;
     last = t;
   }

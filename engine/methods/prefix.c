@@ -31,9 +31,6 @@ static enum wt_status init_from_text(struct wt_engine *e, struct wt_error *err)
   if (!ids)
     return wt_fail(err, WT_ENOMEM, "model '%s': out of memory", e->model->path);
   WT_TRY(wt_virtual_start_ids(e, ids, e->prefix_n, err));
-  size_t positions = e->max_sequence + e->prefix_n;
-  if (e->cos_table && !wt_spec_rope_varies(&e->model->spec))
-    wt_rope_tables(&e->model->spec, positions, 0, positions, e->cos_table, e->sin_table);
   wt_prefix_encode(e, ids, 0, e->prefix_n, e->prefix_n);
   return WT_OK;
 }

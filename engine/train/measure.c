@@ -5,18 +5,11 @@
 #include "engine/train/state.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define ROUNDS_MAX 64
-
-static double now_s(void)
-{
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Copies of the rows with ids of the slice's vocabulary; labels stay where they were supervised. */
 struct copies {
@@ -57,23 +50,23 @@ static void time_once(struct wt_engine *e, const struct copies *c, size_t n, dou
 {
   double mark[WT_STAGE_COUNT + 2];
   struct wt_batch *b = &e->batch;
-  mark[0] = now_s();
+  mark[0] = wt_mono_s(&wt_clock_system);
   memset(e->grads, 0, e->grads_n * sizeof *e->grads);
-  mark[1] = now_s();
+  mark[1] = wt_mono_s(&wt_clock_system);
   wt_engine_fill_batch(e, c->row, 0, n);
   wt_engine_forward(e);
-  mark[2] = now_s();
+  mark[2] = wt_mono_s(&wt_clock_system);
   float *dx = e->lowest < e->model->spec.layers ? e->g.dx : NULL;
   if (dx)
     memset(dx, 0, b->stream.T * e->model->spec.hidden * sizeof *dx);
   wt_head_loss(b->loss, dx, e->x_final, b->row, b->target, b->supervised, b->supervised ? 1.0f / (float)b->supervised : 0.0f, &e->head,
                &e->head_buffers, &e->context);
-  mark[3] = now_s();
+  mark[3] = wt_mono_s(&wt_clock_system);
   if (dx)
     wt_engine_backward(e);
-  mark[4] = now_s();
+  mark[4] = wt_mono_s(&wt_clock_system);
   wt_engine_update(e, 0, wt_engine_grad_norm(e));
-  mark[5] = now_s();
+  mark[5] = wt_mono_s(&wt_clock_system);
   took[WT_STAGE_FORWARD] = mark[2] - mark[1];
   took[WT_STAGE_HEAD] = mark[3] - mark[2];
   took[WT_STAGE_BACKWARD] = mark[4] - mark[3];
@@ -93,7 +86,7 @@ static void time_rounds(struct wt_engine *e, const struct copies *c, const struc
   static const size_t least = 1;
   size_t groups = e->groups ? e->groups : 1, n = 0;
   double took[WT_STAGE_COUNT][ROUNDS_MAX], end = 0;
-  for (size_t round = 0; n < ROUNDS_MAX && (n < least || now_s() < end); round++) {
+  for (size_t round = 0; n < ROUNDS_MAX && (n < least || wt_mono_s(&wt_clock_system) < end); round++) {
     double sum[WT_STAGE_COUNT] = {0};
     for (size_t g = 0; g < groups; g++) {
       double once[WT_STAGE_COUNT];
@@ -103,7 +96,7 @@ static void time_rounds(struct wt_engine *e, const struct copies *c, const struc
         sum[s] += once[s] / (double)groups;
     }
     if (round == 0) { /* pages, caches, threads */
-      end = now_s() + o->budget_s;
+      end = wt_mono_s(&wt_clock_system) + o->budget_s;
       continue;
     }
     for (size_t s = 0; s < WT_STAGE_COUNT; s++)

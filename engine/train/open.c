@@ -328,6 +328,9 @@ enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *
   wt_engine_set_active(e, 0);
   for (size_t t = 0; wt_spec_rope_varies(&m->spec) && t < e->max_tokens; t++)
     e->batch.turn[t] = (int32_t)t;
+  size_t positions = e->max_sequence + e->prefix_n; /* prompt's prefix_n is its capacity until its init */
+  if (e->cos_table && !wt_spec_rope_varies(&m->spec))
+    wt_rope_tables(&m->spec, positions, 0, positions, e->cos_table, e->sin_table);
   if (e->method->init)
     WT_TRY(e->method->init(e, err));
   if (peft)
@@ -335,9 +338,6 @@ enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *
   e->peft = NULL;
   if (e->method->refresh)
     e->method->refresh(e);
-  size_t positions = e->max_sequence + (e->hard ? e->hard->capacity : e->prefix_n);
-  if (e->cos_table && !wt_spec_rope_varies(&m->spec))
-    wt_rope_tables(&m->spec, positions, 0, positions, e->cos_table, e->sin_table);
   *ret = WT_TAKE(e);
   return WT_OK;
 }

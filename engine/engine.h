@@ -42,12 +42,15 @@ enum wt_optimizer {
   WT_OPTIMIZER_COUNT
 };
 enum wt_checkpointing { WT_CHECKPOINTING_AUTO, WT_CHECKPOINTING_NONE, WT_CHECKPOINTING_SELECTIVE, WT_CHECKPOINTING_FULL };
+/* Where the output of the blocks that never learn is kept over epochs. */
+enum wt_prefix_cache { WT_PREFIX_CACHE_NONE, WT_PREFIX_CACHE_MEMORY, WT_PREFIX_CACHE_FILE };
 enum wt_schedule { WT_SCHEDULE_COSINE, WT_SCHEDULE_LINEAR, WT_SCHEDULE_CONSTANT };
 
 const char *wt_method_name(enum wt_method m); /* "lora" */
 const char *wt_weights_name(enum wt_weights w);
 const char *wt_optimizer_name(enum wt_optimizer o);
 const char *wt_checkpointing_name(enum wt_checkpointing c);
+const char *wt_prefix_cache_name(enum wt_prefix_cache c); /* "none", "memory", "file" */
 const char *wt_schedule_name(enum wt_schedule s);
 
 /* ---------------------------------------------------------------- models */
@@ -157,8 +160,9 @@ struct wt_train_config {
   size_t seq_len;                      /* longest sequence that will come */
   size_t max_batch_supervised_tok;     /* 0 = micro_batch_tok: rows of the head that are kept at once is chunked anyway */
   enum wt_checkpointing checkpointing; /* resolved */
-  bool prefix_cache;                   /* keep the output of the frozen prefix over epochs */
-  uint64_t prefix_cache_bytes;
+  enum wt_prefix_cache prefix_cache;   /* of training rows; none where the lowest block learns, or the embedding */
+  size_t prefix_cache_rows, prefix_cache_tok; /* what it has room for */
+  const char *prefix_cache_dir;        /* FILE: where, looked at by wt_engine_open; NULL = the working folder */
   int threads; /* 0 = all physical cores */
   bool deterministic;
   uint64_t seed;
@@ -176,9 +180,10 @@ struct wt_engine_sizes {
   uint64_t trainable_params, frozen_params;
   uint64_t weights_bytes;                        /* frozen weights held in memory of our own (converted, quantised, packed) */
   uint64_t mapped_bytes;                         /* frozen weights used straight from the file's mapping */
+  uint64_t kept_bytes;                           /* output of the frozen blocks, kept over epochs, and its index */
   uint64_t run_bytes, step_bytes, scratch_bytes; /* arenas: capacity from the dry layout */
   uint64_t run_used_bytes, step_used_bytes;      /* peak use so far */
-  uint64_t total_bytes;                          /* weights + mapped + run + step + scratch */
+  uint64_t total_bytes;                          /* weights + mapped + kept + run + step + scratch */
 };
 
 /* What an adapter's files say, opened once for many estimates (config.adapter). A chosen prompt is one too. */

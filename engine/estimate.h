@@ -60,6 +60,7 @@ struct wt_engine_estimate {
   struct wt_engine_sizes sizes; /* equal to what wt_engine_open will report, to the byte */
   uint64_t adapter_bytes;    /* result on disk */
   uint64_t checkpoint_bytes; /* wt_engine_checkpoint_save's file */
+  uint64_t kept_file_bytes;  /* of the frozen-prefix cache, on disk while the run goes on */
   uint64_t load_bytes;       /* read and converted at opening */
 };
 

@@ -223,7 +223,9 @@ static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, cons
               (double)e->load_bytes / (1e9 * wt_rates_memory_gbps(c->rates, threads));
   t.setup_s += (double)(e->sizes.run_bytes + e->sizes.step_bytes + e->sizes.scratch_bytes) / (1e9 * touch_gbps);
   t.step_s = corrected_s(c, &e->step, &p->config);
-  t.cached_step_s = corrected_s(c, &e->cached_step, &p->config);
+  t.cached_step_s = p->config.prefix_cache == WT_PREFIX_CACHE_NONE ? t.step_s : corrected_s(c, &e->cached_step, &p->config);
+  if (e->kept_file_bytes > 0) /* the step's part of the file, written once and read in each later epoch */
+    t.cached_step_s += (double)e->kept_file_bytes * shape->tokens / (double)p->config.prefix_cache_tok / (1e9 * disk_gbps);
   t.eval_s = eval_s_of(c, p, e, shape, full_m);
   t.samples_s = samples_s_of(c, p, e, t.eval_s);
   double probed = probed_step_s(c->in, p);
@@ -254,7 +256,7 @@ static struct totals totals_of(const struct wt_run_options *o, const struct part
 {
   struct totals s;
   double left = fmax(steps - done, 0);
-  double first = fmin(left, steps_of_epoch); /* the first epoch fills the cache of the frozen prefix */
+  double first = fmin(left, steps_of_epoch); /* the first epoch of a process fills the cache of the frozen prefix */
   double train = first * t->step_s + (left - first) * t->cached_step_s;
   s.compute_s = train + evaluations_of(o, steps) * t->eval_s + 2 * t->samples_s;
   s.wait_s = t->setup_s + checkpoints_of(o, steps, train) * t->checkpoint_s + t->save_s;
@@ -312,6 +314,7 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
   p->time_s = (struct wt_interval){p->time_s.mean + in->spent_s, p->time_s.low + in->spent_s, p->time_s.high + in->spent_s};
   p->network_s = all.network_s * time.factor;
   p->step_s = t->step_s * time.factor / all.rate + p->network_s;
+  p->cached_share = t->step_s > 0 ? t->cached_step_s / t->step_s : 1;
   p->eval_s = (t->eval_s + t->samples_s) * time.factor / all.rate;
   p->ranks = in->machines_n > 1 ? (int)in->machines_n : 1;
   snprintf(p->binds, sizeof p->binds, "%s", all.binds ? all.binds : "");
@@ -396,7 +399,7 @@ enum wt_status wt_cost_fill(struct wt_costing *c, struct wt_plan *p, struct wt_e
   p->sizes = e.sizes;
   p->trainable_params = e.sizes.trainable_params;
   p->memory_bytes = e.sizes.total_bytes + c->in->fixed_bytes + (c->in->samples ? e.generate_bytes : 0);
-  p->disk_bytes = e.adapter_bytes + 2 * e.checkpoint_bytes; /* old and new stand side by side for a moment */
+  p->disk_bytes = e.adapter_bytes + 2 * e.checkpoint_bytes + e.kept_file_bytes; /* old and new stand side by side for a moment */
   p->step_flop = e.step.flop;
   struct parts t = parts_of(c, p, &e, shape, full_m);
   p->duty = duty_of(c->in, p->config.threads);

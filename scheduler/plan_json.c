@@ -57,6 +57,7 @@ struct wt_json *wt_plan_to_json(const struct wt_plan *p, const char *currency)
   wt_json_add_u64(o, "batch", p->batch);
   wt_json_add_u64(o, "micro_batch_tokens", c->micro_batch_tok);
   wt_json_add_str(o, "checkpointing", wt_checkpointing_name(c->checkpointing));
+  wt_json_add_str(o, "prefix_cache", wt_prefix_cache_name(c->prefix_cache)); /* where the output of the frozen blocks is kept over epochs */
   wt_json_add_u64(o, "threads", (uint64_t)c->threads);
   wt_json_add_num(o, "max_mhz", p->max_mhz);
   wt_json_add_u64(o, "steps", p->steps);

@@ -42,7 +42,9 @@ static enum wt_status make_batch(const struct wt_session *s, size_t batch, struc
 static enum wt_status time_steps(struct wt_session *s, const struct wt_plan *p, double budget_s, double *ret_s, struct wt_error *err)
 {
   WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
-  WT_TRY(wt_engine_open(s->model, &p->config, s->adapter_path, &e, err));
+  struct wt_train_config config = p->config;
+  config.prefix_cache = WT_PREFIX_CACHE_NONE; /* ids are made up: no row comes again */
+  WT_TRY(wt_engine_open(s->model, &config, s->adapter_path, &e, err));
   WT_TRY(wt_session_give_rows(s, e, p, err));
   WT_AUTO(wt_freep) struct wt_example *rows = wt_calloc(p->batch, sizeof *rows);
   if (!rows)

@@ -180,7 +180,11 @@ static enum wt_status open_engine(struct wt_run *r, struct wt_error *err)
   malloc_trim(0);
   wt_resident_reset_peak();
   r->s.fixed_bytes = wt_resident_bytes();
-  WT_TRY(wt_engine_open(r->s.model, &r->plan.config, r->s.adapter_path, &r->engine, err));
+  struct wt_train_config config = r->plan.config;
+  config.prefix_cache_dir = r->dir;
+  if (r->cluster.size > 1) /* a run of one machine that goes on on several: rows change their rank */
+    config.prefix_cache = WT_PREFIX_CACHE_NONE;
+  WT_TRY(wt_engine_open(r->s.model, &config, r->s.adapter_path, &r->engine, err));
   WT_TRY(wt_session_give_rows(&r->s, r->engine, &r->plan, err));
   WT_TRY(wt_order_init(&r->order, r->s.o.seed, !r->s.o.no_shuffle, r->s.train_n, err));
   if (!wt_run_is_root(r))

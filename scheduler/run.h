@@ -64,6 +64,7 @@ struct wt_run {
   /* loop */
   struct wt_governor_state *governor;
   double step_mean_s, step_wh, micro_s, micro_mark_s, train_began_s, train_began_wh;
+  bool prefix_kept;          /* the first epoch of this process is behind: step_mean_s is that of steps that find the frozen prefix kept */
   double step_pause_s;     /* long pauses inside the present step: not its pace */
   double reserve_s, power_estimate_w;
   double checkpoint_mark_s, live_mark_s;

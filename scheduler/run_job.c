@@ -84,6 +84,7 @@ static void say_method(const struct wt_plan *p, struct wt_buf *out)
 
 void wt_plan_settings(const struct wt_plan *p, struct wt_buf *out)
 {
+  static const char *const kept[] = {"", "output of the frozen blocks kept in memory over epochs, ", "output of the frozen blocks kept in a file over epochs, "};
   const struct wt_train_config *c = &p->config;
   say_method(p, out);
   wt_buf_addf(out, "; base in %s, products in %s", wt_weights_name(c->weights), compute_name(c->compute));
@@ -94,6 +95,6 @@ void wt_plan_settings(const struct wt_plan *p, struct wt_buf *out)
                 wt_schedule_name(p->schedule), p->warmup, c->weight_decay, c->weight_decay_all ? "all" : "matrices", c->max_grad_norm);
     wt_buf_addf(out, "; %llu steps of %zu sequences", (unsigned long long)p->steps, p->batch);
   }
-  wt_buf_addf(out, " of at most %zu tokens, %zu tokens at once, checkpointing %s, %d thread%s, seed %llu", c->seq_len, c->micro_batch_tok,
-              wt_checkpointing_name(c->checkpointing), c->threads, c->threads == 1 ? "" : "s", (unsigned long long)c->seed);
+  wt_buf_addf(out, " of at most %zu tokens, %zu tokens at once, checkpointing %s, %s%d thread%s, seed %llu", c->seq_len, c->micro_batch_tok,
+              wt_checkpointing_name(c->checkpointing), kept[c->prefix_cache], c->threads, c->threads == 1 ? "" : "s", (unsigned long long)c->seed);
 }

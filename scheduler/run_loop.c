@@ -14,6 +14,21 @@
 
 /* ---- readings and decisions ---- */
 
+/* Steps of this process that still fill the cache of the frozen prefix. */
+static uint64_t filling_left(const struct wt_run *r)
+{
+  uint64_t first = r->s.train_n / r->plan.batch + (r->s.train_n % r->plan.batch != 0), done = r->st.step - r->base.step;
+  return r->plan.config.prefix_cache != WT_PREFIX_CACHE_NONE && done < first ? first - done : 0;
+}
+
+/* Mean seconds of the steps that are left: those after the first epoch find the frozen prefix kept. */
+static double pace_left_s(const struct wt_run *r)
+{
+  double left = (double)(r->st.lr.steps - r->st.step), filling = fmin((double)filling_left(r), left);
+  double step_s = r->step_mean_s > 0 ? r->step_mean_s : r->plan.step_s;
+  return filling > 0 ? step_s * (filling + (left - filling) * r->plan.cached_share) / left : step_s;
+}
+
 static struct wt_governor_reading reading_of(const struct wt_run *r, bool in_step)
 {
   struct wt_governor_reading g;
@@ -31,8 +46,8 @@ static struct wt_governor_reading reading_of(const struct wt_run *r, bool in_ste
   g.steps = r->st.lr.steps;
   g.steps_asked = r->st.steps_asked;
   g.step_share = in_step && r->micro_steps ? (double)r->micro_step / (double)r->micro_steps : 0;
-  g.step_s = r->step_mean_s;
-  g.step_wh = r->step_wh;
+  g.step_s = r->step_mean_s > 0 ? pace_left_s(r) : 0;
+  g.step_wh = r->step_mean_s > 0 ? r->step_wh * g.step_s / r->step_mean_s : r->step_wh;
   /* before a step the whole step must fit, inside it the next micro-step */
   g.last_micro_step_s = in_step ? r->micro_s : r->step_mean_s;
   g.last_micro_step_wh = r->step_mean_s > 0 ? r->step_wh * g.last_micro_step_s / r->step_mean_s : 0;
@@ -169,7 +184,7 @@ void wt_run_live(struct wt_run *r, const char *state, bool now)
   l.energy_limit_wh = r->s.budgets.energy_wh;
   l.cost = isfinite(r->price_now) ? r->st.cost : (double)NAN;
   l.cost_limit = r->s.budgets.cost;
-  double left = (double)(r->st.lr.steps - r->st.step) * (r->step_mean_s > 0 ? r->step_mean_s : r->plan.step_s) + r->reserve_s;
+  double left = (double)(r->st.lr.steps - r->st.step) * pace_left_s(r) + r->reserve_s;
   double spread = r->st.step > r->base.step + 10 ? 0.04 : 0.2;
   l.eta_s = left;
   l.eta_low_s = left * (1 - spread);
@@ -292,6 +307,10 @@ static void update_pace(struct wt_run *r, double step_s, const struct wt_step_ou
   uint64_t measured = r->st.step - r->base.step;
   double weight = measured < 40 ? 1 / (double)(measured ? measured : 1) : 0.025; /* a plain mean first: one slow step is no news */
   r->step_mean_s = r->step_mean_s > 0 && measured > 1 ? r->step_mean_s + weight * (pace - r->step_mean_s) : pace;
+  if (r->plan.config.prefix_cache != WT_PREFIX_CACHE_NONE && measured > 0 && filling_left(r) == 0 && !r->prefix_kept) {
+    r->prefix_kept = true;
+    r->step_mean_s *= r->plan.cached_share;
+  }
   double trained_s = wt_mono_s(r->s.clock) - r->train_began_s, trained_wh = r->st.energy_wh - r->train_began_wh;
   if (trained_s > 0.3 && trained_wh > 0)
     r->power_estimate_w = 3600 * trained_wh / trained_s;

@@ -18,14 +18,14 @@ struct field {
 static const struct field config_fields[] = {
     C(method, INTEGER), C(rank, SIZE), C(alpha, NUMBER), C(dropout, NUMBER), C(rslora, BOOLEAN), C(pissa, BOOLEAN), C(loraplus_ratio, NUMBER), C(train_layers, SIZE), C(virtual_tokens, SIZE),
     C(weights, INTEGER), C(compute, INTEGER), C(optimizer, INTEGER), C(beta1, NUMBER), C(beta2, NUMBER), C(eps, NUMBER), C(weight_decay, NUMBER), C(max_grad_norm, NUMBER),
-    C(weight_decay_all, BOOLEAN), C(micro_batch_tok, SIZE), C(seq_len, SIZE), C(max_batch_supervised_tok, SIZE), C(checkpointing, INTEGER), C(prefix_cache, BOOLEAN),
-    C(prefix_cache_bytes, COUNT), C(threads, INTEGER), C(deterministic, BOOLEAN), C(seed, COUNT),
+    C(weight_decay_all, BOOLEAN), C(micro_batch_tok, SIZE), C(seq_len, SIZE), C(max_batch_supervised_tok, SIZE), C(checkpointing, INTEGER), C(prefix_cache, INTEGER),
+    C(prefix_cache_rows, SIZE), C(prefix_cache_tok, SIZE), C(threads, INTEGER), C(deterministic, BOOLEAN), C(seed, COUNT),
 };
 #undef C
 #define P(name, kind) {#name, kind, offsetof(struct wt_plan, name)}
 static const struct field plan_fields[] = {
     P(lr, NUMBER), P(schedule, INTEGER), P(warmup, NUMBER), P(steps, COUNT), P(steps_asked, COUNT), P(epochs, NUMBER), P(batch, SIZE), P(max_mhz, NUMBER), P(duty, NUMBER), P(trainable_params, COUNT),
-    P(memory_bytes, COUNT), P(disk_bytes, COUNT), P(quality_rank, INTEGER), P(step_s, NUMBER), P(eval_s, NUMBER), P(setup_s, NUMBER), P(save_s, NUMBER), P(step_flop, NUMBER),
+    P(memory_bytes, COUNT), P(disk_bytes, COUNT), P(quality_rank, INTEGER), P(step_s, NUMBER), P(eval_s, NUMBER), P(setup_s, NUMBER), P(save_s, NUMBER), P(cached_share, NUMBER), P(step_flop, NUMBER),
     P(time_s.mean, NUMBER), P(time_s.low, NUMBER), P(time_s.high, NUMBER), P(energy_wh.mean, NUMBER), P(energy_wh.low, NUMBER), P(energy_wh.high, NUMBER), P(cost.mean, NUMBER), P(cost.low, NUMBER),
     P(cost.high, NUMBER), P(co2_g.mean, NUMBER), P(co2_g.low, NUMBER), P(co2_g.high, NUMBER), P(power_w.mean, NUMBER), P(power_w.low, NUMBER), P(power_w.high, NUMBER),
 };

@@ -38,6 +38,7 @@ struct wt_plan {
   char why[256];
   char depth[12];          /* analytic, probe, learned */
   double step_s, eval_s, setup_s, save_s; /* parts of the mean time: one step, one evaluation, once, once (checkpoints and result) */
+  double cached_share;     /* seconds of a step that finds the frozen prefix kept, over step_s; 1 without a cache */
   double step_flop;        /* counted operations of a step */
   int ranks;               /* 0 and 1: one machine */
   double network_s;        /* of step_s, with several */

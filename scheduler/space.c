@@ -224,6 +224,15 @@ static void config_of_options(const struct wt_plan_input *in, enum wt_method m, 
   c->seed = o->seed;
 }
 
+/* Whether a way of learning may leave blocks frozen below all that learns, while rows come more than once. The engine refuses where it does not. */
+static bool may_keep_prefix(const struct wt_plan_input *in, const struct wt_task *task, const struct wt_plan *p)
+{
+  const struct wt_train_config *c = &p->config;
+  bool top = c->method == WT_METHOD_LAYERS || ((is_adapter(c->method) || c->method == WT_METHOD_IA3) && (c->train_layers > 0 || in->options->init_adapter));
+  bool again = (double)p->steps_asked * (double)p->batch > (double)task->train_rows + (double)p->batch;
+  return top && again && in->machines_n <= 1; /* of several machines none sees the same rows in each epoch */
+}
+
 static void name_plan(struct wt_plan *p)
 {
   const struct wt_train_config *c = &p->config;
@@ -237,8 +246,9 @@ static void name_plan(struct wt_plan *p)
   char optimizer[16] = "";
   if (c->optimizer != WT_OPTIMIZER_ADAMW)
     snprintf(optimizer, sizeof optimizer, "-%s", wt_optimizer_name(c->optimizer));
-  snprintf(p->id, sizeof p->id, "%.14s%s-%s%s-mb%zu-%s-t%d", wt_method_name(c->method), what, wt_weights_name(c->weights), optimizer, c->micro_batch_tok,
-           c->checkpointing == WT_CHECKPOINTING_NONE ? "keep" : c->checkpointing == WT_CHECKPOINTING_SELECTIVE ? "part" : "redo", c->threads);
+  static const char *const kept[] = {"", "-kept", "-file"};
+  snprintf(p->id, sizeof p->id, "%.14s%s-%s%s-mb%zu-%s-t%d%s", wt_method_name(c->method), what, wt_weights_name(c->weights), optimizer, c->micro_batch_tok,
+           c->checkpointing == WT_CHECKPOINTING_NONE ? "keep" : c->checkpointing == WT_CHECKPOINTING_SELECTIVE ? "part" : "redo", c->threads, kept[c->prefix_cache]);
 }
 
 struct maker {
@@ -268,16 +278,23 @@ static bool push(struct maker *mk, const struct wt_plan *p)
 static bool push_executions(struct maker *mk, struct wt_plan *p)
 {
   size_t checkpointings = p->config.method == WT_METHOD_PROMPT ? 1 : mk->checkpointings.n;
+  int caches = may_keep_prefix(mk->in, mk->task, p) ? WT_PREFIX_CACHE_FILE : WT_PREFIX_CACHE_NONE;
+  p->config.prefix_cache_rows = caches ? (size_t)mk->task->train_rows : 0;
+  p->config.prefix_cache_tok = caches ? (size_t)ceil(mk->task->train_tokens) : 0;
   for (size_t i = 0; i < mk->micro_batches.n; i++)
     for (size_t j = 0; j < checkpointings; j++)
       for (size_t k = 0; k < mk->threads.n && mk->n < WT_SPACE_MAX; k++) {
         p->config.micro_batch_tok = (size_t)mk->micro_batches.v[i];
         p->config.checkpointing = (enum wt_checkpointing)mk->checkpointings.v[j];
         p->config.threads = (int)mk->threads.v[k];
-        name_plan(p);
-        if (!push(mk, p))
-          return false;
+        for (int cache = WT_PREFIX_CACHE_NONE; cache <= caches; cache++) {
+          p->config.prefix_cache = (enum wt_prefix_cache)cache;
+          name_plan(p);
+          if (!push(mk, p))
+            return false;
+        }
       }
+  p->config.prefix_cache = WT_PREFIX_CACHE_NONE;
   return true;
 }
 

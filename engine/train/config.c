@@ -15,6 +15,12 @@ const char *wt_checkpointing_name(enum wt_checkpointing c)
   return (unsigned)c < 4 ? names[c] : "unknown";
 }
 
+const char *wt_prefix_cache_name(enum wt_prefix_cache c)
+{
+  static const char *const names[] = {"none", "memory", "file"};
+  return (unsigned)c < 3 ? names[c] : "unknown";
+}
+
 const char *wt_schedule_name(enum wt_schedule s)
 {
   static const char *const names[] = {"cosine", "linear", "constant"};

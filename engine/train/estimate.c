@@ -191,13 +191,14 @@ static void count_optimizer(const struct counting *c)
   add_plain(c, WT_WORK_OPTIMIZER, 0, share / groups * params * (c->e->optim->bytes_per_param + 12));
 }
 
-static void count_step(struct counting *c, const struct wt_step_shape *shape, bool train)
+/* kept: blocks whose output is read instead of computed. */
+static void count_step(struct counting *c, const struct wt_step_shape *shape, bool train, size_t kept)
 {
   const struct wt_engine *e = c->e;
   size_t L = e->model->spec.layers;
   c->stage = WT_STAGE_FORWARD;
   add_plain(c, WT_WORK_ELEMENTWISE, 0, c->tokens * 8 * (double)e->model->spec.hidden);
-  for (size_t l = 0; l < L; l++)
+  for (size_t l = kept; l < L; l++)
     count_block_forward(c, l, shape, 1, false);
   c->stage = WT_STAGE_HEAD;
   count_head(c, shape, train);
@@ -223,8 +224,8 @@ static void count_trial(const struct wt_engine *e, const struct wt_step_shape *s
                           .calls = micros,
                           .tokens = shape->tokens + shape->sequences};
   struct counting fresh = {.e = e, .work = &ret->step, .m = row, .calls = 1, .tokens = row};
-  count_step(&rows, shape, false);
-  count_step(&fresh, &one, false);
+  count_step(&rows, shape, false, 0);
+  count_step(&fresh, &one, false, 0);
 }
 
 static void count_all(struct wt_engine *e, const struct wt_step_shape *shape, struct wt_engine_estimate *ret)
@@ -238,16 +239,21 @@ static void count_all(struct wt_engine *e, const struct wt_step_shape *shape, st
     struct counting c = {
         .e = e, .work = &ret->step, .m = tokens / micros, .calls = micros / (double)groups, .tokens = tokens / (double)groups};
     wt_engine_set_active(e, g);
-    count_step(&c, &s, true);
+    count_step(&c, &s, true, 0);
   }
   struct counting c = {.e = e, .work = &ret->eval, .m = tokens / micros, .calls = micros, .tokens = tokens};
-  count_step(&c, &s, false);
+  count_step(&c, &s, false, 0);
   if (e->hard)
     count_trial(e, &s, ret);
   ret->cached_step = ret->step;
+  if (e->kept.depth) { /* then there are no groups */
+    struct counting k = {.e = e, .work = &ret->cached_step, .m = tokens / micros, .calls = micros, .tokens = tokens};
+    memset(&ret->cached_step, 0, sizeof ret->cached_step);
+    count_step(&k, &s, true, e->kept.depth);
+  }
   struct wt_step_shape one = {.sequences = 1, .tokens = 1, .supervised = 1, .micro_batches = 1, .tokens_squared = (double)e->c.seq_len, .max_tok = 1};
   struct counting t = {.e = e, .work = &ret->token, .m = 1, .calls = 1, .tokens = 1};
-  count_step(&t, &one, false);
+  count_step(&t, &one, false, 0);
 }
 
 static void count_bytes(const struct wt_engine *e, struct wt_engine_estimate *ret)
@@ -266,6 +272,7 @@ static void count_bytes(const struct wt_engine *e, struct wt_engine_estimate *re
     ret->adapter_bytes = 1024 + 24 * (uint64_t)e->hard->capacity; /* a line with an id, and its piece of text */
     ret->checkpoint_bytes = wt_prompt_search_bytes();
   }
+  ret->kept_file_bytes = wt_prefix_cache_file_bytes(e);
   ret->load_bytes = (uint64_t)load;
   ret->generate_bytes = wt_engine_generate_bytes(e, e->max_sequence + e->prefix_n + WT_GENERATE_MORE);
 }

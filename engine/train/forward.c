@@ -19,12 +19,16 @@ void wt_engine_embed(struct wt_engine *e, float *x)
   }
 }
 
-void wt_engine_forward(struct wt_engine *e)
+void wt_engine_forward(struct wt_engine *e, bool keep)
 {
-  size_t L = e->model->spec.layers;
-  wt_engine_embed(e, e->acts[0].x);
-  for (size_t l = 0; l < L; l++)
+  size_t L = e->model->spec.layers, first = wt_prefix_cache_read(e) ? e->kept.depth : 0;
+  if (first == 0)
+    wt_engine_embed(e, e->acts[0].x);
+  for (size_t l = first; l < L; l++) {
     wt_block_forward(l + 1 < L ? e->acts[l + 1].x : e->x_final, &e->block[l], &e->acts[l], &e->batch.stream, &e->context);
+    if (keep && l + 1 == e->kept.depth)
+      wt_prefix_cache_write(e);
+  }
 }
 
 static void embed_backward(struct wt_engine *e)

@@ -412,6 +412,7 @@ void wt_engine_layout(struct wt_engine *e)
 {
   layout_slots(e);
   layout_run(e);
+  wt_prefix_cache_layout(e, &e->kept_arena);
   e->head_buffers.rows = e->model->head_rows ? smaller(e->model->head_rows, e->max_tokens) : wt_head_chunk_rows(&e->model->spec, e->max_tokens);
   layout_batch(e);
   layout_activations(e);
@@ -423,15 +424,17 @@ void wt_engine_layout(struct wt_engine *e)
 void wt_engine_measure(struct wt_engine *e)
 {
   wt_arena_init_dry(&e->weights, "weights");
+  wt_arena_init_dry(&e->kept_arena, "kept");
   wt_arena_init_dry(&e->run, "run");
   wt_arena_init_dry(&e->step, "step");
   wt_arena_init_dry(&e->scratch, "scratch");
   wt_engine_layout(e);
   struct wt_engine_sizes *z = &e->sizes;
   z->weights_bytes = e->weights.peak_bytes;
+  z->kept_bytes = e->kept_arena.peak_bytes;
   z->run_bytes = e->run.peak_bytes;
   z->step_bytes = e->step.peak_bytes;
   z->scratch_bytes = e->scratch.peak_bytes;
   z->run_used_bytes = z->step_used_bytes = 0;
-  z->total_bytes = z->weights_bytes + z->mapped_bytes + z->run_bytes + z->step_bytes + z->scratch_bytes;
+  z->total_bytes = z->weights_bytes + z->mapped_bytes + z->kept_bytes + z->run_bytes + z->step_bytes + z->scratch_bytes;
 }

@@ -54,7 +54,7 @@ static void time_once(struct wt_engine *e, const struct copies *c, size_t n, dou
   memset(e->grads, 0, e->grads_n * sizeof *e->grads);
   mark[1] = wt_mono_s(&wt_clock_system);
   wt_engine_fill_batch(e, c->row, 0, n);
-  wt_engine_forward(e);
+  wt_engine_forward(e, false);
   mark[2] = wt_mono_s(&wt_clock_system);
   float *dx = e->lowest < e->model->spec.layers ? e->g.dx : NULL;
   if (dx)
@@ -144,6 +144,7 @@ enum wt_status wt_engine_measure_step(const struct wt_model *m, const struct wt_
   part.micro_batch_tok = tokens + o->n * c->virtual_tokens;
   part.pissa = false; /* its first values cost much and change no rate */
   part.init_text = NULL;
+  part.prefix_cache = WT_PREFIX_CACHE_NONE;
   if (part.train_layers > slice->spec.layers)
     part.train_layers = slice->spec.layers;
   WT_TRY(wt_engine_open(slice, &part, NULL, &e, err));

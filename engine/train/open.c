@@ -16,7 +16,9 @@ void wt_engine_free(struct wt_engine *e)
     return;
   wt_kv_cache_release(&e->kv);
   wt_prompt_free(e->hard);
+  wt_prefix_cache_release(e);
   wt_arena_release(&e->weights);
+  wt_arena_release(&e->kept_arena);
   wt_arena_release(&e->run);
   wt_arena_release(&e->step);
   wt_arena_release(&e->scratch);
@@ -258,6 +260,7 @@ enum wt_status wt_engine_prepare(struct wt_model *m, const struct wt_train_confi
   if (!e)
     return wt_fail(err, WT_ENOMEM, "model '%s': out of memory", m->path);
   e->model = m;
+  e->kept.file = -1;
   e->c = *c;
   e->training = c->method != WT_METHOD_NONE && c->method != WT_METHOD_PROMPT;
   e->optim = e->training ? wt_optim_find(c->optimizer) : NULL;
@@ -285,6 +288,8 @@ enum wt_status wt_engine_prepare(struct wt_model *m, const struct wt_train_confi
   settle_sizes(e);
   WT_TRY(check_context(e, err));
   find_lowest(e);
+  if (e->training && c->prefix_cache != WT_PREFIX_CACHE_NONE && e->lowest_ever == 0)
+    return wt_fail(err, WT_EUSAGE, "model '%s': no block is frozen below everything that learns: there is no output to keep over epochs", m->path);
   *ret = WT_TAKE(e);
   return WT_OK;
 }
@@ -293,6 +298,7 @@ static enum wt_status map_arenas(struct wt_engine *e, struct wt_error *err)
 {
   const struct wt_engine_sizes z = e->sizes;
   WT_TRY(wt_arena_init(&e->weights, "weights", z.weights_bytes, err));
+  WT_TRY(wt_arena_init(&e->kept_arena, "kept", z.kept_bytes, err));
   WT_TRY(wt_arena_init(&e->run, "run", z.run_bytes, err));
   WT_TRY(wt_arena_init(&e->step, "step", z.step_bytes, err));
   WT_TRY(wt_arena_init(&e->scratch, "scratch", z.scratch_bytes, err));
@@ -300,6 +306,7 @@ static enum wt_status map_arenas(struct wt_engine *e, struct wt_error *err)
   wt_engine_layout(e);
   assert(e->run.used_bytes == z.run_bytes && e->weights.used_bytes == z.weights_bytes);
   e->sizes.weights_bytes = z.weights_bytes;
+  e->sizes.kept_bytes = z.kept_bytes;
   e->sizes.run_bytes = z.run_bytes;
   e->sizes.step_bytes = z.step_bytes;
   e->sizes.scratch_bytes = z.scratch_bytes;
@@ -324,6 +331,8 @@ enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *
   assert(e);
   wt_engine_measure(e);
   WT_TRY(map_arenas(e, err));
+  WT_TRY(wt_prefix_cache_open(e, err));
+  e->c.prefix_cache_dir = NULL; /* may not live as long */
   WT_TRY(m->hollow ? wt_engine_fill_weights(e, err) : wt_engine_load_weights(e, err));
   wt_engine_set_active(e, 0);
   for (size_t t = 0; wt_spec_rope_varies(&m->spec) && t < e->max_tokens; t++)

@@ -12,6 +12,7 @@
 #include "engine/models/block.h"
 #include "engine/models/head.h"
 #include "engine/optim/optim.h"
+#include "engine/train/prefix_cache.h"
 
 /* A tensor that is trained, or, without training, an adapter's tensor that is applied. */
 struct wt_param {
@@ -77,7 +78,8 @@ struct wt_engine {
   size_t prompt_n, prefix_n; /* virtual tokens at the input; virtual keys and values */
   struct wt_prompt *hard;    /* method prompt: real tokens before every input; else NULL */
 
-  struct wt_arena weights, run, step, scratch;
+  struct wt_prefix_cache_state kept;
+  struct wt_arena weights, kept_arena, run, step, scratch;
   struct wt_engine_sizes sizes;
   size_t scratch_bytes;
 
@@ -148,7 +150,8 @@ double wt_engine_grad_norm(const struct wt_engine *e);
 void wt_engine_update(struct wt_engine *e, double lr, double norm); /* of what is active, with its gradients clipped by their norm */
 
 /* ---- forward.c ---- */
-void wt_engine_forward(struct wt_engine *e);                  /* embedding and blocks: x_final */
+/* Embedding and blocks: x_final. keep: what the frozen prefix gives may be kept for later epochs. */
+void wt_engine_forward(struct wt_engine *e, bool keep);
 void wt_engine_backward(struct wt_engine *e);                 /* from g.dx down */
 void wt_engine_embed(struct wt_engine *e, float *x);          /* x of the first block */
 

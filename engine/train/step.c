@@ -12,7 +12,7 @@ static double run_batch(struct wt_engine *e, float weight)
   struct wt_batch *b = &e->batch;
   if (!b->supervised)
     return 0;
-  wt_engine_forward(e);
+  wt_engine_forward(e, weight > 0);
   float *dx = weight > 0 && e->lowest < e->model->spec.layers ? e->g.dx : NULL;
   if (dx)
     memset(dx, 0, b->stream.T * e->model->spec.hidden * sizeof *dx);

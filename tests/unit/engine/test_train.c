@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "engine/train/checkpoint.h"
+#include <sys/stat.h>
 
 static const enum wt_method methods[] = {WT_METHOD_PROMPT_TUNING, WT_METHOD_PREFIX, WT_METHOD_IA3,   WT_METHOD_BITFIT, WT_METHOD_LORA,
                                          WT_METHOD_DORA,          WT_METHOD_LAYERS, WT_METHOD_BADAM, WT_METHOD_FULL};
@@ -448,6 +449,115 @@ static void test_gradients_are_final_when_handed_out(void **state)
   }
 }
 
+/* ---- the output of the frozen blocks, kept over epochs ---- */
+
+/* Four epochs of two steps, in changing company. half: through a checkpoint in the middle, into an engine that has kept nothing. ret_flop: of the first and of the last
+ * epoch. */
+static struct wt_engine *train_epochs(struct tiny *t, const struct wt_train_config *c, bool half, double ret_flop[2])
+{
+  static const size_t order[4][4] = {{0, 1, 2, 3}, {3, 0, 1, 2}, {2, 1, 3, 0}, {1, 2, 0, 3}};
+  struct wt_error err = {0};
+  struct wt_engine *e = open_engine(t, c, NULL);
+  ret_flop[0] = ret_flop[1] = 0;
+  for (size_t epoch = 0; epoch < 4; epoch++) {
+    for (size_t s = 0; s < 4; s += 2) {
+      struct wt_example rows[2] = {t->example[order[epoch][s]], t->example[order[epoch][s + 1]]};
+      struct wt_step_out out;
+      WT_ASSERT_OK(wt_engine_step(e, rows, 2, 1e-2, NULL, &out, &err), &err);
+      ret_flop[epoch == 3] += epoch % 3 ? 0 : out.flop;
+    }
+    if (half && epoch == 1) {
+      char path[96];
+      snprintf(path, sizeof path, "%s/state", t->dir);
+      WT_ASSERT_OK(wt_engine_checkpoint_save(e, path, &err), &err);
+      wt_engine_free(e);
+      e = open_engine(t, c, NULL);
+      WT_ASSERT_OK(wt_engine_checkpoint_load(e, path, &err), &err);
+    }
+  }
+  return e;
+}
+
+/* Kept in memory or in a file, whole or in part, with or without a pause: the bits of a run without it. */
+static void test_prefix_cache_same_bits(void **state)
+{
+  (void)state;
+  static const enum wt_method top[] = {WT_METHOD_LAYERS, WT_METHOD_LORA};
+  for (size_t f = 0; f < TINY_FAMILIES; f++) {
+    struct tiny t;
+    tiny_open(&t, tiny_families[f].config);
+    for (size_t m = 0; m < WT_COUNT(top); m++) {
+      struct wt_train_config c = tiny_config(top[m]);
+      double without[2], with[2];
+      c.train_layers = 1;
+      c.dropout = 0.1;
+      struct wt_engine *plain = train_epochs(&t, &c, false, without);
+      c.prefix_cache_rows = 4;
+      c.prefix_cache_dir = t.dir;
+      for (int k = 0; k < 6; k++) {
+        c.prefix_cache = k % 2 ? WT_PREFIX_CACHE_FILE : WT_PREFIX_CACHE_MEMORY;
+        c.prefix_cache_tok = k / 2 == 1 ? 28 : 53; /* not all of them */
+        struct wt_engine *e = train_epochs(&t, &c, k / 2 == 2, with);
+        same_values(plain, e);
+        assert_int_equal(e->kept.depth, 2);
+        assert_int_equal(e->kept.tokens, k / 2 == 1 ? 20 : 53);
+        if (k / 2 != 1) /* what is left is the top block and the head */
+          assert_true(with[0] == without[0] && with[1] < 0.8 * without[1]);
+        wt_engine_free(e);
+      }
+      wt_engine_free(plain);
+    }
+    tiny_close(&t);
+  }
+}
+
+/* Memory, file and operations are those of the estimate; where nothing is frozen below, the cache is refused. */
+static void test_prefix_cache_as_predicted(void **state)
+{
+  (void)state;
+  struct tiny t;
+  struct wt_error err = {0};
+  struct wt_step_out out;
+  struct wt_engine_estimate est;
+  tiny_open(&t, tiny_families[0].config);
+  struct wt_train_config c = tiny_config(WT_METHOD_LAYERS);
+  c.micro_batch_tok = 80;
+  c.prefix_cache_rows = 4;
+  c.prefix_cache_tok = 53;
+  c.prefix_cache_dir = t.dir;
+  for (int k = WT_PREFIX_CACHE_MEMORY; k <= WT_PREFIX_CACHE_FILE; k++) {
+    c.prefix_cache = (enum wt_prefix_cache)k;
+    struct wt_engine *e = open_engine(&t, &c, NULL);
+    step(e, &t, 1e-3);
+    WT_ASSERT_OK(wt_engine_step(e, t.example, 4, 1e-3, NULL, &out, &err), &err);
+    struct wt_step_shape shape = {.sequences = 4,
+                                  .tokens = 53,
+                                  .supervised = (double)out.supervised_tokens,
+                                  .micro_batches = 1,
+                                  .tokens_squared = 17 * 17 + 9 + 24 * 24 + 81,
+                                  .max_tok = 24};
+    WT_ASSERT_OK(wt_engine_estimate(t.model, &c, &shape, &est, &err), &err);
+    assert_memory_equal(wt_engine_get_sizes(e), &est.sizes, offsetof(struct wt_engine_sizes, run_used_bytes));
+    assert_int_equal(e->sizes.kept_bytes, e->kept_arena.used_bytes);
+    assert_int_equal(est.kept_file_bytes, k == WT_PREFIX_CACHE_FILE ? 53 * 32 * 4 : 0);
+    assert_true(est.cached_step.flop < 0.8 * est.step.flop);
+    WT_ASSERT_CLOSE(est.cached_step.flop, out.flop, 0, 0.05);
+    struct stat file;
+    assert_true(k == WT_PREFIX_CACHE_MEMORY || (fstat(e->kept.file, &file) == 0 && (uint64_t)file.st_size == est.kept_file_bytes && file.st_nlink == 0));
+    wt_engine_free(e);
+  }
+  c = tiny_config(WT_METHOD_LORA);
+  c.prefix_cache = WT_PREFIX_CACHE_MEMORY;
+  struct wt_engine *none = NULL;
+  WT_ASSERT_FAILS(wt_engine_open(t.model, &c, NULL, &none, &err), WT_EUSAGE, &err);
+  c = tiny_config(WT_METHOD_LAYERS);
+  c.prefix_cache = WT_PREFIX_CACHE_FILE;
+  c.prefix_cache_rows = c.prefix_cache_tok = 4;
+  c.prefix_cache_dir = "/nonexistent";
+  WT_ASSERT_FAILS(wt_engine_open(t.model, &c, NULL, &none, &err), WT_EIO, &err);
+  tiny_close(&t);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -455,6 +565,7 @@ int main(void)
       cmocka_unit_test(test_resume_to_the_same_bits), cmocka_unit_test(test_damaged_checkpoint),
       cmocka_unit_test(test_checkpointing_same_bits), cmocka_unit_test(test_cut_does_not_matter),
       cmocka_unit_test(test_frozen_weights_rest),     cmocka_unit_test(test_save_open_merge),
-      cmocka_unit_test(test_abandoned_and_skipped),   cmocka_unit_test(test_gradients_are_final_when_handed_out)};
+      cmocka_unit_test(test_abandoned_and_skipped),   cmocka_unit_test(test_gradients_are_final_when_handed_out),
+      cmocka_unit_test(test_prefix_cache_same_bits),  cmocka_unit_test(test_prefix_cache_as_predicted)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

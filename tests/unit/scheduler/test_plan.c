@@ -109,6 +109,12 @@ static enum wt_status fake_estimate(void *ctx, const struct wt_train_config *c, 
   w->item[w->n++] = (struct wt_work_item){
       .kind = WT_WORK_ELEMENTWISE, .bytes = s->tokens * HIDDEN * LAYERS * 60, .calls = 20 * LAYERS * s->micro_batches};
   ret->cached_step = ret->step;
+  if (c->prefix_cache != WT_PREFIX_CACHE_NONE) {
+    uint64_t bytes = (uint64_t)c->prefix_cache_tok * HIDDEN * 4;
+    ret->cached_step.item[0].flop *= (double)c->train_layers / LAYERS;
+    ret->sizes.kept_bytes = c->prefix_cache == WT_PREFIX_CACHE_MEMORY ? bytes : 0;
+    ret->kept_file_bytes = c->prefix_cache == WT_PREFIX_CACHE_FILE ? bytes : 0;
+  }
   ret->eval = ret->step;
   ret->eval.n = 1;
   ret->eval.item[0].flop = 2 * s->tokens * PARAMS;
@@ -121,7 +127,7 @@ static enum wt_status fake_estimate(void *ctx, const struct wt_train_config *c, 
       (uint64_t)(fmax(m, 500) * HIDDEN * 4 *
                  (c->checkpointing == WT_CHECKPOINTING_FULL ? LAYERS + 20
                                                             : LAYERS * (c->checkpointing == WT_CHECKPOINTING_NONE ? 18 : 10)));
-  ret->sizes.total_bytes = ret->sizes.weights_bytes + ret->sizes.run_bytes + ret->sizes.step_bytes;
+  ret->sizes.total_bytes = ret->sizes.weights_bytes + ret->sizes.kept_bytes + ret->sizes.run_bytes + ret->sizes.step_bytes;
   ret->adapter_bytes = (uint64_t)(4 * trained(c));
   ret->checkpoint_bytes = (uint64_t)(12 * trained(c));
   ret->load_bytes = (uint64_t)(2 * PARAMS);
@@ -155,6 +161,7 @@ static struct world *make_world(void)
                                         .context = 2048,
                                         .stored = WT_WEIGHTS_BF16};
   w.task.train_rows = 1000;
+  w.task.train_tokens = 300000;
   w.task.supervised_tokens = 120000;
   w.task.max_tok = 500;
   w.task.eval_tokens = 15000;
@@ -340,6 +347,47 @@ static void what_the_user_fixed_is_kept(void **state)
   assert_int_equal(c->steps, 33);
   WT_ASSERT_CLOSE(c->lr, 5e-5, 0, 0);
   wt_plan_set_release(&s);
+}
+
+static struct wt_plan choose_one(struct world *w)
+{
+  struct wt_plan_set s;
+  struct wt_error err;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &s, &err), &err);
+  struct wt_plan p = s.plans[s.chosen];
+  wt_plan_set_release(&s);
+  return p;
+}
+
+/* The output of the frozen blocks is kept where epochs use it again: in memory, where that is short in a file, and where the disk is short as well not at all. */
+static void frozen_prefix_is_kept_where_it_pays(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  w->o.method = WT_METHOD_LAYERS;
+  w->o.train_layers = 4;
+  w->o.train_layers_set = true;
+  struct wt_plan once = choose_one(w);
+  assert_int_equal(once.config.prefix_cache, WT_PREFIX_CACHE_NONE); /* one epoch: nothing comes again */
+  assert_true(once.cached_share == 1);
+  w->o.epochs = 4;
+  struct wt_plan kept = choose_one(w);
+  assert_int_equal(kept.config.prefix_cache, WT_PREFIX_CACHE_MEMORY);
+  assert_int_equal(kept.config.prefix_cache_tok, 300000);
+  assert_true(kept.time_s.mean < 0.8 * 4 * once.time_s.mean && kept.cached_share < 0.8);
+  w->in.budgets.memory_bytes = (uint64_t)1 << 30; /* 1.2 GB would be kept */
+  struct wt_plan file = choose_one(w);
+  assert_int_equal(file.config.prefix_cache, WT_PREFIX_CACHE_FILE);
+  assert_true(file.disk_bytes > 300000ull * HIDDEN * 4);
+  w->in.budgets.disk_bytes = (uint64_t)2 << 30; /* state and its copy take 1.6 GB */
+  struct wt_plan none = choose_one(w);
+  assert_int_equal(none.config.prefix_cache, WT_PREFIX_CACHE_NONE);
+  assert_true(none.time_s.mean > file.time_s.mean);
+  w->in.budgets.memory_bytes = w->in.budgets.disk_bytes = 0;
+  w->in.machines_n = 2; /* rows change their machine */
+  w->in.machines = (const struct wt_machine[]){{.gflops = 400}, {.gflops = 400}};
+  w->in.link_bytes_per_s = 1e9;
+  assert_int_equal(choose_one(w).config.prefix_cache, WT_PREFIX_CACHE_NONE);
 }
 
 static void power_cap_stretches_time(void **state)
@@ -589,6 +637,7 @@ int main(void)
       cmocka_unit_test(order_of_candidates_does_not_matter),
       cmocka_unit_test(nothing_on_the_front_is_dominated),
       cmocka_unit_test(what_the_user_fixed_is_kept),
+      cmocka_unit_test(frozen_prefix_is_kept_where_it_pays),
       cmocka_unit_test(power_cap_stretches_time),
       cmocka_unit_test(changes_are_told_when_nothing_fits),
       cmocka_unit_test(slices_correct_what_was_counted),

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """Training speed and memory against eager PyTorch on the same CPU: the same weights, rows, steps and starting adapter, in turn.
 
-  train.py --wattune BIN [--case NAME ...] [--pairs 7] [--threads 2] [--steps 4] [--out FILE.md] [--work DIR] [--python PROGRAM] [--prepare] [--others 0.04]
+  train.py --wattune BIN [--case NAME ...] [--pairs 7] [--threads 2] [--steps 4] [--results FILE.jsonl] [--seconds S] [--table] [--out FILE.md] [--work DIR]
+           [--python PROGRAM] [--prepare] [--others 0.04] [--chat FILE --tokenizer DIR]
 
 Each pair runs both programs one after the other (the order alternates). A pair in which other processes took more than 4 % of the cores (by /proc/stat) is
 thrown away and repeated, at most three times over (--others sets that share). The first step of each run is not counted. Under 4 % difference is a tie. PyTorch gets its best set-up:
-OpenMP OpenBLAS and, when installed, tcmalloc. --python: the interpreter that has torch; --prepare: only make models, rows and adapters in --work.
+OpenMP OpenBLAS and, when installed, tcmalloc. The FMA peak is measured by bench_kernels (beside BIN) right before each pair; operations are those that the engine counted.
+--results: valid pairs are added to FILE, and those that are in it already count: short slices add up; --seconds: no pair begins after that; --table: only the table of FILE.
+--python: the interpreter that has torch; --prepare: only make models, rows and adapters in --work. --chat: rows of the -chat cases are FILE's (alpaca JSON, or JSONL with messages)
+in DIR's tokens, only the answer supervised; without it lengths are drawn.
 """
 import argparse
 import json
@@ -18,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHAPES = {
@@ -43,7 +48,10 @@ CASES = {
     "gpt2-full": ("gpt2-124m", "full", 4, 256, []),
     "smol-chat": ("smollm2-135m", "lora", 8, 0, []),
     "smol-chat-int16": ("smollm2-135m", "lora", 8, 0, ["--compute", "int16"]),
+    "gpt2-chat": ("gpt2-124m", "lora", 8, 0, []),
+    "gpt2-chat-int16": ("gpt2-124m", "lora", 8, 0, ["--compute", "int16"]),
     "smol-64": ("smollm2-135m", "lora", 1, 64, []),
+    "gpt2-64": ("gpt2-124m", "lora", 1, 64, []),
 }
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument("--wattune", required=True)
@@ -56,8 +64,14 @@ ap.add_argument("--work")
 ap.add_argument("--python", default=sys.executable)
 ap.add_argument("--prepare", action="store_true")
 ap.add_argument("--others", type=float, default=0.04)
+ap.add_argument("--results")
+ap.add_argument("--seconds", type=float, default=float("inf"))
+ap.add_argument("--table", action="store_true")
+ap.add_argument("--chat")
+ap.add_argument("--tokenizer")
 opt = ap.parse_args()
 TICK = os.sysconf("SC_CLK_TCK")
+BEGAN = time.monotonic()
 
 
 def busy():
@@ -76,14 +90,46 @@ def quiet_run(command, env):
     return r.stdout, max(0.0, (after[0] - before[0] - used) / max(1e-9, after[1] - before[1]))
 
 
+def chat_rows(vocab):
+    """(prompt, answer) of each example as ids."""
+    if opt.chat.endswith("l"):
+        turns = [json.loads(line)["messages"] for line in open(opt.chat)]
+        texts = [("".join(f"{m['role']}: {m['content']}\n" for m in t[:-1]) + "assistant: ", t[-1]["content"]) for t in turns]
+    else:
+        texts = [(f"### Instruction:\n{x['instruction']}\n{x.get('input', '')}\n### Response:\n", x["output"]) for x in json.load(open(opt.chat))]
+    lines = "".join(json.dumps(t) + "\n" for pair in texts for t in pair)
+    r = subprocess.run([opt.wattune, "tokenize", "--model", opt.tokenizer], input=lines, capture_output=True, text=True, check=True)
+    ids = [[i % vocab for i in json.loads(line)] for line in r.stdout.splitlines()]
+    return list(zip(ids[::2], ids[1::2]))
+
+
 def make_rows(path, vocab, batch, length, steps):
     rng = random.Random(1)
+    chat = chat_rows(vocab) if opt.chat and not length else None
+    if chat:
+        rng.shuffle(chat)
     with open(path, "w") as f:
-        for _ in range(batch * steps):
-            n = length or min(512, max(16, int(rng.lognormvariate(4.6, 0.7))))
-            ids = [min(int(vocab ** rng.random()), vocab - 1) for _ in range(n)]
-            labels = ids if length else [-100] * int(0.7 * n) + ids[int(0.7 * n):]
+        for i in range(batch * steps):
+            if chat:
+                prompt, answer = chat[i % len(chat)]
+                ids, labels = (prompt + answer)[:512], ([-100] * len(prompt) + answer)[:512]
+            else:
+                n = length or min(512, max(16, int(rng.lognormvariate(4.6, 0.7))))
+                ids = [min(int(vocab ** rng.random()), vocab - 1) for _ in range(n)]
+                labels = ids if length else [-100] * int(0.7 * n) + ids[int(0.7 * n):]
             f.write(json.dumps({"input_ids": ids, "labels": labels}) + "\n")
+
+
+def fma_peak():
+    """GFLOP/s of all threads together, now."""
+    r = subprocess.run([os.path.join(os.path.dirname(os.path.abspath(opt.wattune)), "bench_kernels"), str(opt.threads), "peak"], capture_output=True, text=True)
+    found = re.search(r"FMA peak ([\d.]+)", r.stdout)
+    return float(found.group(1)) if found else float("nan")
+
+
+def old_results(name):
+    lines = [json.loads(line) for line in open(opt.results)] if opt.results and os.path.exists(opt.results) else []
+    return [x for x in lines if x["case"] == name and x["threads"] == opt.threads]
 
 
 def peer_env():
@@ -96,7 +142,8 @@ def peer_env():
     return env
 
 
-def run_case(name, work):
+def prepare(name, work):
+    """Model, rows and first adapter of a case; the two commands."""
     shape, method, batch, length, extra = CASES[name]
     model = os.path.join(work, shape)
     if not os.path.exists(os.path.join(model, "model.safetensors")):
@@ -120,44 +167,68 @@ def run_case(name, work):
             shutil.copytree(os.path.join(work, "run", "adapter"), adapter)
         ours += ["--init-adapter", adapter]
         peer += ["--adapter-init", adapter]
+    return ours, peer, rows
+
+
+def run_pair(name, work, ours, peer, ours_first):
+    """One valid pair as a dictionary, or None when others took the cores."""
+    result = {"case": name, "threads": opt.threads, "steps": opt.steps, "date": time.strftime("%Y-%m-%d %H:%M"), "fma_gflops": fma_peak()}
+    others = 0
+    for who in ("ours", "peer") if ours_first else ("peer", "ours"):
+        out, other = quiet_run(ours if who == "ours" else peer, os.environ if who == "ours" else peer_env())
+        others = max(others, other)
+        if who == "ours":
+            m = [json.loads(line) for line in open(os.path.join(work, "run", "metrics.jsonl"))]
+            actual = json.load(open(os.path.join(work, "run", "report.json")))["actual"]
+            p = {"step_s": [x["step_s"] for x in m], "losses": [x["loss"] for x in m], "peak_rss_bytes": actual["peak_rss_bytes"]}
+            flop = 1e9 * (actual["gflops"] or float("nan")) * sum(p["step_s"]) # of all steps, by the engine's count
+            tokens = [x["tokens"] for x in m]
+            result["gflops"] = flop * sum(tokens[1:]) / sum(tokens) / sum(p["step_s"][1:]) / 1e9
+            result["step_tokens"] = sum(tokens[1:]) / len(tokens[1:])
+        else:
+            p = json.loads(out)
+        result[who + "_s"] = statistics.median(p["step_s"][1:])
+        result[who + "_rss_bytes"] = p["peak_rss_bytes"]
+        result[who + "_losses"] = p["losses"]
+    return dict(result, others=others) if others <= opt.others else None
+
+
+def row_of(name, pairs):
+    if not pairs:
+        return f"| {name} | not measurable now: other processes took the cores | | | | | |"
+    med = lambda key: statistics.median(p[key] for p in pairs)
+    ratios = [p["peer_s"] / p["ours_s"] for p in pairs]
+    r = statistics.median(ratios)
+    worst = max(abs(x - y) / y for p in pairs for x, y in zip(p["ours_losses"], p["peer_losses"]))
+    return (f"| {name} | {med('step_tokens') / med('ours_s'):.1f} | {med('step_tokens') / med('peer_s'):.1f} | {r:.2f} ({min(ratios):.2f} to {max(ratios):.2f}; {len(pairs)})"
+            f"{' tie' if abs(r - 1) < 0.04 else ''} | {med('ours_rss_bytes') / 1e9:.2f} / {med('peer_rss_bytes') / 1e9:.2f}"
+            f" | {med('gflops'):.0f} ({100 * statistics.median(p['gflops'] / p['fma_gflops'] for p in pairs):.0f} %) | {worst:.1e} |")
+
+
+def run_case(name, work):
+    pairs, thrown = old_results(name), 0
+    if opt.table:
+        return row_of(name, pairs)
+    ours, peer, _ = prepare(name, work)
     if opt.prepare:
         return f"{name}: prepared"
-    ratios, our_s, peer_s, memory, losses, thrown = [], [], [], [], [], 0
-    while len(ratios) < opt.pairs and thrown <= 3 * opt.pairs:
-        result = {}
-        for who in ("ours", "peer") if len(ratios) % 2 == 0 else ("peer", "ours"):
-            out, other = quiet_run(ours if who == "ours" else peer, os.environ if who == "ours" else peer_env())
-            if who == "ours":
-                m = [json.loads(line) for line in open(os.path.join(work, "run", "metrics.jsonl"))]
-                report = json.load(open(os.path.join(work, "run", "report.json")))
-                result[who] = ([x["step_s"] for x in m], report["actual"]["peak_rss_bytes"], [x["loss"] for x in m], other, report["actual"])
-            else:
-                p = json.loads(out)
-                result[who] = (p["step_s"], p["peak_rss_bytes"], p["losses"], other, p)
-        if max(result["ours"][3], result["peer"][3]) > opt.others:
+    while len(pairs) < opt.pairs and thrown <= 3 * opt.pairs and time.monotonic() - BEGAN < opt.seconds:
+        pair = run_pair(name, work, ours, peer, (len(pairs) + thrown) % 2 == 0)
+        if pair is None:
             thrown += 1
             continue
-        a, b = statistics.median(result["ours"][0][1:]), statistics.median(result["peer"][0][1:])
-        ratios.append(b / a)
-        our_s.append(a)
-        peer_s.append(b)
-        memory.append((result["ours"][1], result["peer"][1]))
-        losses.append(max(abs(x - y) / y for x, y in zip(result["ours"][2], result["peer"][2])))
-    if not ratios:
-        return f"| {name} | not measurable now: other processes took the cores | | | | | |"
-    tokens = sum(len(json.loads(line)["input_ids"]) for line in open(rows)) / opt.steps
-    actual = result["ours"][4]
-    r = statistics.median(ratios)
-    return (f"| {name} | {tokens / statistics.median(our_s):.1f} | {tokens / statistics.median(peer_s):.1f} | {r:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            f"{' tie' if abs(r - 1) < 0.04 else ''} | {memory[-1][0] / 1e9:.2f} / {memory[-1][1] / 1e9:.2f} | {actual.get('gflops') or float('nan'):.0f} ({actual.get('peak_pct') or float('nan'):.0f} %)"
-            f" | {max(losses):.1e} |")
+        pairs.append(pair)
+        if opt.results:
+            with open(opt.results, "a") as f:
+                f.write(json.dumps(pair) + "\n")
+    return row_of(name, pairs)
 
 
 work = opt.work or tempfile.mkdtemp(prefix="wattune-bench-")
 os.makedirs(work, exist_ok=True)
 cpu = re.search(r"model name\s*:\s*(.*)", open("/proc/cpuinfo").read())
-lines = [f"Machine: {cpu.group(1) if cpu else 'unknown'}, {opt.threads} threads; {opt.steps} steps a run (first not counted), {opt.pairs} pairs.", "",
-         "| case | tokens/s | PyTorch tokens/s | ratio (median, range) | GB ours / PyTorch | GFLOP/s (of FMA peak) | worst loss difference |", "| --- | --- | --- | --- | --- | --- | --- |"]
+lines = [f"Machine: {cpu.group(1) if cpu else 'unknown'}, {opt.threads} threads; {opt.steps} steps a run (first not counted), pairs as in brackets.", "",
+         "| case | tokens/s | PyTorch tokens/s | ratio (median, range; pairs) | GB ours / PyTorch | GFLOP/s (of FMA peak) | worst loss difference |", "| --- | --- | --- | --- | --- | --- | --- |"]
 print("\n".join(lines), flush=True)
 for case in opt.case or list(CASES):
     lines.append(run_case(case, work))

@@ -1,10 +1,12 @@
 /* scheduler/governor.c: what to do next, from a reading. Pure: no clock, no files.
  *
  * Power cap. Between micro-steps the governor inserts pauses. It keeps an account of joules above the cap: what was drawn less what the cap
- * allows. The account moves with a model (busy watts while computing, idle watts while pausing), because meters lag; the model's total is
- * pulled after the measured total with a time constant, so a constant lag shifts nothing and a wrong model is corrected, first of all in
- * its busy watts. A pause lasts until the account is settled at idle watts. Unused allowance is kept for a fraction of a second only, so no
- * window ever sees it spent later.
+ * allows. The account moves with a model (busy watts while computing, idle watts while pausing), because meters lag. The meter bounds the
+ * model: what was drawn is at least what the meter shows, and at most that plus what the meter can lag behind; a model that leaves these
+ * bounds is pulled back to the nearer one, so a lag inside them shifts nothing, a figure that stands still says nothing, and no error of
+ * the model, however large, outlives a few seconds. A pause lasts until the account is settled at idle watts. An unused allowance is kept
+ * for about a second only, so no window ever sees it spent later. Long micro-steps swing the account: what is aimed at is so far below the
+ * cap that the top of the swing still keeps every window within 5 % of it.
  *
  * Budgets. What is left less the reserve, over the running mean of a step, is the number of steps that are affordable; when that differs
  * from the plan, the plan is laid anew (never beyond what the user asked for). A stop comes when the next micro-step would cross a limit.
@@ -15,12 +17,21 @@
 #include <stdio.h>
 #include <string.h>
 
+#define WINDOW_S 30.0     /* a cap is a mean over this */
+#define OVER_SHARE 0.05   /* ... that may be exceeded by this */
 #define FOLLOW_S 4.0      /* time constant of the correction by the meter */
 #define FOLLOW_FAST_S 1.0 /* where the meter is known not to lag */
-#define TRUST_S 10.0      /* a meter of which nothing is known may lag by seconds: until then only bad news is believed */
+#define TRUST_S 10.0      /* a meter of which nothing is known may lag by seconds: until then only bad news changes the model */
+#define FAST_TRUST_S 2.0  /* below this it is known not to lag */
+#define LAG_SHARE 0.3     /* of the time until it is trusted: so far it may lag behind for good */
 #define WATCH_S 6.0       /* a cap below the presumed idle watts: so long the meter may show that they are less */
-#define LEARN_BLOCK_S 1.5 /* busy watts are learned from blocks of at least this */
-#define CREDIT_S 0.25     /* how long an unused allowance is kept */
+#define LEARN_BLOCK_S 1.5 /* watts are learned from blocks of at least this */
+#define LEARN_SLOW_S 3.0  /* where the meter may lag */
+#define CREDIT_LEAST_S 0.25
+#define CREDIT_MOST_S 1.0 /* how long an unused allowance is kept */
+#define ODD_S 5.0         /* a stretch of work longer than this ... */
+#define ODD_TIMES 4.0     /* ... and than so many times the longest before was stopped, swapped or suspended */
+#define START_SHARE 0.03  /* of a window's allowance: so much of what was drawn above the cap before the first decision is not paid back */
 #define SLEEP_MAX_S 1.0   /* one pause; then it looks again */
 #define REPLAN_SHARE 0.05 /* of the steps that remain: smaller changes are left alone */
 #define REPLAN_WHOLE 0.01 /* of all steps: smaller changes are left alone; so near the end the rate is a thousandth of its peak */
@@ -33,14 +44,18 @@
 struct wt_governor_state {
   struct wt_governor_limits l;
   bool begun;
-  double t_s, slept_s;   /* of the last decision */
-  double busy_w, idle_w; /* learned model */
-  double account_j;      /* above the cap */
-  double start_energy_j;
-  double model_j;           /* model's total since the start */
-  double follow_j;          /* low-passed measured - model */
-  double began_s, offset_j; /* measured - model that is only the meter's lag */
-  bool trusted;
+  double t_s, slept_s;     /* of the last decision */
+  double busy_w, idle_w;   /* learned model */
+  double account_j;        /* above the cap */
+  double swing_s;          /* the longest of the last stretches of work between two decisions */
+  double base_j;           /* reading of the meter at which the model's total began */
+  double model_j;          /* model's total since then */
+  double follow_j;         /* correction of that by the meter */
+  double mean_w;           /* of the model, lately */
+  double seen_j, seen_t_s; /* the meter's last change */
+  double last_j;           /* of the last decision */
+  bool blind;              /* nothing is measured */
+  double began_s;
   double block_t_s, block_energy_j, block_busy_s;
   uint64_t first_step; /* done when the governor was born */
   double replan_left;  /* part of the run that was left at the last replan; 0 = none yet */
@@ -86,62 +101,132 @@ void wt_governor_hardware(struct wt_governor_state *g, bool on)
 
 /* ---- the power cap ---- */
 
+static bool is_fast(const struct wt_governor_state *g)
+{
+  return g->l.trust_s < FAST_TRUST_S;
+}
+
+/* What one stretch of work can add to the account. */
+static double swing_j(const struct wt_governor_state *g)
+{
+  return fmax(g->busy_w - g->l.budgets.power_w, 0) * g->swing_s;
+}
+
 /* What is aimed at: a little below the cap by pauses alone, a little above where pauses only mend what a hardware limit lets through. */
 static double target_w(const struct wt_governor_state *g)
 {
-  double margin = g->l.cap_margin > 0 ? g->l.cap_margin : 0.02;
-  return g->l.budgets.power_w * (g->hardware ? 1 + margin : 1 - margin);
+  double margin = g->l.cap_margin > 0 ? g->l.cap_margin : 0.02, cap = g->l.budgets.power_w;
+  if (g->hardware)
+    return cap * (1 + margin);
+  double least = fmin(0.5 * (cap + g->idle_w), cap * (1 - margin)), needed = swing_j(g) / (WINDOW_S * cap) - OVER_SHARE + 0.01;
+  return fmax(cap * (1 - fmax(needed, margin)), least);
 }
 
-/* Both ends of the model, from blocks of what was measured. */
-static void learn(struct wt_governor_state *g, const struct wt_governor_reading *r, double energy_j)
+/* The account's bounds: swing and credit together stay inside the 5 %; debts of more than one window would be paid for what no window
+ * sees any more. */
+static double bounded_account(const struct wt_governor_state *g, double account_j)
 {
-  double dt = r->t_s - g->block_t_s;
-  if (dt < LEARN_BLOCK_S)
-    return;
-  double share = g->block_busy_s / dt;
-  double mean_w = (energy_j - g->block_energy_j) / dt;
-  if (r->power_measured && share > 0.1 && mean_w > 0) {
-    double error = mean_w - (g->idle_w + (g->busy_w - g->idle_w) * share);
-    double moved = g->busy_w + 0.4 * (g->trusted ? error : fmax(error, 0)) / fmax(share, 0.3);
-    g->busy_w = fmax(moved, g->idle_w + 0.05 * fmax(g->idle_w, 1));
-  }
-  /* a block of pauses shows what the machine draws when idle; with a lag it shows too much, so only less is believed */
-  if (r->power_measured && share < 0.05 && mean_w > 0)
-    g->idle_w = fmin(g->idle_w, mean_w);
-  g->block_t_s = r->t_s;
+  double cap = g->l.budgets.power_w, room_s = 0.9 * WINDOW_S * OVER_SHARE - swing_j(g) / cap;
+  double credit_s = g->hardware ? CREDIT_LEAST_S : fmin(fmax(room_s, CREDIT_LEAST_S), CREDIT_MOST_S);
+  double most = fmax(WINDOW_S * (g->busy_w - cap), cap);
+  return fmin(fmax(account_j, -cap * credit_s), most);
+}
+
+static void begin_block(struct wt_governor_state *g, double t_s, double energy_j)
+{
+  g->block_t_s = t_s;
   g->block_energy_j = energy_j;
   g->block_busy_s = 0;
 }
 
+/* Both ends of the model, from blocks of what was measured; a block ends where the meter has just moved. */
+static void learn(struct wt_governor_state *g, const struct wt_governor_reading *r, double energy_j, bool moved)
+{
+  double dt = r->t_s - g->block_t_s;
+  if (dt < (is_fast(g) ? LEARN_BLOCK_S : LEARN_SLOW_S) || (r->power_measured && !moved))
+    return;
+  double share = g->block_busy_s / dt;
+  double mean_w = (energy_j - g->block_energy_j) / dt;
+  bool trusted = r->t_s - g->began_s >= g->l.trust_s;
+  if (r->power_measured && share > 0.1 && mean_w > 0) {
+    double error = mean_w - (g->idle_w + (g->busy_w - g->idle_w) * share);
+    double busy_w = g->busy_w + (is_fast(g) ? 0.6 : 0.4) * (trusted ? error : fmax(error, 0)) / fmax(share, 0.3);
+    g->busy_w = fmax(busy_w, g->idle_w + 0.05 * fmax(g->idle_w, 1));
+  }
+  /* a block of pauses shows what the machine draws when idle; with a lag it shows too much, so only less is believed */
+  if (r->power_measured && share < 0.05 && mean_w > 0)
+    g->idle_w = fmin(g->idle_w, mean_w);
+  begin_block(g, r->t_s, energy_j);
+}
+
+/* Pulls the model's total between what the meter shows and that plus what it may lag behind. Whether the meter has moved. */
+static bool follow(struct wt_governor_state *g, const struct wt_governor_reading *r, double energy_j, double dt)
+{
+  if (!r->power_measured) {
+    g->blind = true;
+    return false;
+  }
+  if (g->blind) { /* what was filled in meanwhile is no measurement: the model's figure stands */
+    g->blind = false;
+    g->base_j = energy_j - g->model_j - g->follow_j;
+    g->seen_j = energy_j;
+    g->seen_t_s = r->t_s;
+    begin_block(g, r->t_s, energy_j);
+    return false;
+  }
+  bool moved = energy_j > g->seen_j;
+  if (moved) {
+    g->seen_j = energy_j;
+    g->seen_t_s = r->t_s;
+  }
+  double low = energy_j - g->base_j - g->model_j;
+  double high = low + g->mean_w * (LAG_SHARE * g->l.trust_s + r->t_s - g->seen_t_s);
+  double nearest = fmin(fmax(g->follow_j, low), high);
+  g->follow_j += (nearest - g->follow_j) * (1 - exp(-dt / (is_fast(g) ? FOLLOW_FAST_S : FOLLOW_S)));
+  return moved;
+}
+
+/* What was drawn above the cap before the first decision (measuring the machine, planning) is paid back, but for a part: paid whole, the
+ * windows after it would be as much too low as those before it were too high. */
+static void begin_account(struct wt_governor_state *g, const struct wt_governor_reading *r, double energy_j)
+{
+  g->begun = true;
+  g->t_s = g->began_s = g->seen_t_s = r->t_s;
+  g->base_j = g->seen_j = g->last_j = energy_j;
+  begin_block(g, r->t_s, energy_j);
+  g->blind = !r->power_measured;
+  g->mean_w = g->busy_w;
+  double over_j = energy_j - target_w(g) * r->t_s - START_SHARE * WINDOW_S * g->l.budgets.power_w;
+  g->account_j = bounded_account(g, fmax(over_j, 0));
+}
+
 static void settle_account(struct wt_governor_state *g, const struct wt_governor_reading *r)
 {
-  double cap = target_w(g);
-  double energy_j = r->energy_used_wh * 3600;
+  double energy_j = r->machine_j;
   if (!g->begun) {
-    g->begun = true;
-    g->t_s = g->block_t_s = g->began_s = r->t_s;
-    g->start_energy_j = g->block_energy_j = energy_j;
-    g->slept_s = 0;
+    begin_account(g, r, energy_j);
     return;
   }
-  double dt = fmax(r->t_s - g->t_s, 0), paused = fmin(g->slept_s, dt), busy = dt - paused;
-  double model = g->busy_w * busy + g->idle_w * paused;
-  g->model_j += model;
-  g->block_busy_s += busy;
-  double follow = g->follow_j;
-  if (r->power_measured) {
-    double difference = energy_j - g->start_energy_j - g->model_j;
-    if (!g->trusted && r->t_s - g->began_s >= g->l.trust_s) {
-      g->trusted = true;
-      g->offset_j = fmin(difference - g->follow_j, 0);
-    }
-    difference = g->trusted ? difference - g->offset_j : fmax(difference, g->follow_j);
-    g->follow_j += (difference - g->follow_j) * (1 - exp(-dt / (g->l.trust_s < 2 ? FOLLOW_FAST_S : FOLLOW_S)));
+  double dt = fmax(r->t_s - g->t_s, 0);
+  bool paused = g->slept_s > 0; /* after a pause the next question comes before any work */
+  double model = (paused ? g->idle_w : g->busy_w) * dt, before = g->follow_j;
+  bool odd = !paused && dt > ODD_S && dt > ODD_TIMES * g->swing_s;
+  if (odd) { /* not work, or not only: the books know better than the model, and nothing is learned from it */
+    model = fmax(energy_j - g->last_j, 0);
+    g->swing_s = fmax(ODD_TIMES * g->swing_s, ODD_S); /* work that has become slower is believed the next time */
+    begin_block(g, r->t_s, energy_j);
   }
-  g->account_j += model + (g->follow_j - follow) - cap * dt;
-  g->account_j = fmax(g->account_j, -cap * CREDIT_S);
-  learn(g, r, energy_j);
+  g->last_j = energy_j;
+  g->model_j += model;
+  if (dt > 0)
+    g->mean_w += (model / dt - g->mean_w) * (1 - exp(-dt / fmax(LAG_SHARE * g->l.trust_s, 1)));
+  if (!paused && !odd) {
+    g->block_busy_s += dt;
+    g->swing_s = fmax(dt, 0.9 * g->swing_s);
+  }
+  bool moved = follow(g, r, energy_j, dt);
+  g->account_j = bounded_account(g, g->account_j + model + (g->follow_j - before) - target_w(g) * dt);
+  learn(g, r, energy_j, moved);
   g->t_s = r->t_s;
   g->slept_s = 0;
 }
@@ -152,18 +237,17 @@ static struct wt_action hold_cap(struct wt_governor_state *g, const struct wt_go
   if (!(limit > 0))
     return go();
   settle_account(g, r);
-  double cap = target_w(g);
-  bool watched = !r->power_measured || r->t_s - g->began_s > WATCH_S;
-  if (cap <= g->idle_w * 1.005 && !watched)
+  bool watched = !r->power_measured || r->t_s - g->began_s > WATCH_S, hopeless = limit * 0.98 <= g->idle_w * 1.005;
+  if (hopeless && !watched)
     return pause_for(SLEEP_MAX_S, WT_BUDGET_POWER, "power cap: measuring what the idle machine draws");
-  if (cap <= g->idle_w * 1.005) {
+  if (hopeless) {
     struct wt_action a = {.kind = WT_ACT_STOP, .budget = WT_BUDGET_POWER};
     snprintf(a.why, sizeof a.why, "the cap of %.1f W is not above the %.1f W that the machine draws when idle", limit, g->idle_w);
     return a;
   }
   if (g->account_j <= 0)
     return go();
-  double seconds = g->account_j / (cap - g->idle_w);
+  double seconds = g->account_j / fmax(target_w(g) - g->idle_w, 0.005 * limit);
   struct wt_action a = pause_for(fmin(fmax(seconds, 1e-4), SLEEP_MAX_S), WT_BUDGET_POWER, "power cap");
   snprintf(a.why, sizeof a.why, "power cap %.1f W: %.1f J ahead", limit, g->account_j);
   return a;

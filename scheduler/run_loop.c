@@ -41,6 +41,7 @@ static struct wt_governor_reading reading_of(const struct wt_run *r, bool in_ste
   g.power_w = r->reading.power_w;
   g.power_mean_10s_w = r->reading.power_mean_w[1];
   g.power_mean_30s_w = r->reading.power_mean_w[2];
+  g.machine_j = r->reading.energy_j + (isnan(r->early_wh) ? 0 : 3600 * r->early_wh);
   g.power_measured = r->reading.measured;
   g.step = r->st.step;
   g.steps = r->st.lr.steps;

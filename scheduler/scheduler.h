@@ -156,6 +156,7 @@ struct wt_governor_reading {
   double t_s;              /* monotonic since the run's start (resumes counted on in *_used) */
   double time_used_s, energy_used_wh, cost_used, co2_used_g;
   double power_w, power_mean_10s_w, power_mean_30s_w;
+  double machine_j;        /* drawn by this machine since t_s = 0: what the cap is about (the budgets count all machines and earlier parts) */
   bool power_measured;
   uint64_t step, steps;    /* done, planned */
   uint64_t steps_asked;    /* what the user asked for: an upper bound of a replan */
@@ -183,7 +184,7 @@ struct wt_governor_limits {
   struct wt_budgets budgets;
   double idle_w, busy_w;   /* model: for the first seconds, before readings */
   double cap_margin;       /* 0.02 */
-  double trust_s;          /* how long the meter may lag behind at the start: until then only bad news is believed; 0 = 10 s */
+  double trust_s;          /* so long the meter is not asked for good news at the start; it may lag behind by 0.3 of this; 0 = 10 s */
   bool pause_on_battery;
   double max_temp_c;       /* NaN = none */
   double deadline_real_s;  /* NaN = none */

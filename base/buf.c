@@ -125,6 +125,22 @@ void wt_buf_add_utf8(struct wt_buf *b, unsigned code_point)
   wt_buf_add(b, u, n);
 }
 
+void wt_buf_add_word(struct wt_buf *b, const char *word)
+{
+  static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./:,=@%+";
+  if (*word && word[strspn(word, plain)] == '\0') {
+    wt_buf_adds(b, word);
+    return;
+  }
+  wt_buf_addc(b, '\'');
+  for (; *word; word++) {
+    if (*word == '\'')
+      wt_buf_adds(b, "'\\'");
+    wt_buf_addc(b, *word);
+  }
+  wt_buf_addc(b, '\'');
+}
+
 enum wt_status wt_buf_ok(const struct wt_buf *b, const char *what, struct wt_error *err)
 {
   if (b->failed)

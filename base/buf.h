@@ -28,6 +28,8 @@ void wt_buf_addf(struct wt_buf *b, const char *fmt, ...) WT_PRINTF(2, 3);
 void wt_buf_vaddf(struct wt_buf *b, const char *fmt, va_list ap);
 /* Encodes one code point as UTF-8. */
 void wt_buf_add_utf8(struct wt_buf *b, unsigned code_point);
+/* One word for a POSIX shell: as it stands when nothing in it means anything there, else in single quotes. */
+void wt_buf_add_word(struct wt_buf *b, const char *word);
 bool wt_buf_reserve(struct wt_buf *b, size_t extra);
 /* Status of all appends so far: WT_OK, or WT_ENOMEM "WHAT: out of memory or over N bytes". */
 enum wt_status wt_buf_ok(const struct wt_buf *b, const char *what, struct wt_error *err) WT_MUST_CHECK;

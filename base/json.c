@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/units.h"
+#include "base/utf8.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -493,44 +494,46 @@ struct wt_json *wt_json_copy(const struct wt_json *v)
 
 /* ---- writing ---- */
 
-/* Characters beyond ASCII that are written as an escape: U+0000 in its clothes, and what some readers take for the end of a line (U+0085, U+2028,
- * U+2029). Bytes that make one at s, 0 if none. */
-static size_t special_scan(const char *s, size_t n, unsigned *ret_code)
+/* Bytes of the character at s. *ret_escape: the code point that is written as an escape, or -1: it stands as it is. Escaped are control characters (C1 too, since a
+ * document is also looked at on terminals), U+0000 in its clothes, U+2028 and U+2029 (the end of a line to some readers), and as U+FFFD what is no UTF-8. */
+static size_t character_scan(const char *s, size_t n, int *ret_escape)
 {
-  static const struct {
-    char bytes[4];
-    unsigned char n;
-    unsigned short code;
-  } rows[] = {{"\xC0\x80", 2, 0}, {"\xC2\x85", 2, 0x85}, {"\xE2\x80\xA8", 3, 0x2028}, {"\xE2\x80\xA9", 3, 0x2029}};
-  for (size_t i = 0; i < WT_COUNT(rows); i++)
-    if (n >= rows[i].n && memcmp(s, rows[i].bytes, rows[i].n) == 0) {
-      *ret_code = rows[i].code;
-      return rows[i].n;
-    }
-  return 0;
+  unsigned char c = (unsigned char)s[0];
+  *ret_escape = -1;
+  if (c < 127) {
+    if (c < 32 || c == '"' || c == '\\')
+      *ret_escape = c;
+    return 1;
+  }
+  if (n >= 2 && memcmp(s, nul_bytes, 2) == 0) {
+    *ret_escape = 0;
+    return 2;
+  }
+  bool harmless;
+  size_t taken = wt_text_step(s, n, &harmless);
+  if (!harmless)
+    *ret_escape = c == 127 ? c : taken == 2 && c == 0xC2 ? (unsigned char)s[1] : 0xFFFD;
+  else if (taken == 3 && c == 0xE2 && s[1] == '\x80' && (s[2] == '\xA8' || s[2] == '\xA9'))
+    *ret_escape = s[2] == '\xA8' ? 0x2028 : 0x2029;
+  return taken;
 }
 
 void wt_json_quote(const char *s, size_t n, struct wt_buf *out)
 {
   wt_buf_addc(out, '"');
-  size_t from = 0;
-  for (size_t i = 0; i < n; i++) {
-    unsigned code = (unsigned char)s[i];
-    size_t taken = 1;
-    if (code >= 127)
-      taken = code == 127 ? 1 : special_scan(s + i, n - i, &code);
-    else if (code >= 32 && code != '"' && code != '\\')
-      continue;
-    if (taken == 0)
+  size_t from = 0, taken;
+  for (size_t i = 0; i < n; i += taken) {
+    int code;
+    taken = character_scan(s + i, n - i, &code);
+    if (code < 0)
       continue;
     wt_buf_add(out, s + from, i - from);
-    const char *at = code && code < 127 ? strchr("\"\"\\\\\bb\ff\nn\rr\tt", (int)code) : NULL;
+    const char *at = code && code < 127 ? strchr("\"\"\\\\\bb\ff\nn\rr\tt", code) : NULL;
     if (at)
       wt_buf_addf(out, "\\%c", at[1]);
     else
-      wt_buf_addf(out, "\\u%04x", code);
-    i += taken - 1;
-    from = i + 1;
+      wt_buf_addf(out, "\\u%04x", (unsigned)code);
+    from = i + taken;
   }
   wt_buf_add(out, s + from, n - from);
   wt_buf_addc(out, '"');

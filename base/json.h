@@ -58,7 +58,8 @@ struct wt_json *wt_json_push_str(struct wt_json *array, const char *s);
 struct wt_json *wt_json_push_num(struct wt_json *array, double x);
 struct wt_json *wt_json_copy(const struct wt_json *v);
 
-/* Appends the text: shortest round-trip numbers, indent 2 when pretty, UTF-8 left as it is but for U+0085, U+2028 and U+2029 (line ends to some). */
+/* Appends the text: shortest round-trip numbers, indent 2 when pretty, UTF-8 left as it is but for control characters (U+0080 to U+009F too), U+2028 and
+ * U+2029 (line ends to some); bytes that are no UTF-8 become U+FFFD. */
 void wt_json_print(const struct wt_json *v, bool pretty, struct wt_buf *out);
 /* Pretty, with a final newline, atomically (base/fs.h). v == NULL means building ran out of memory: WT_ENOMEM. */
 enum wt_status wt_json_write_file(const struct wt_json *v, const char *path, struct wt_error *err) WT_MUST_CHECK;

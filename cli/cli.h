@@ -47,7 +47,7 @@ enum wt_status wt_cli_print_buf(const struct wt_buf *b, struct wt_error *err) WT
 enum wt_status wt_cli_print_json(const struct wt_json *v, struct wt_error *err) WT_MUST_CHECK; /* pretty, final newline; NULL = out of memory */
 bool wt_cli_color(void);                                                                       /* of stdout */
 int wt_cli_width(void);                                                                        /* columns of the terminal at stdout; 100 without one */
-/* Text made harmless for a terminal: control characters but newline and tab become U+FFFD. */
+/* Text made harmless for a terminal: control characters but newline and tab, and what is no UTF-8, become U+FFFD. */
 void wt_cli_add_safe(struct wt_buf *out, const char *text, size_t n);
 
 /* ---- stderr ---- */

@@ -142,24 +142,13 @@ static void calibration_text(const struct wt_json *doc, struct wt_buf *b)
   }
 }
 
-/* A field that no spreadsheet takes for a formula. */
 static void csv_add(struct wt_buf *b, const struct wt_json *v)
 {
   const char *s = wt_json_str(v);
-  if (!s) {
-    if (v && wt_json_type(v) != WT_JSON_NULL)
-      wt_json_print(v, false, b);
-    return;
-  }
-  wt_buf_addc(b, '"');
-  if (strchr("=+-@\t\r", s[0]) && s[0])
-    wt_buf_addc(b, '\'');
-  for (; *s; s++) {
-    if (*s == '"')
-      wt_buf_addc(b, '"');
-    wt_buf_addc(b, (unsigned char)*s < 0x20 || *s == 0x7f ? ' ' : *s); /* a file of text is also looked at on terminals */
-  }
-  wt_buf_addc(b, '"');
+  if (s)
+    wt_escape_csv(s, b);
+  else if (v && wt_json_type(v) != WT_JSON_NULL)
+    wt_json_print(v, false, b);
 }
 
 /* What stands in an object takes several columns. */

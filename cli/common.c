@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "base/cleanup.h"
+#include "base/utf8.h"
 #include "cli/display.h"
 
 #include <errno.h>
@@ -78,15 +79,13 @@ int wt_cli_width(void)
 
 void wt_cli_add_safe(struct wt_buf *out, const char *text, size_t n)
 {
-  for (size_t i = 0; i < n; i++) {
-    unsigned char c = (unsigned char)text[i];
-    bool c1 = c == 0xC2 && i + 1 < n && (unsigned char)text[i + 1] < 0xA0; /* U+0080 to U+009F: controls as well */
-    if ((c < 32 && c != '\n' && c != '\t') || c == 127 || c1) {
+  bool harmless;
+  for (size_t i = 0, taken; i < n; i += taken) {
+    taken = wt_text_step(text + i, n - i, &harmless);
+    if (harmless)
+      wt_buf_add(out, text + i, taken);
+    else
       wt_buf_add_utf8(out, 0xFFFD);
-      i += c1;
-    } else {
-      wt_buf_addc(out, (char)c);
-    }
   }
 }
 

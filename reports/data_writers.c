@@ -1,6 +1,7 @@
 /* reports/data_writers.c: the report for programs: JSON (the document, or an array of them) and CSV (a row a run). */
 #include "base/cleanup.h"
 #include "reports/doc.h"
+#include "reports/reports.h"
 
 #include <math.h>
 #include <string.h>

@@ -15,8 +15,6 @@ const char *wt_doc_str(const struct wt_json *doc, const char *path, const char *
 void wt_escape_html(const char *s, struct wt_buf *out);
 /* Markdown inline text: no emphasis, links, HTML, table bars or line breaks come out of it. */
 void wt_escape_md(const char *s, struct wt_buf *out);
-/* One CSV field, quoted when needed; text that a spreadsheet would take for a formula gets a leading apostrophe. */
-void wt_escape_csv(const char *s, struct wt_buf *out);
 /* Terminal text: control characters (also C1) shown as \xNN, so that no escape sequence passes. */
 void wt_escape_terminal(const char *s, struct wt_buf *out);
 /* Double-quoted YAML scalar. */

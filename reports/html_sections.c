@@ -326,34 +326,54 @@ void wt_html_machine(const struct wt_json *report, struct wt_buf *out)
   wt_buf_release(&facts);
 }
 
+/* Names stand as one word of a shell: what is copied from the page runs nothing else. */
+static void shell_usage(struct wt_buf *text, const char *model, const char *adapter)
+{
+  static const char *const lines[][2] = {{"# this program\nwattune generate --model ", " --chat\n\n"},
+                                         {"# llama.cpp, Ollama: one file\nwattune export --model ", " --format gguf --dtype q8_0 --out model.gguf\n\n"}};
+  for (size_t i = 0; i < WT_COUNT(lines); i++) {
+    wt_buf_adds(text, lines[i][0]);
+    wt_buf_add_word(text, model);
+    if (adapter) {
+      wt_buf_adds(text, " --adapter ");
+      wt_buf_add_word(text, adapter);
+    }
+    wt_buf_adds(text, lines[i][1]);
+  }
+}
+
+static void python_usage(struct wt_buf *text, const char *model, const char *adapter)
+{
+  wt_buf_adds(text, adapter ? "# PEFT\n" : "# transformers\n");
+  wt_buf_adds(text, "from transformers import AutoModelForCausalLM\n");
+  wt_buf_adds(text, adapter ? "from peft import PeftModel\nmodel = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("
+                            : "model = AutoModelForCausalLM.from_pretrained(");
+  wt_json_quote(model, strlen(model), text); /* a JSON string is a Python string */
+  if (adapter) {
+    wt_buf_adds(text, "), ");
+    wt_json_quote(adapter, strlen(adapter), text);
+  }
+  wt_buf_adds(text, ")\n");
+}
+
 void wt_html_usage(const struct wt_json *report, const char *run, struct wt_buf *out)
 {
   const char *adapter = wt_doc_str(report, "files.adapter", NULL), *model = wt_doc_str(report, "files.model", NULL);
   const char *source = wt_doc_str(report, "environment.model_source", wt_doc_str(report, "environment.model", "MODEL"));
-  const char *base = wt_doc_str(report, "environment.base_model", source);
   if (!adapter && !model)
     return;
+  WT_AUTO(wt_freep) char *result = wt_asprintf("%s/%s", run, adapter ? adapter : model);
   struct wt_buf text;
   wt_buf_init(&text, 1u << 16);
+  if (result && adapter) {
+    shell_usage(&text, source, run);
+    python_usage(&text, wt_doc_str(report, "environment.base_model", source), result);
+  } else if (result) {
+    shell_usage(&text, result, NULL);
+    python_usage(&text, result, NULL);
+  }
   wt_html_heading("How to use the result", out);
   wt_buf_adds(out, "<pre tabindex=\"0\">");
-  if (adapter) {
-    wt_buf_addf(&text, "# this program\nwattune generate --model %s --adapter %s --chat\n\n", source, run);
-    wt_buf_addf(
-        &text,
-        "# llama.cpp, Ollama: merged into one file\nwattune export --model %s --adapter %s --format gguf --dtype q8_0 --out model.gguf\n\n",
-        source, run);
-    wt_buf_addf(&text,
-                "# PEFT\nfrom transformers import AutoModelForCausalLM\nfrom peft import PeftModel\nmodel = "
-                "PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(\"%s\"), \"%s/%s\")\n",
-                base, run, adapter);
-  } else {
-    wt_buf_addf(&text, "# this program\nwattune generate --model %s/%s --chat\n\n", run, model);
-    wt_buf_addf(&text, "# llama.cpp, Ollama\nwattune export --model %s/%s --format gguf --dtype q8_0 --out model.gguf\n\n", run, model);
-    wt_buf_addf(&text,
-                "# transformers\nfrom transformers import AutoModelForCausalLM\nmodel = AutoModelForCausalLM.from_pretrained(\"%s/%s\")\n",
-                run, model);
-  }
   wt_escape_html(text.data, out);
   wt_buf_release(&text);
   wt_buf_adds(out, "</pre>\n");

@@ -14,13 +14,20 @@ static void yaml_line(struct wt_buf *out, const char *key, const char *value)
   wt_buf_addc(out, '\n');
 }
 
+/* The base model's name on a hub, which is what a card links to; NULL for a folder: what it is called here tells others nothing. */
+static const char *hub_name(const struct wt_json *report)
+{
+  bool hub = strncmp(wt_doc_str(report, "environment.model_source", ""), "hf://", 5) == 0;
+  return hub ? wt_doc_str(report, "environment.base_model", NULL) : NULL;
+}
+
 static void head(const struct wt_json *report, struct wt_buf *out)
 {
   const char *method = wt_doc_str(report, "plan.method", "");
   bool scratch = !strcmp(method, "pretrain"), peft = !scratch && strcmp(method, "full") && strcmp(method, "badam") && strcmp(method, "layers") && strcmp(method, "prompt");
   wt_buf_adds(out, "---\n");
-  if (!scratch) {
-    yaml_line(out, "base_model", wt_doc_str(report, "environment.base_model", wt_doc_str(report, "environment.model", NULL)));
+  if (!scratch && hub_name(report)) {
+    yaml_line(out, "base_model", hub_name(report));
     yaml_line(out, "base_model_relation", peft ? "adapter" : "finetune");
   }
   yaml_line(out, "library_name", peft ? "peft" : "transformers");
@@ -136,16 +143,17 @@ static void provenance(const struct wt_json *report, struct wt_buf *out)
 {
   static const struct {
     const char *name, *path;
-  } rows[] = {{"Base model", "environment.base_model"},
-              {"Model sha256", "environment.model_sha256"},
-              {"Data", "environment.data_source"},
-              {"Data sha256", "environment.data_sha256"},
-              {"Seed", "environment.seed"},
-              {"Processor", "environment.cpu"},
-              {"wattune", "environment.version"},
-              {"Libraries", "environment.libraries"},
-              {"Command", "environment.command"},
-              {"Ended", "environment.finished"}};
+    bool source; /* only what it is called, not where it lies here */
+  } rows[] = {{"Base model", "environment.base_model", true},
+              {"Model sha256", "environment.model_sha256", false},
+              {"Data", "environment.data_source", true},
+              {"Data sha256", "environment.data_sha256", false},
+              {"Seed", "environment.seed", false},
+              {"Processor", "environment.cpu", false},
+              {"wattune", "environment.version", false},
+              {"Libraries", "environment.libraries", false},
+              {"Command", "environment.command", false},
+              {"Ended", "environment.finished", false}};
   struct wt_buf text;
   wt_buf_init(&text, 1u << 20);
   wt_buf_adds(out, "\n## Provenance\n\n| | |\n| --- | --- |\n");
@@ -155,7 +163,7 @@ static void provenance(const struct wt_json *report, struct wt_buf *out)
       continue;
     wt_buf_clear(&text);
     if (wt_json_str(v))
-      wt_buf_adds(&text, wt_json_str(v));
+      wt_buf_adds(&text, rows[i].source ? wt_short_name(wt_json_str(v)) : wt_json_str(v));
     else
       wt_json_print(v, false, &text);
     wt_buf_addf(out, "| %s | ", rows[i].name);

@@ -1,6 +1,7 @@
 /* reports/prometheus.c: figures of a run as a textfile for a Prometheus node exporter: a gauge a figure, unknown ones left out. */
 #include "base/cleanup.h"
 #include "base/fs.h"
+#include "base/utf8.h"
 #include "reports/doc.h"
 #include "reports/reports.h"
 
@@ -24,17 +25,20 @@ static const struct {
     {"eval_loss", "Last evaluation loss", "loss.eval_after"},
 };
 
-/* A label's value: backslash, quote and line break escaped, other control characters left out. */
+/* A label's value: backslash, quote and line break escaped; other control characters, and bytes that are no UTF-8 (for which an exporter refuses the whole file),
+ * left out. */
 static void label(const char *key, const char *value, struct wt_buf *out)
 {
+  bool harmless;
   wt_buf_addf(out, "%s=\"", key);
-  for (const char *s = value; s && *s; s++) {
-    if (*s == '\\' || *s == '"')
+  for (size_t n; value && *value; value += n) {
+    n = wt_text_step(value, strnlen(value, 4), &harmless);
+    if (*value == '\\' || *value == '"')
       wt_buf_addc(out, '\\');
-    if (*s == '\n')
+    if (*value == '\n')
       wt_buf_adds(out, "\\n");
-    else if ((unsigned char)*s >= 0x20 && *s != 0x7f)
-      wt_buf_addc(out, *s);
+    else if (harmless && *value != '\t')
+      wt_buf_add(out, value, n);
   }
   wt_buf_addc(out, '"');
 }

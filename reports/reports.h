@@ -89,6 +89,9 @@ void wt_metrics_release(struct wt_metrics *m);
 
 struct wt_json *wt_summary_to_json(const struct wt_run_summary *s); /* NULL: out of memory */
 
+/* One CSV field, quoted when needed; text that a spreadsheet would take for a formula gets a leading apostrophe. NULL: nothing. */
+void wt_escape_csv(const char *s, struct wt_buf *out);
+
 enum wt_report_format { WT_REPORT_HTML, WT_REPORT_MD, WT_REPORT_JSON, WT_REPORT_CSV, WT_REPORT_TEXT };
 /* One report document, or several side by side (names: labels of the columns, usually the folders' names). color: TEXT may use ANSI colours. live_refresh_s > 0: HTML refreshes itself. */
 enum wt_status wt_report_render(const struct wt_json *const *reports, const char *const *names, size_t n, enum wt_report_format format, bool color, int live_refresh_s, struct wt_buf *out, struct wt_error *err) WT_MUST_CHECK;

@@ -100,22 +100,6 @@ static void add_base_model(struct wt_json *e, const char *source, const char *lo
   wt_json_add_str(e, "base_model", name ? name : source);
 }
 
-static void quote_word(const char *word, struct wt_buf *out)
-{
-  static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./:,=@%+";
-  if (*word && word[strspn(word, plain)] == '\0') {
-    wt_buf_adds(out, word);
-    return;
-  }
-  wt_buf_addc(out, '\'');
-  for (const char *c = word; *c; c++) {
-    if (*c == '\'')
-      wt_buf_adds(out, "'\\'");
-    wt_buf_addc(out, *c);
-  }
-  wt_buf_addc(out, '\'');
-}
-
 /* The command line that stands for job.json: its options, quoted for a shell. */
 static void add_command(struct wt_json *e, const struct wt_json *job)
 {
@@ -134,7 +118,7 @@ static void add_command(struct wt_json *e, const struct wt_json *job)
     if (!flag)
       wt_buf_addc(&b, ' ');
     if (text)
-      quote_word(text, &b);
+      wt_buf_add_word(&b, text);
     else if (!flag)
       wt_json_print(v, false, &b);
   }

@@ -27,23 +27,10 @@ struct wt_interval wt_slurm_time(const struct wt_plan *p, int nodes)
   return (struct wt_interval){scale * p->time_s.mean, scale * p->time_s.low, scale * p->time_s.high};
 }
 
-/* One word for the shell: in single quotes, with each quote in it taken out of them. */
-static void add_word(struct wt_buf *b, const char *word)
-{
-  wt_buf_addc(b, '\'');
-  for (; *word; word++) {
-    if (*word == '\'')
-      wt_buf_addf(b, "'\\''");
-    else
-      wt_buf_addc(b, *word);
-  }
-  wt_buf_addc(b, '\'');
-}
-
 static void add_option(struct wt_buf *b, const char *name, const char *value)
 {
   wt_buf_addf(b, " --%s=", name);
-  add_word(b, value);
+  wt_buf_add_word(b, value);
 }
 
 void wt_slurm_script(const struct wt_plan *p, const struct wt_slurm_job *j, struct wt_buf *b)
@@ -62,17 +49,17 @@ void wt_slurm_script(const struct wt_plan *p, const struct wt_slurm_job *j, stru
               (unsigned long long)p->steps, time_s.mean, j->nodes, j->nodes == 1 ? "" : "s", high_s);
   if (j->folder) {
     wt_buf_adds(b, "cd ");
-    add_word(b, j->folder);
+    wt_buf_add_word(b, j->folder);
     wt_buf_adds(b, " || exit 1\n");
   }
   wt_buf_addf(b, "export OMP_NUM_THREADS=%d OMP_PROC_BIND=close\nout=", p->config.threads);
-  add_word(b, j->out);
+  wt_buf_add_word(b, j->out);
   wt_buf_addf(b, "\nagain=()\n[ ! -e \"$out/checkpoint/state.json\" ] || again=(--resume) # requeued: go on from the last checkpoint\n");
   wt_buf_addf(b, "exec srun --kill-on-bad-exit=1 --mpi=pmix");
   if (p->max_mhz > 0) /* srun takes kHz */
     wt_buf_addf(b, " --cpu-freq=%.0f", 1000 * p->max_mhz);
   wt_buf_addf(b, " ");
-  add_word(b, j->program);
+  wt_buf_add_word(b, j->program);
   wt_buf_addf(b, " run");
   add_option(b, "job", j->job);
   wt_buf_addf(b, " --out=\"$out\" \"${again[@]}\"\n");

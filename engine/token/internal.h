@@ -6,6 +6,7 @@
 #ifndef WT_ENGINE_TOKEN_INTERNAL_H
 #define WT_ENGINE_TOKEN_INTERNAL_H
 
+#include "base/utf8.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -22,9 +23,6 @@
 #define WT_SPACE_MARK "\xE2\x96\x81" /* U+2581, sentencepiece's space */
 
 /* ---- utf8.c ---- */
-/* Bytes of the valid character at p, 0 when invalid or cut off (*ret_bad: length of the maximal invalid subpart, >= 1;
- * *ret_short: the bytes so far could still become a character). */
-size_t wt_utf8_step(const char *p, size_t n, size_t *ret_bad, bool *ret_short);
 /* Decodes the character at p of valid UTF-8, n > 0. */
 uint32_t wt_utf8_decode(const char *p, size_t *ret_len);
 bool wt_utf8_valid(const char *p, size_t n);

@@ -16,7 +16,25 @@ import json
 for i in range(24):
     ids = [(7 * i + 3 * k) % 60 + 2 for k in range(20)]
     print(json.dumps({'input_ids': ids, 'labels': ids}))" >"$T/data.jsonl"
-expect 0 init --config "$T/config.json" --out "$T/model"
+answer() { # NAME ARGS...: the command's document on stdout is whole and validates
+  local name=$1
+  shift
+  expect 0 "$@"
+  cp "$T/out" "$T/answer.json"
+  schema "$name" "$T/answer.json"
+}
+answer init init --config "$T/config.json" --out "$T/model" --json
+answer data data --data "$T/data.jsonl" --json
+answer data data --data "$S/demo/data/train.jsonl" --model "$S/demo/model" --json
+answer eval eval --model "$T/model" --data "$T/data.jsonl" --json
+answer generate generate --model "$T/model" --ids 3,4 --max-tokens 3 --json
+answer generate generate --model "$S/demo/model" --prompt "Once" --max-tokens 3 --json
+answer export export --model "$T/model" --format gguf --out "$T/model.gguf" --json
+answer fetch fetch "file://$T/data.jsonl" --json
+answer fetch fetch "file://$T/data.jsonl" --dry-run --json
+printf '"a \\u0041"\n""\n' | "$W" tokenize --model "$S/demo/model" >"$T/ids.jsonl" || fail "tokenize"
+"$W" tokenize --model "$S/demo/model" --decode <"$T/ids.jsonl" >"$T/text.jsonl" || fail "tokenize --decode"
+schema tokenize-line "$T/ids.jsonl" "$T/text.jsonl"
 expect 0 profile --quick --json
 cp "$T/out" "$T/profile.json"
 schema profile "$T/profile.json"

@@ -221,11 +221,24 @@ static void every_allocation_may_fail(void **state)
   }
 }
 
+/* What is no UTF-8 would make the whole document unreadable to others; control characters would reach a terminal. */
+static void what_is_no_text_is_escaped(void **state)
+{
+  (void)state;
+  struct wt_buf b;
+  wt_buf_init(&b, 256);
+  static const char text[] = "a\xff\xc3(\xe2\x82\x7f\xc2\x9b\xed\xa0\x80\xc3\xa9\xf0\x9f\x98\x80";
+  wt_json_quote(text, sizeof text - 1, &b);
+  assert_string_equal(b.data, "\"a\\ufffd\\ufffd(\\ufffd\\u007f\\u009b\\ufffd\\ufffd\\ufffd\xc3\xa9\xf0\x9f\x98\x80\"");
+  wt_buf_release(&b);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(prints_what_it_read),
       cmocka_unit_test(line_ends_are_escaped),
+      cmocka_unit_test(what_is_no_text_is_escaped),
       cmocka_unit_test(numbers_survive_the_round_trip),
       cmocka_unit_test(refuses_what_is_not_json),
       cmocka_unit_test(nul_bytes_are_refused_and_nul_escapes_kept),

@@ -454,10 +454,31 @@ static void test_narrow_range(void **state)
   wt_buf_release(&out);
 }
 
+/* A model card names what is on the hub, not where a folder lies here. */
+static void test_card_names_no_folder(void **state)
+{
+  (void)state;
+  static const char *const rows[][2] = {{"hf://org/name@main", "base_model: \"org/name\"\n"}, {"/home/me/models/name", NULL}, {"org/name", NULL}};
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    WT_AUTO(wt_json_freep) struct wt_json *doc = wt_json_object();
+    struct wt_json *e = wt_json_add_object(doc, "environment");
+    wt_json_add_str(wt_json_add_object(doc, "plan"), "method", "lora");
+    wt_json_add_str(e, "model_source", rows[i][0]);
+    wt_json_add_str(e, "base_model", rows[i][1] ? "org/name" : rows[i][0]);
+    const struct wt_json *reports[] = {doc};
+    const char *names[] = {"run"};
+    struct wt_error err = {0};
+    WT_AUTO(wt_buf_release) struct wt_buf out;
+    wt_buf_init(&out, 1 << 20);
+    WT_ASSERT_OK(wt_report_render(reports, names, 1, WT_REPORT_MD, false, 0, &out, &err), &err);
+    assert_true(rows[i][1] ? strstr(out.data, rows[i][1]) != NULL : strstr(out.data, "base_model") == NULL && !strstr(out.data, "/home/me"));
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_narrow_range),
+      cmocka_unit_test(test_card_names_no_folder), cmocka_unit_test(test_narrow_range),
       cmocka_unit_test(test_keys),
       cmocka_unit_test(test_series_is_thinned),
       cmocka_unit_test(test_million_steps),

@@ -40,6 +40,8 @@ struct wt_map {
 enum wt_status wt_fs_map(const char *path, struct wt_map *ret, struct wt_error *err) WT_MUST_CHECK;
 void wt_map_release(struct wt_map *m);
 bool wt_map_damaged(const struct wt_map *m);
+/* WT_EIO naming the file when any mapping that is open now is damaged: what was computed from it is worth nothing. Cheap; asked where a result is handed out. */
+enum wt_status wt_maps_sound(struct wt_error *err) WT_MUST_CHECK;
 
 /* "a/b" joined on the heap; NULL when out of memory. b absolute: b alone. */
 char *wt_path_join(const char *a, const char *b);

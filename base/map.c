@@ -17,8 +17,10 @@
 static struct {
   uintptr_t start; /* 0: free, 1: being filled */
   uintptr_t end;
+  const char *path; /* the mapping's own */
   bool damaged;
 } slots[SLOT_COUNT];
+static bool any_damaged; /* so far, in this process: until then a look costs one load */
 
 static struct sigaction previous;
 static size_t page_size;
@@ -36,6 +38,7 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
     if (mmap(page, page_size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
       break;
     __atomic_store_n(&slots[i].damaged, true, __ATOMIC_RELAXED);
+    __atomic_store_n(&any_damaged, true, __ATOMIC_RELEASE);
     errno = reason;
     return;
   }
@@ -58,13 +61,14 @@ static void handler_install(void)
   pthread_mutex_unlock(&lock);
 }
 
-static bool slot_take(const void *start, size_t bytes)
+static bool slot_take(const void *start, size_t bytes, const char *path)
 {
   for (size_t i = 0; i < SLOT_COUNT; i++) {
     uintptr_t none = 0;
     if (!__atomic_compare_exchange_n(&slots[i].start, &none, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
       continue;
     slots[i].damaged = false;
+    slots[i].path = path;
     __atomic_store_n(&slots[i].end, (uintptr_t)start + bytes, __ATOMIC_RELAXED);
     __atomic_store_n(&slots[i].start, (uintptr_t)start, __ATOMIC_RELEASE);
     return true;
@@ -97,7 +101,7 @@ enum wt_status wt_fs_map(const char *path, struct wt_map *ret, struct wt_error *
     void *p = mmap(NULL, m.bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED)
       return wt_fail_errno(err, WT_EIO, "cannot map '%s'", path);
-    if (!slot_take(p, m.bytes)) {
+    if (!slot_take(p, m.bytes, copy)) {
       munmap(p, m.bytes);
       return wt_fail(err, WT_EFAIL, "cannot map '%s': %d files are mapped already", path, SLOT_COUNT);
     }
@@ -126,4 +130,12 @@ bool wt_map_damaged(const struct wt_map *m)
     return false;
   size_t i = slot_find(m->data);
   return i < SLOT_COUNT && __atomic_load_n(&slots[i].damaged, __ATOMIC_RELAXED);
+}
+
+enum wt_status wt_maps_sound(struct wt_error *err)
+{
+  for (size_t i = 0; __atomic_load_n(&any_damaged, __ATOMIC_ACQUIRE) && i < SLOT_COUNT; i++)
+    if (__atomic_load_n(&slots[i].start, __ATOMIC_ACQUIRE) > 1 && __atomic_load_n(&slots[i].damaged, __ATOMIC_RELAXED))
+      return wt_fail(err, WT_EIO, "'%s': the file became shorter while it was in use", slots[i].path);
+  return WT_OK;
 }

@@ -27,7 +27,10 @@ add_library(wattune_shared SHARED api/wattune.c)
 target_link_libraries(wattune_shared PRIVATE wt_cli)
 set_target_properties(wattune_shared PROPERTIES OUTPUT_NAME wattune VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} C_VISIBILITY_PRESET hidden
   LINK_DEPENDS ${CMAKE_SOURCE_DIR}/api/libwattune.map)
-target_link_options(wattune_shared PRIVATE -Wl,--version-script=${CMAKE_SOURCE_DIR}/api/libwattune.map -Wl,--exclude-libs,ALL -Wl,-z,relro,-z,now,-z,defs)
+target_link_options(wattune_shared PRIVATE -Wl,--version-script=${CMAKE_SOURCE_DIR}/api/libwattune.map -Wl,--exclude-libs,ALL -Wl,-z,relro,-z,now)
+if(NOT WT_SANITIZE) # whose names come with the program
+  target_link_options(wattune_shared PRIVATE -Wl,-z,defs)
+endif()
 file(RELATIVE_PATH PC_PREFIX_FROM_PCDIR /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 configure_file(${CMAKE_SOURCE_DIR}/api/wattune.pc.in ${CMAKE_BINARY_DIR}/wattune.pc @ONLY)
 

@@ -38,7 +38,7 @@ function(wt_add_test source label library)
   set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 300 SKIP_RETURN_CODE 77)
 endfunction()
 
-foreach(room base engine profiles reports scheduler)
+foreach(room base engine profiles reports scheduler cli)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/${room}/test_*.c)
   foreach(source ${sources})
     wt_add_test(${source} unit_${room} wt_${room})

@@ -223,3 +223,9 @@ void wt_ending_of(const struct wt_json *report, struct wt_buf *out)
   if (reason && *reason)
     wt_buf_addf(out, ": %s", reason);
 }
+
+const char *wt_sample_said(const struct wt_json *report, const struct wt_json *sample, const char *key)
+{
+  bool interrupted = !strcmp(wt_doc_str(report, "status", ""), "interrupted");
+  return wt_json_str_or(sample, key, interrupted && !strcmp(key, "after") ? "(not taken: the run was interrupted)" : "(none)");
+}

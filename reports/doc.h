@@ -50,6 +50,8 @@ void wt_energy_source_of(const struct wt_json *report, struct wt_buf *out);
 void wt_ending_of(const struct wt_json *report, struct wt_buf *out);
 /* Did it work: the losses before and after as a sentence. */
 void wt_verdict_of(const struct wt_json *report, struct wt_buf *out);
+/* A sample's "prompt", "before" or "after"; where there is none, why, in brackets. */
+const char *wt_sample_said(const struct wt_json *report, const struct wt_json *sample, const char *key);
 /* Which budget bound, or which was nearest, as a sentence. */
 void wt_bound_of(const struct wt_json *report, struct wt_buf *out);
 /* Currency of the money in the report, "" unknown. */

@@ -174,7 +174,7 @@ static void samples(const struct wt_json *report, struct wt_buf *out)
       if (!text && i > 0 && !strcmp(wt_doc_str(report, "status", ""), "running"))
         continue;
       wt_buf_addf(out, "<dt>%s</dt><dd class=\"%s\"%s>", keys[i][1], keys[i][0], i == 0 ? " tabindex=\"0\"" : "");
-      wt_escape_html(text ? text : "(none)", out);
+      wt_escape_html(text ? text : wt_sample_said(report, s, keys[i][0]), out);
       wt_buf_adds(out, "</dd>");
     }
     wt_buf_adds(out, "</dl>\n");

@@ -133,9 +133,9 @@ static void one(const struct wt_json *report, struct wt_buf *out)
     wt_buf_adds(out, "\nPrompt:\n\n");
     quote(wt_json_str_or(s, "prompt", ""), out);
     wt_buf_adds(out, "\nBefore:\n\n");
-    quote(wt_json_str_or(s, "before", "(none)"), out);
+    quote(wt_sample_said(report, s, "before"), out);
     wt_buf_adds(out, "\nAfter:\n\n");
-    quote(wt_json_str_or(s, "after", "(none)"), out);
+    quote(wt_sample_said(report, s, "after"), out);
   }
 }
 

@@ -67,7 +67,7 @@ static void samples(const struct wt_render *r, const struct wt_json *report, str
     static const char *const keys[] = {"prompt", "before", "after"};
     for (size_t i = 0; i < 3; i++) {
       wt_buf_addf(out, "%s%-7s%s ", bold(r), keys[i], plain(r));
-      wt_escape_terminal(wt_json_str_or(s, keys[i], ""), out);
+      wt_escape_terminal(wt_sample_said(report, s, keys[i]), out);
       wt_buf_addc(out, '\n');
     }
   }

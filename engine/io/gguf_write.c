@@ -181,5 +181,6 @@ enum wt_status wt_gguf_write(struct wt_gguf_writer *w, const char *path, const s
     if (fwrite(zeros, 1, padding, f.file) != padding)
       return wt_fail_errno(err, WT_EIO, "cannot write '%s'", path);
   }
+  WT_TRY(wt_maps_sound(err)); /* of what it was made from */
   return wt_atomic_commit(&f, err);
 }

@@ -81,6 +81,7 @@ enum wt_status wt_safetensors_write(const char *path, const struct wt_tensor_sou
     WT_TRY(measure(&t[i], path, &m, err));
     WT_TRY(wt_source_write(&t[i], m.elements, path, f.file, err));
   }
+  WT_TRY(wt_maps_sound(err)); /* of what it was made from */
   return wt_atomic_commit(&f, err);
 }
 

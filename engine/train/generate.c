@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/rng.h"
+#include "base/fs.h"
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -303,6 +304,7 @@ static enum wt_status generate(struct wt_engine *e, const int32_t *prompt, size_
   for (size_t made = 0; made < o->max_tokens; made++) {
     if (o->repetition_penalty > 0 && o->repetition_penalty != 1)
       penalise(logits, e->kv.ids, e->kv.n, o->repetition_penalty);
+    WT_TRY(wt_maps_sound(err));
     int32_t id = o->temperature > 0 ? sample(logits, V, o, choices, &rng) : greedy(logits, V);
     if (stops(e, o, id) || (on_token && !on_token(ctx, id)) || e->kv.n >= total)
       break;

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/fs.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -347,6 +348,7 @@ enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *
   e->peft = NULL;
   if (e->method->refresh)
     e->method->refresh(e);
+  WT_TRY(wt_maps_sound(err));
   *ret = WT_TAKE(e);
   return WT_OK;
 }

@@ -1,6 +1,7 @@
 /* engine/train/step.c: one optimizer step, however it is cut into micro-batches or ranks; and evaluation, which is its forward half. */
 #include "engine/train/state.h"
 
+#include "base/fs.h"
 #include <math.h>
 #include <string.h>
 
@@ -127,6 +128,7 @@ enum wt_status wt_engine_step(struct wt_engine *e, const struct wt_example *exam
   e->context.seed = e->c.seed;
   accumulate(e, examples, n, hooks, out, &loss);
   e->context.dropout = 0;
+  WT_TRY(wt_maps_sound(err)); /* before anything learns from it */
   double totals[2] = {loss, out->abandoned};
   if (hooks && hooks->all_reduce_double) /* one rank that stops early stops all in this step */
     WT_TRY(wt_engine_reduce(e, hooks, totals, 2, err));
@@ -179,6 +181,7 @@ enum wt_status wt_engine_eval_rows(struct wt_engine *e, const struct wt_example 
     }
     out->abandoned = hooks && hooks->between && hooks->between(hooks->ctx, micro, micros);
   }
+  WT_TRY(wt_maps_sound(err));
   double totals[4] = {sum, (double)out->supervised_tokens, (double)out->tokens, out->abandoned};
   if (hooks && hooks->all_reduce_double)
     WT_TRY(hooks->all_reduce_double(hooks->ctx, totals, 4, err));

@@ -6,33 +6,11 @@
 #include <string.h>
 
 #include "engine/data/data.h"
+#include "tests/fuzz/files.h"
 #include "tests/unit/engine/fake_tokenizer.h"
 #include <assert.h>
-#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Path of a file with these bytes; the folder goes when the program ends. */
-static char fuzz_folder[64], fuzz_path[128];
-static void fuzz_remove(void)
-{
-  unlink(fuzz_path);
-  rmdir(fuzz_folder);
-}
-static const char *fuzz_file(const char *name, const uint8_t *data, size_t size)
-{
-  if (!fuzz_folder[0]) {
-    snprintf(fuzz_folder, sizeof fuzz_folder, "/tmp/wattune-fuzz-XXXXXX");
-    if (!mkdtemp(fuzz_folder))
-      abort();
-    snprintf(fuzz_path, sizeof fuzz_path, "%s/%s", fuzz_folder, name);
-    atexit(fuzz_remove);
-  }
-  FILE *f = fopen(fuzz_path, "wb");
-  if (!f || (size > 0 && fwrite(data, 1, size, f) != size) || fclose(f) != 0)
-    abort();
-  return fuzz_path;
-}
 
 static inline void fuzz_open(const struct wt_data_options *o, const struct wt_tokenizer *t)
 {

@@ -176,7 +176,10 @@ static void a_file_that_shrinks_reads_as_zeros(void **state)
   assert_int_equal(m.data[5000], 0);
   assert_int_equal(m.data[9000], 0);
   assert_true(wt_map_damaged(&m));
+  assert_int_equal(wt_maps_sound(&err), WT_EIO);
+  assert_non_null(strstr(err.message, in_folder("s")));
   wt_map_release(&m);
+  WT_ASSERT_OK(wt_maps_sound(&err), &err); /* nobody can be harmed by it any more */
 }
 
 static void paths(void **state)

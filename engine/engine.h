@@ -100,6 +100,7 @@ struct wt_data_options {
   size_t seq_len;      /* 0 = the model's context */
   bool raw_text;       /* pretrain: documents joined and cut into blocks of seq_len */
   bool skip_bad_rows;  /* else a bad row is an error that names file and line */
+  double told_s;       /* the time that chat templates are told, seconds since 1970; 0 = the clock's */
   size_t max_examples; /* 0 = all; otherwise an evenly spread sample (for estimates) */
   bool no_cache;       /* do not use the cache of tokenised data */
 };

@@ -84,7 +84,8 @@ static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, st
   WT_TRY(st);
   r->plan = r->set.plans[r->set.chosen];
   wt_plan_set_release(&r->set); /* megabytes of candidates */
-  r->st = (struct wt_run_state){.eval_before = NAN, .eval_best = NAN, .eval_last = NAN, .steps_asked = r->plan.steps_asked};
+  r->st = (struct wt_run_state){
+      .eval_before = NAN, .eval_best = NAN, .eval_last = NAN, .steps_asked = r->plan.steps_asked, .begun_s = r->s.told_s};
   r->st.lr = wt_lr_plan_make(r->plan.schedule, r->plan.lr, r->plan.warmup, r->plan.steps);
   books_begin(r);
   WT_TRY(write_job(r, job, err));
@@ -316,6 +317,16 @@ static const struct wt_observer *observer_of(struct wt_run *r, const struct wt_o
   return &r->quiet;
 }
 
+/* The run's date, the same in all its parts and on all ranks: a chat template may write it into what is learned. */
+static enum wt_status agree_on_date(struct wt_run *r, const struct wt_run_options *o, struct wt_error *err)
+{
+  WT_AUTO(wt_json_freep) struct wt_json *j = NULL;
+  r->s.told_s = floor(wt_real_s(r->s.clock));
+  if (o->resume && wt_run_is_root(r) && wt_run_state_peek(r, &j, NULL) == WT_OK && j)
+    r->s.told_s = wt_json_num_or(wt_json_get(j, "state"), "begun_s", r->s.told_s);
+  return r->cluster.size > 1 ? wt_cluster_broadcast(&r->cluster, &r->s.told_s, sizeof r->s.told_s, err) : WT_OK;
+}
+
 /* Meter, machine, model and data: of each rank its own. */
 static enum wt_status gather_all(struct wt_run *r, struct wt_run_options *o, const struct wt_observer *obs, double t0,
                                  struct wt_outcome *ret, struct wt_error *err)
@@ -334,6 +345,7 @@ static enum wt_status gather_all(struct wt_run *r, struct wt_run_options *o, con
   r->phases[0].time_s = wt_mono_s(r->s.clock) - t0;
   r->phases[0].energy_wh = r->st.energy_wh;
   wt_run_phase_begin(r, "tokenise");
+  WT_TRY(agree_on_date(r, o, err));
   WT_TRY(wt_run_agree(r, wt_session_load(&r->s, true, err), err));
   wt_run_meter_update(r);
   return wt_run_know_machines(r, err);

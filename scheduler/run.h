@@ -19,6 +19,7 @@ struct wt_run_state {
   double eval_before, eval_best, eval_last; /* NaN = none */
   uint64_t eval_best_step, evals_without_gain;
   uint64_t resumes;
+  double begun_s;                /* when the run began, seconds since 1970: the date that chat templates are told, in continuations too */
   double start_s, start_wh;      /* what this process used before its first step, without the first evaluation: what a continuation will use again */
 };
 

@@ -119,7 +119,9 @@ struct wt_json *wt_run_state_to_json(const struct wt_run *r)
 {
   struct wt_json *doc = wt_json_object();
   wt_json_add_str(doc, "schema", STATE_SCHEMA);
-  write_fields(wt_json_add_object(doc, "state"), state_fields, WT_COUNT(state_fields), &r->st);
+  struct wt_json *state = wt_json_add_object(doc, "state");
+  write_fields(state, state_fields, WT_COUNT(state_fields), &r->st);
+  wt_json_add_num(state, "begun_s", r->st.begun_s);
   struct wt_json *plan = wt_json_add_object(doc, "plan");
   wt_json_add_str(plan, "id", r->plan.id);
   wt_json_add_str(plan, "why", r->plan.why);
@@ -168,6 +170,7 @@ enum wt_status wt_run_state_from_json(struct wt_run *r, const struct wt_json *j,
     return wt_fail(err, WT_EFORMAT, "'%s': not a state of this program's version", what);
   WT_TRY(check_task(r, wt_json_get(j, "task"), what, err));
   WT_TRY(read_fields(wt_json_get(j, "state"), state_fields, WT_COUNT(state_fields), &r->st, what, err));
+  r->st.begun_s = r->s.told_s; /* read before the data */
   const struct wt_json *plan = wt_json_get(j, "plan"), *config = wt_json_get(j, "config");
   WT_TRY(read_fields(plan, plan_fields, WT_COUNT(plan_fields), &r->plan, what, err));
   WT_TRY(read_fields(config, config_fields, WT_COUNT(config_fields), &r->plan.config, what, err));

@@ -268,6 +268,7 @@ static enum wt_status open_data(struct wt_session *s, struct wt_error *err)
   d.seq_len = s->o.seq_len_set ? (size_t)s->o.seq_len : m->context > 0 && m->context < SEQ_LEN_DEFAULT ? m->context : SEQ_LEN_DEFAULT;
   d.raw_text = s->o.method == WT_METHOD_PRETRAIN;
   d.skip_bad_rows = s->o.on_bad_row == 1;
+  d.told_s = s->told_s;
   WT_TRY(wt_dataset_open(&d, s->tokenizer, m->context, m->vocab, &s->data, err));
   if (s->estimating && wt_mono_s(s->clock) - t > CACHED_FROM_S) {
     t = wt_mono_s(s->clock);

@@ -18,6 +18,7 @@ struct wt_session {
   struct wt_peft *adapter; /* --init-adapter's files, or NULL */
   const struct wt_tokenizer *tokenizer; /* of the model; NULL when it has none */
   struct wt_dataset *data, *eval_data;  /* eval_data: of --eval-data, else NULL */
+  double told_s;                        /* seconds since 1970 that chat templates are told; 0 = the clock's */
   size_t *index;                        /* training rows, then evaluation rows */
   size_t train_n, split_eval_n;
   size_t eval_n;

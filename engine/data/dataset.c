@@ -321,6 +321,7 @@ enum wt_status wt_dataset_open(const struct wt_data_options *options, const stru
                          .tokenizer = tokenizer,
                          .seq_len = o->seq_len ? o->seq_len : context,
                          .vocab = vocab,
+                         .told_s = o->told_s,
                          .train_all = o->train_on == WT_TRAIN_ON_ALL || o->raw_text,
                          .raw_text = o->raw_text,
                          .skip_bad_rows = o->skip_bad_rows};

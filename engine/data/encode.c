@@ -150,6 +150,7 @@ enum wt_status wt_encoder_set_template(struct wt_encoder *e, const char *name, c
     snprintf(ret_name, ret_bytes, "none: prompt and answer as they stand");
   WT_AUTO(wt_template_freep) struct wt_template *template = NULL;
   WT_TRY(wt_template_open(name ? name : "auto", e->tokenizer, &template, err));
+  wt_template_set_time(template, e->told_s);
   struct wt_encoder with = *e;
   with.template = template;
   WT_TRY(talk_of(&with, &e->talk, err));

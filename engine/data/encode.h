@@ -14,6 +14,7 @@ struct wt_encoder {
   bool bare_pairs;                      /* pairs without a template: prompt and answer as they stand */
   struct wt_talk talk;
   size_t seq_len, vocab; /* 0 = no limit */
+  double told_s;         /* as in wt_data_options */
   bool train_all, raw_text, skip_bad_rows;
 };
 

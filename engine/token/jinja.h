@@ -139,6 +139,7 @@ struct wt_jprogram {
   struct wt_jmem mem;
   struct wt_jnode *body;
   char *what;
+  double told_s;       /* seconds since 1970 that strftime_now tells; 0 = the clock's */
   bool has_generation; /* marks the assistant's text itself */
 };
 enum wt_status wt_jinja_compile(const char *text, size_t n, const char *what, struct wt_jprogram *ret, struct wt_error *err) WT_MUST_CHECK;

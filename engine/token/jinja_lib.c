@@ -666,7 +666,7 @@ static enum wt_status g_now(struct wt_jrun *r, const struct wt_jargs *a, struct 
 {
   char format[128] = {0}, text[256] = {0};
   struct tm tm;
-  time_t now = time(NULL);
+  time_t now = r->program->told_s > 0 ? (time_t)r->program->told_s : time(NULL);
   if (!a->n || a->list[0].kind != WT_J_STRING || a->list[0].u.s.n >= sizeof format)
     return wt_jinja_fail(r, "strftime_now needs a short format");
   memcpy(format, a->list[0].u.s.p, a->list[0].u.s.n);

@@ -48,6 +48,11 @@ enum wt_status wt_template_open(const char *name, const struct wt_tokenizer *t, 
   return near ? wt_error_hint(err, "did you mean '%s'?", near) : status;
 }
 
+void wt_template_set_time(struct wt_template *t, double told_s)
+{
+  t->program.told_s = told_s;
+}
+
 void wt_template_free(struct wt_template *t)
 {
   if (!t)

@@ -13,6 +13,8 @@ struct wt_template;
 enum wt_status wt_template_open(const char *name, const struct wt_tokenizer *t, struct wt_template **ret, struct wt_error *err) WT_MUST_CHECK;
 /* From Jinja text. */
 enum wt_status wt_template_compile(const char *text, size_t n, const char *what, struct wt_template **ret, struct wt_error *err) WT_MUST_CHECK;
+/* The time that the template is told from now on, in seconds since 1970 (0: the clock's), so that a text with a date in it can be made again. */
+void wt_template_set_time(struct wt_template *t, double told_s);
 void wt_template_free(struct wt_template *t);
 void wt_template_freep(struct wt_template **t);
 const char *wt_template_name(const struct wt_template *t); /* "auto: the model's own", "chatml" */

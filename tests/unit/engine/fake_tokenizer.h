@@ -132,6 +132,11 @@ WEAK void wt_template_freep(struct wt_template **t)
   free(*t);
   *t = NULL;
 }
+WEAK void wt_template_set_time(struct wt_template *t, double told_s)
+{
+  (void)t;
+  (void)told_s;
+}
 WEAK const char *wt_template_name(const struct wt_template *t)
 {
   return t->name;

@@ -248,6 +248,26 @@ static void everything_or_prompt(void **state)
   WT_ASSERT_FAILS(wt_template_encode(t, tok, NULL, NULL, false, &ids, &labels, &err), WT_EFORMAT, &err);
 }
 
+/* The same text today and tomorrow: a continuation learns what the run began with. */
+static void tells_the_time_it_was_given(void **state)
+{
+  (void)state;
+  struct wt_error err = {0};
+  WT_AUTO(wt_template_freep) struct wt_template *t = NULL;
+  static const char text[] = "{{ strftime_now('%Y') }}";
+  WT_AUTO(wt_json_freep) struct wt_json *nothing = wt_json_object();
+  WT_AUTO(wt_buf_release) struct wt_buf out;
+  wt_buf_init(&out, 100);
+  WT_ASSERT_OK(wt_template_compile(text, sizeof text - 1, "year", &t, &err), &err);
+  wt_template_set_time(t, 200 * 86400.0);
+  WT_ASSERT_OK(wt_template_render(t, nothing, &out, &err), &err);
+  assert_string_equal(out.data, "1970");
+  wt_buf_clear(&out);
+  wt_template_set_time(t, 0);
+  WT_ASSERT_OK(wt_template_render(t, nothing, &out, &err), &err);
+  assert_true(atoi(out.data) >= 2026);
+}
+
 static void opens_by_name(void **state)
 {
   (void)state;
@@ -317,9 +337,13 @@ static void refused(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(renders_like_jinja2),    cmocka_unit_test(learns_every_turn),
-                                     cmocka_unit_test(learns_rewritten_turns), cmocka_unit_test(everything_or_prompt),
-                                     cmocka_unit_test(opens_by_name),          cmocka_unit_test(refused),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(renders_like_jinja2),
+                                     cmocka_unit_test(learns_every_turn),
+                                     cmocka_unit_test(learns_rewritten_turns),
+                                     cmocka_unit_test(everything_or_prompt),
+                                     cmocka_unit_test(tells_the_time_it_was_given),
+                                     cmocka_unit_test(opens_by_name),
+                                     cmocka_unit_test(refused),
                                      cmocka_unit_test(learns_sentencepiece)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

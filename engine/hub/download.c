@@ -20,8 +20,9 @@
 #define WT_FILES_AT_ONCE 4
 #define WT_PARTS_AT_ONCE 4
 #define WT_SPLIT_MIN_BYTES ((uint64_t)16 << 20) /* a part with less left is not split */
-#define WT_FAST_BYTES_PER_S 100e6               /* one connection this fast gains nothing from company */
-#define WT_JUDGE_S 0.4                          /* after so long its rate is known */
+#define WT_FIRST_BYTES ((uint64_t)8 << 20) /* of a file whose size is not known yet: its answer tells the size, then the others begin */
+#define WT_FAST_BYTES_PER_S 100e6          /* a file that comes this fast is not split any more once its parts are under way */
+#define WT_JUDGE_S 0.4                     /* after so long its rate is known */
 #define WT_TRIES 8
 #define WT_LOCK_RETRY_S 0.1
 
@@ -41,8 +42,9 @@ struct connection {
   struct curl_slist *headers;
   struct file *file;
   size_t part;
-  uint64_t from; /* first byte asked for */
-  double last_s; /* of the last byte that came */
+  uint64_t from;  /* first byte asked for */
+  double last_s;  /* of the last byte that came */
+  double begun_s; /* first byte of its body, 0 = none yet */
   bool judged, reached_end, refused_range, wrong_range;
   char range[64];
   struct wt_http_reply reply;
@@ -68,12 +70,26 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 }
 
 /* A file of unknown size, asked for without a HEAD: its first answer tells size and etag. */
-static enum wt_status adopt(struct file *f, const struct wt_http_reply *r, struct wt_error *err)
+static enum wt_status adopt(struct file *f, uint64_t size, uint64_t first_end, const struct wt_http_reply *r, struct wt_error *err)
 {
-  WT_TRY(wt_partial_adopt(&f->partial, f->d->name, (uint64_t)r->size, r->etag, err));
-  f->d->size = (uint64_t)r->size;
+  WT_TRY(wt_partial_adopt(&f->partial, f->d->name, size, first_end, r->etag, err));
+  f->d->size = size;
   memcpy(f->d->etag, r->etag, sizeof f->d->etag);
   return WT_OK;
+}
+
+/* A file's first answer: a whole file (the server does not cut it), or its beginning. */
+static void adopt_answer(struct connection *c, long status)
+{
+  const struct wt_http_reply *r = &c->reply;
+  struct file *f = c->file;
+  if (status == 200 && r->size >= 0) {
+    f->no_ranges = c->range[0] && (uint64_t)r->size > WT_FIRST_BYTES; /* it was asked for less */
+    c->status = adopt(f, (uint64_t)r->size, (uint64_t)r->size, r, &c->err);
+  } else if (status == 206 && r->range_total == UINT64_MAX)
+    c->refused_range = true; /* a beginning of nobody knows what */
+  else if (status == 206)
+    c->status = adopt(f, r->range_total, WT_FIRST_BYTES < r->range_total ? WT_FIRST_BYTES : r->range_total, r, &c->err);
 }
 
 /* Looks at the status line once the body begins. Returns false when the body is not ours to keep. */
@@ -83,15 +99,16 @@ static bool judge(struct connection *c)
   curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
   if (!c->judged) {
     c->judged = true;
+    c->begun_s = wt_mono_s(&wt_clock_system);
     if (c->file->begun_s <= 0)
-      c->file->begun_s = wt_mono_s(&wt_clock_system);
+      c->file->begun_s = c->begun_s;
     c->refused_range = status == 200 && c->from > 0;
     c->wrong_range = status == 206 &&
                      (c->reply.range_from != c->from ||
                       (c->reply.range_total != UINT64_MAX && c->file->d->size != UINT64_MAX && c->reply.range_total != c->file->d->size));
   }
-  if (status == 200 && c->from == 0 && c->file->d->size == UINT64_MAX && c->reply.size >= 0)
-    c->status = adopt(c->file, &c->reply, &c->err);
+  if (c->from == 0 && c->file->d->size == UINT64_MAX && !c->refused_range && !c->wrong_range)
+    adopt_answer(c, status);
   return (status == 206 || status == 200) && !c->refused_range && !c->wrong_range;
 }
 
@@ -165,8 +182,10 @@ static enum wt_status connect_part(struct loop *l, size_t slot, struct file *f, 
     curl_easy_setopt(c->easy, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(c->easy, CURLOPT_MAXREDIRS, 5L);
   }
-  if (!f->no_ranges && (p->at > 0 || p->end < f->d->size)) {
-    if (p->end == UINT64_MAX)
+  if (!f->no_ranges && (p->at > 0 || p->end < f->d->size || f->d->size == UINT64_MAX)) {
+    if (p->end == UINT64_MAX && p->at == 0)
+      snprintf(c->range, sizeof c->range, "0-%llu", (unsigned long long)WT_FIRST_BYTES - 1);
+    else if (p->end == UINT64_MAX)
       snprintf(c->range, sizeof c->range, "%llu-", (unsigned long long)p->at);
     else
       snprintf(c->range, sizeof c->range, "%llu-%llu", (unsigned long long)p->at, (unsigned long long)p->end - 1);
@@ -185,43 +204,96 @@ static enum wt_status connect_part(struct loop *l, size_t slot, struct file *f, 
   return WT_OK;
 }
 
-static bool part_is_served(const struct loop *l, const struct file *f, size_t part)
+static const struct connection *connection_of(const struct loop *l, const struct file *f, size_t part)
 {
   for (size_t i = 0; i < WT_CONNECTIONS; i++)
     if (l->connections[i] && l->connections[i]->file == f && l->connections[i]->part == part)
-      return true;
-  return false;
+      return l->connections[i];
+  return NULL;
 }
 
-/* Connections that a file is worth: one, and four for a large one when the first shows that the line is no local one. */
-static unsigned wanted(const struct file *f, double now)
+static uint64_t left_of(const struct wt_part *p)
 {
-  if (f->no_ranges || f->d->size == UINT64_MAX || f->d->size < 2 * WT_SPLIT_MIN_BYTES)
+  return p->end - p->at;
+}
+
+/* Connections that a file is worth: several for a large one, as far as there are enough for all files under way. They begin together:
+ * what a server needs before its first byte (reading, checking, asking another) then takes place side by side. */
+static unsigned wanted(const struct file *f, size_t files)
+{
+  if (f->no_ranges || f->d->size == UINT64_MAX)
     return 1;
+  size_t share = WT_CONNECTIONS / (files < WT_FILES_AT_ONCE ? files : WT_FILES_AT_ONCE);
+  return (unsigned)(share < WT_PARTS_AT_ONCE ? share : WT_PARTS_AT_ONCE);
+}
+
+/* Whether the file comes so slowly that a part under way is worth cutting: what is on the line then may come twice. */
+static bool is_slow(const struct file *f, double now)
+{
   double seconds = f->begun_s > 0 ? now - f->begun_s : 0;
   double rate = seconds > 0 ? (double)(wt_partial_have(&f->partial) - f->begun_bytes) / seconds : 0;
-  return seconds > WT_JUDGE_S && rate < WT_FAST_BYTES_PER_S ? WT_PARTS_AT_ONCE : 1;
+  return seconds > WT_JUDGE_S && rate < WT_FAST_BYTES_PER_S;
 }
 
-/* Halves the part with the most left, so that one more connection has work. Returns whether it did. */
-static bool split(struct file *f)
+/* Halves the part with the most left, so that one more connection has work: among those that nobody serves, or (now > 0) those whose bytes
+ * have been coming for a while. Returns whether it did. */
+static bool split(const struct loop *l, struct file *f, double now)
 {
   struct wt_parts *p = f->partial.parts;
   size_t best = SIZE_MAX;
   if (f->no_ranges || f->d->size == UINT64_MAX || p->n >= WT_PARTS_MAX)
     return false;
-  for (size_t i = 0; i < p->n; i++)
-    if (p->part[i].end - p->part[i].at >= 2 * WT_SPLIT_MIN_BYTES &&
-        (best == SIZE_MAX || p->part[i].end - p->part[i].at > p->part[best].end - p->part[best].at))
+  for (size_t i = 0; i < p->n; i++) {
+    const struct connection *c = connection_of(l, f, i);
+    bool suits = now > 0 ? c && c->begun_s > 0 && now - c->begun_s > WT_JUDGE_S : !c;
+    if (suits && left_of(&p->part[i]) >= 2 * WT_SPLIT_MIN_BYTES && (best == SIZE_MAX || left_of(&p->part[i]) > left_of(&p->part[best])))
       best = i;
+  }
   if (best == SIZE_MAX)
     return false;
   struct wt_part *old = &p->part[best];
-  uint64_t middle = (old->at + (old->end - old->at) / 2) & ~(uint64_t)0xffff;
+  uint64_t middle = (old->at + left_of(old) / 2) & ~(uint64_t)0xffff;
   p->part[p->n] = (struct wt_part){.begin = middle, .end = old->end, .at = middle};
   __atomic_store_n(&p->n, p->n + 1, __ATOMIC_RELEASE);
   old->end = middle;
   return true;
+}
+
+/* Parts that are not whole and that no connection serves; *ret_long counts those too that are served and not nearly done. */
+static size_t count_free(const struct loop *l, const struct file *f, size_t *ret_first, size_t *ret_long)
+{
+  const struct wt_parts *p = f->partial.parts;
+  size_t n = 0;
+  *ret_long = 0;
+  for (size_t i = p->n; i-- > 0;) {
+    bool served = connection_of(l, f, i) != NULL;
+    *ret_long += served ? left_of(&p->part[i]) > WT_FIRST_BYTES : left_of(&p->part[i]) > 0;
+    if (left_of(&p->part[i]) == 0 || served)
+      continue;
+    *ret_first = i;
+    n++;
+  }
+  return n;
+}
+
+/* Gives a file the connections that it is worth and that are to be had. */
+static enum wt_status serve(struct loop *l, struct file *f, size_t files, double now, struct wt_error *err)
+{
+  unsigned most = wanted(f, files);
+  size_t part = 0, long_ones = 0, n = count_free(l, f, &part, &long_ones);
+  while (n > 0 && long_ones < most && split(l, f, 0))
+    n = count_free(l, f, &part, &long_ones);
+  for (size_t slot = 0; slot < WT_CONNECTIONS && f->active < most; slot++) {
+    if (l->connections[slot])
+      continue;
+    if (n == 0 && is_slow(f, now) && split(l, f, now))
+      n = count_free(l, f, &part, &long_ones);
+    if (n == 0)
+      return WT_OK;
+    WT_TRY(connect_part(l, slot, f, part, err));
+    n = count_free(l, f, &part, &long_ones);
+  }
+  return WT_OK;
 }
 
 static enum wt_status open_file(struct file *f, struct wt_error *err)
@@ -247,9 +319,11 @@ static enum wt_status open_file(struct file *f, struct wt_error *err)
 static enum wt_status feed(struct loop *l, struct wt_error *err)
 {
   double now = wt_mono_s(&wt_clock_system);
-  size_t open = 0;
-  for (size_t i = 0; i < l->n; i++)
+  size_t open = 0, left = 0;
+  for (size_t i = 0; i < l->n; i++) {
     open += l->files[i].open && !l->files[i].ended;
+    left += !l->files[i].ended;
+  }
   for (size_t i = 0; i < l->n; i++) {
     struct file *f = &l->files[i];
     if (f->ended || (!f->open && open >= WT_FILES_AT_ONCE))
@@ -258,18 +332,8 @@ static enum wt_status feed(struct loop *l, struct wt_error *err)
       WT_TRY(open_file(f, err));
       open += f->open;
     }
-    for (size_t slot = 0; slot < WT_CONNECTIONS && f->open && !f->ended && now >= f->not_before_s; slot++) {
-      struct wt_parts *p = f->partial.parts;
-      if (l->connections[slot] || f->active >= wanted(f, now))
-        continue;
-      size_t part = 0;
-      while (part < p->n && (p->part[part].at >= p->part[part].end || part_is_served(l, f, part)))
-        part++;
-      if (part < p->n || split(f))
-        WT_TRY(connect_part(l, slot, f, part < p->n ? part : p->n - 1, err));
-      else
-        break;
-    }
+    if (f->open && !f->ended && now >= f->not_before_s)
+      WT_TRY(serve(l, f, left, now, err));
   }
   return WT_OK;
 }
@@ -339,7 +403,7 @@ static enum wt_status on_end(struct loop *l, size_t slot, CURLcode code, struct 
     result = c->status;
     if (err)
       *err = c->err;
-  } else if (c->refused_range)
+  } else if (c->refused_range || (status == 416 && f->d->size == UINT64_MAX)) /* an empty file has no first byte either */
     return restart_without_ranges(l, f, err);
   else if (f->d->size == UINT64_MAX && code == CURLE_OK && (status == 200 || status == 206)) {
     p->part[c->part].end = p->part[c->part].at; /* the length was not known; this was all */

@@ -152,6 +152,13 @@ echo '{"weight_map":{"w":"model-2.safetensors"}}' >"$other/snapshots/$sha/model.
 HF_ENDPOINT=http://127.0.0.1:9 HF_HUB_OFFLINE=1 HF_HUB_CACHE="$work/other" fetch hf://org/made; ok "$code" 6 "offline: a torn snapshot is refused"
 start
 fetch "$store/org/tiny/model.safetensors" --out "$work/plain"; ok "$code" 0 "plain address"
+fetch "$store/org/big/model.safetensors" --out "$work/parts"; cmp -s "$folder" "$work/root/org/big/model.safetensors"; ok "$code $?" "0 0" "plain address of a large file: same bytes"
+ok "$(sum_sent org/big/model) $(grep -c '"GET".*big/model' "$work/log") $(grep -c HEAD "$work/log")" "40000000 2 0" "plain address of a large file: its beginning, then the rest, no byte twice"
+: >"$work/root/org/big/empty"; fetch "$store/org/big/empty" --out "$work/empty"; rm "$work/root/org/big/empty"
+[ "$code" = 0 ] && [ -e "$work/empty/empty" ] && [ ! -s "$work/empty/empty" ]; ok "$?" 0 "plain address of an empty file, which has no first byte to ask for"
+start --no-range; fetch "$store/org/big/model.safetensors" --out "$work/whole"; cmp -s "$folder" "$work/root/org/big/model.safetensors"; ok "$code $?" "0 0" "plain address, no ranges: same bytes"
+ok "$(sum_sent org/big/model)" 40000000 "plain address, no ranges: no byte twice"
+start
 fetch "$store/org/tiny/model.safetensors" --out "$work/plain2" --sha256 "$(printf '0%.0s' $(seq 64))"; ok "$code" 6 "wrong --sha256"
 [ -e "$work/plain2/model.safetensors" ]; ok "$?" 1 "wrong --sha256: nothing is left"
 fetch "file://$work/root/org/tiny/config.json"; ok "$folder" "$work/root/org/tiny/config.json" "file://"

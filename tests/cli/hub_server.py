@@ -120,6 +120,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
         self.note(206, len(body))
 
+    def client_is_gone(self):
+        """Whether the client has closed its end: a block written to it all the same would count as sent."""
+        try:
+            return bool(select.select([self.connection], [], [], 0)[0]) and not self.connection.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
+
     def client_goes(self, seconds):
         """Waits until the client closes its end."""
         end = time.monotonic() + seconds
@@ -186,7 +193,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             cut = len(part) // 2
         self.note(status, 0, "BEGIN")
         try:
-            while sent < cut:
+            while sent < cut and not self.client_is_gone():
                 n = min(cut - sent, 65536 if opt.slow else 1 << 20)
                 self.wfile.write(part[sent:sent + n])
                 sent += n
@@ -197,7 +204,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if stalls:
             self.wfile.flush()
             self.note("client" if self.client_goes(120) else "server", 0, "STALL")
-        if cut < len(part) or opt.lie:
+        if sent < len(part) or opt.lie:
             self.close_connection = True
 
 

@@ -6,6 +6,8 @@
 #define STILL_S 0.5
 /* ... and from here on it is called stuck. */
 #define STUCK_S 3.0
+/* Two readings closer than this tell no power: a counter that moves in steps may have moved just before the second. */
+#define CLOSE_S 0.08
 /* Memory of the load bins and of the peak, seconds of measured time. */
 #define FADE_S 60.0
 
@@ -198,6 +200,8 @@ static enum wt_channel_event counter_moved(struct wt_channel_state *s, uint64_t 
     return gap(s, now_uj, x, WT_EVENT_LATE); /* it may have wrapped more than once */
   uint64_t d_uj = back ? c->range_uj - s->last_uj + now_uj : now_uj - s->last_uj;
   double j = (double)d_uj * 1e-6, w = j / outage_s, usual = usual_w(s);
+  if (w > c->max_w && !back && !was_out && outage_s < CLOSE_S)
+    return WT_EVENT_NONE; /* the next reading tells whether it is true */
   if (w > c->max_w)
     return gap(s, now_uj, x, back ? WT_EVENT_BACKWARDS : WT_EVENT_JUMP);
   if (back && was_out && !(w <= 2.5 * usual + 5)) /* reset while it was away, not wrapped */

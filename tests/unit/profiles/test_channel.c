@@ -160,6 +160,25 @@ static void test_absurd_jump(void **state)
   WT_ASSERT_CLOSE(total(), 42, 0.01, 0);
 }
 
+/* A counter that moves every 50 ms, read some milliseconds before and after it moves: 3 J in 5 ms are no jump, and none of them is lost. */
+static void test_step_between_close_readings(void **state)
+{
+  (void)state;
+  start(RANGE, 500);
+  double t = 0;
+  at(0, 0);
+  uint64_t uj = run(&t, 0, 20, 0.1, 20);
+  for (int i = 0; i < 20; i++) {
+    assert_int_equal(at(t + 0.095, uj + 3000000), WT_EVENT_NONE);
+    assert_int_equal(at(t + 0.1, uj + 6000000), WT_EVENT_NONE);
+    uj += 6000000;
+    t += 0.1;
+  }
+  at(t + 0.1, uj + 6000000);
+  assert_int_equal(s.gaps, 0);
+  WT_ASSERT_CLOSE(total(), 40 + 126, 0.01, 0);
+}
+
 static void test_glitch_below_the_limit(void **state)
 {
   (void)state;
@@ -464,6 +483,7 @@ int main(void)
       cmocka_unit_test(test_no_range),
       cmocka_unit_test(test_slightly_backwards),
       cmocka_unit_test(test_absurd_jump),
+      cmocka_unit_test(test_step_between_close_readings),
       cmocka_unit_test(test_glitch_below_the_limit),
       cmocka_unit_test(test_true_step_is_kept),
       cmocka_unit_test(test_errors_are_filled_and_settled),

@@ -113,6 +113,13 @@ struct wt_json *wt_profile_to_json(const struct wt_profile *p); /* schema wattun
 enum wt_status wt_profile_from_json(const struct wt_json *j, const char *what, struct wt_profile *ret, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_profile_write(const struct wt_profile *p, const char *path, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_profile_read(const char *path, struct wt_profile *ret, struct wt_error *err) WT_MUST_CHECK;
+
+/* Keeps a team of `threads` OpenMP threads of the calling thread (made now, if they are not there) to physical cores, one unit of each, and to the fast ones of a
+ * hybrid processor where they suffice; what they are is hwloc's to say, within what the thread may use. NULL: nothing to leave out, fewer cores than threads, or the
+ * system refuses: the threads stay as they were. */
+struct wt_cores;
+struct wt_cores *wt_cores_keep(int threads);
+void wt_cores_free(struct wt_cores *c); /* from the same thread: where they were before */
 char *wt_profile_default_path(void); /* heap: state folder/profile.json */
 /* Memory this process may take now: min(available, cgroup limit less its use). */
 uint64_t wt_memory_available_bytes(const char *sysfs);

@@ -19,6 +19,7 @@ void wt_outcome_release(struct wt_outcome *o)
 static void run_release(struct wt_run *r)
 {
   wt_engine_freep(&r->engine);
+  wt_cores_free(r->cores);
   wt_meter_freep(&r->meter);
   wt_caps_freep(&r->caps);
   wt_governor_free(r->governor);
@@ -181,6 +182,10 @@ static enum wt_status open_engine(struct wt_run *r, struct wt_error *err)
   malloc_trim(0);
   wt_resident_reset_peak();
   r->s.fixed_bytes = wt_resident_bytes();
+  if (r->s.host_ranks <= 1 && !r->s.o.sysfs) /* several ranks are kept apart by who starts them */
+    r->cores = wt_cores_keep(r->plan.config.threads);
+  if (r->cores)
+    wt_run_log(r, "threads: %d, kept to physical cores, fast ones first", r->plan.config.threads);
   struct wt_train_config config = r->plan.config;
   config.prefix_cache_dir = r->dir;
   if (r->cluster.size > 1) /* a run of one machine that goes on on several: rows change their rank */

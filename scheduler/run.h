@@ -62,6 +62,7 @@ struct wt_run {
   int cap_writes;
   double priced_wh;        /* energy up to which money and carbon are booked */
   double price_now, carbon_now, rate_until_s;
+  struct wt_cores *cores;  /* that the engine's threads are kept to; NULL: they were left alone */
   /* loop */
   struct wt_governor_state *governor;
   double step_mean_s, step_wh, micro_s, micro_mark_s, train_began_s, train_began_wh;

@@ -7,7 +7,7 @@
 Each pair runs both programs one after the other (the order alternates). A pair in which other processes took more than 4 % of the cores (by /proc/stat) is
 thrown away and repeated, at most three times over (--others sets that share). The first step of each run is not counted. Under 4 % difference is a tie. PyTorch gets its best set-up:
 OpenMP OpenBLAS and, when installed, tcmalloc. The FMA peak is measured by bench_kernels (beside BIN) right before each pair; operations are those that the engine counted.
---results: valid pairs are added to FILE, and those that are in it already count: short slices add up; --seconds: no pair begins after that; --table: only the table of FILE.
+--results: pairs are added to FILE, and the valid ones that are in it already count: short slices add up; --seconds: no pair begins after that; --table: only the table of FILE.
 --python: the interpreter that has torch; --prepare: only make models, rows and adapters in --work. --chat: rows of the -chat cases are FILE's (alpaca JSON, or JSONL with messages)
 in DIR's tokens, only the answer supervised; without it lengths are drawn.
 """
@@ -129,7 +129,7 @@ def fma_peak():
 
 def old_results(name):
     lines = [json.loads(line) for line in open(opt.results)] if opt.results and os.path.exists(opt.results) else []
-    return [x for x in lines if x["case"] == name and x["threads"] == opt.threads]
+    return [x for x in lines if x["case"] == name and x["threads"] == opt.threads and x["others"] <= opt.others]
 
 
 def peer_env():
@@ -155,7 +155,8 @@ def prepare(name, work):
     adapter = os.path.join(work, "init-" + shape)
     ours = [opt.wattune, "run", "--model", model, "--data", rows, "--out", os.path.join(work, "run"), "--force", "--method", method, "--steps", str(opt.steps), "--batch", str(batch),
             "--no-shuffle", "--schedule", "constant", "--warmup", "0", "--lr", "1e-4", "--max-grad-norm", "0", "--eval-fraction", "0", "--threads", str(opt.threads),
-            "--weight-decay", "0.01", "--weight-decay-on", "all", "--weights", "f32", "-q", *extra]
+            "--weight-decay", "0.01", "--weight-decay-on", "all", "--weights", "f32", "--checkpointing", "none",
+            "--micro-batch-tokens", "512", "-q", *extra]
     peer = [opt.python, os.path.join(HERE, "torch_peer.py"), "--model", model, "--data", rows, "--method", method, "--steps", str(opt.steps), "--batch", str(batch),
             "--threads", str(opt.threads), "--lr", "1e-4"]
     if method == "lora":
@@ -171,7 +172,7 @@ def prepare(name, work):
 
 
 def run_pair(name, work, ours, peer, ours_first):
-    """One valid pair as a dictionary, or None when others took the cores."""
+    """One pair as a dictionary; valid where others took few of the cores."""
     result = {"case": name, "threads": opt.threads, "steps": opt.steps, "date": time.strftime("%Y-%m-%d %H:%M"), "fma_gflops": fma_peak()}
     others = 0
     for who in ("ours", "peer") if ours_first else ("peer", "ours"):
@@ -190,7 +191,7 @@ def run_pair(name, work, ours, peer, ours_first):
         result[who + "_s"] = statistics.median(p["step_s"][1:])
         result[who + "_rss_bytes"] = p["peak_rss_bytes"]
         result[who + "_losses"] = p["losses"]
-    return dict(result, others=others) if others <= opt.others else None
+    return dict(result, others=others)
 
 
 def row_of(name, pairs):
@@ -214,13 +215,13 @@ def run_case(name, work):
         return f"{name}: prepared"
     while len(pairs) < opt.pairs and thrown <= 3 * opt.pairs and time.monotonic() - BEGAN < opt.seconds:
         pair = run_pair(name, work, ours, peer, (len(pairs) + thrown) % 2 == 0)
-        if pair is None:
-            thrown += 1
-            continue
-        pairs.append(pair)
         if opt.results:
             with open(opt.results, "a") as f:
                 f.write(json.dumps(pair) + "\n")
+        if pair["others"] <= opt.others:
+            pairs.append(pair)
+        else:
+            thrown += 1
     return row_of(name, pairs)
 
 

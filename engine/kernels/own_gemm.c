@@ -8,8 +8,9 @@
 #include <string.h>
 
 #define BLOCK_K WT_OWN_GEMM_K /* length of the inner sums between two visits of the result */
-#define BLOCK_N 128           /* columns of one task */
+#define BLOCK_N 128           /* columns of one task, at most */
 #define BLOCK_M 64            /* rows of op(A) that are copied at a time when A is transposed */
+#define NF4_BLOCK 64           /* quant.h */
 #define UNIT_M 16             /* rows in which a task may be cut */
 #define PANEL_MAX 32
 #define PREFETCH_ROWS 12
@@ -90,13 +91,23 @@ static void product_task(const struct product *p, size_t first, size_t n, struct
   }
 }
 
+/* Tasks of n columns in pieces of whole units, at most BLOCK_N each: as many as keep all threads busy to the end, where the columns suffice for that, since what
+ * the tokens are cut into is packed once more for each part. */
+static size_t column_tasks(size_t n, size_t unit)
+{
+  size_t units = (n + unit - 1) / unit, most = BLOCK_N / unit, least = (units + most - 1) / most, threads = (size_t)wt_gemm_threads();
+  size_t even = (least + threads - 1) / threads * threads;
+  return 2 * even <= units ? even : least;
+}
+
 static void multiply(const struct product *p, size_t m)
 {
-  size_t tasks = (p->n + BLOCK_N - 1) / BLOCK_N, parts = wt_own_token_parts(tasks, m, UNIT_M);
+  size_t panel = wt_simd_get()->panel_n, unit = p->w && p->w->dtype == WT_NF4 && !p->trans_b ? NF4_BLOCK : panel; /* a row is read by whole blocks */
+  size_t tasks = column_tasks(p->n, unit), parts = wt_own_token_parts(tasks, m, UNIT_M);
 #pragma omp parallel for schedule(dynamic) num_threads(wt_gemm_threads()) if (m * p->n * p->k >= 64 * WT_PARALLEL_MIN)
   for (size_t i = 0; i < tasks * parts; i++) {
-    size_t first = i / parts * BLOCK_N;
-    product_task(p, first, smaller(BLOCK_N, p->n - first), wt_own_token_part(i % parts, parts, m, UNIT_M));
+    struct wt_part columns = wt_own_token_part(i / parts, tasks, p->n, unit);
+    product_task(p, columns.first, columns.end - columns.first, wt_own_token_part(i % parts, parts, m, UNIT_M));
   }
 }
 

@@ -90,6 +90,7 @@ const struct wt_opt wt_cli_run_table[] = {
     {"max-temp", 0, WT_OPT_NUMBER, AT(max_temp_c), AT(max_temp_set), 1, 150, NULL, "C", "Metering and pacing", "slow down at this temperature"},
 
     {"probe", 0, WT_OPT_FLAG, AT(probe), NO, 0, 0, NULL, NULL, "Planning", "measure the likely plans with the engine first"},
+    {"pilot", 0, WT_OPT_TIME, AT(pilot_s), NO, 0, 1e9, NULL, "T", "Planning", "run the best plan of each method for a short while first, T in all, and keep the one that learns best"},
     {"top", 0, WT_OPT_INT, AT(top), NO, 0, 1e6, NULL, "N", "Planning", "plans of the front to show"},
     {"profile", 0, WT_OPT_STRING, AT(profile), NO, 0, 0, NULL, "F", "Planning", "profile.json instead of this machine's"},
     {"emit-slurm", 0, WT_OPT_STRING, AT(emit_slurm), NO, 0, 0, NULL, "F", "Planning", "write a batch script for Slurm, and its job beside it, instead of training"},

@@ -158,8 +158,8 @@ struct wt_train_config {
   double beta1, beta2, eps, weight_decay, max_grad_norm;
   bool weight_decay_all;               /* also biases and norm gains */
   size_t micro_batch_tok;              /* a micro-batch holds at most this many tokens (at least one sequence) */
+  size_t room_tok, room_supervised_tok; /* no micro-batch of these data holds more (more supervised ones): room is made for them; 0 = unknown */
   size_t seq_len;                      /* longest sequence that will come */
-  size_t max_batch_supervised_tok;     /* 0 = micro_batch_tok: rows of the head that are kept at once is chunked anyway */
   enum wt_checkpointing checkpointing; /* resolved */
   enum wt_prefix_cache prefix_cache;   /* of training rows; none where the lowest block learns, or the embedding */
   size_t prefix_cache_rows, prefix_cache_tok; /* what it has room for */

@@ -73,6 +73,24 @@ static const struct wt_step_shape *shape_of(struct wt_costing *c, const struct w
   return &c->shapes[slot].shape;
 }
 
+/* Nothing is known with several machines each gets its share of a step's rows, and method prompt cuts its rows in its own way. */
+static struct wt_room room_of(struct wt_costing *c, const struct wt_plan *p)
+{
+  if (!c->task->room || c->in->machines_n > 1 || p->config.method == WT_METHOD_PROMPT)
+    return (struct wt_room){0};
+  size_t virtual_tok = wt_room_virtual_tok(&p->config), mb = p->config.micro_batch_tok;
+  for (size_t i = 0; i < c->rooms_n; i++)
+    if (c->rooms[i].batch == p->batch && c->rooms[i].micro_batch_tok == mb && c->rooms[i].virtual_tok == virtual_tok &&
+        c->rooms[i].steps == p->steps_asked)
+      return c->rooms[i].room;
+  size_t slot = c->rooms_n < WT_COUNT(c->rooms) ? c->rooms_n++ : WT_COUNT(c->rooms) - 1;
+  c->rooms[slot].batch = p->batch;
+  c->rooms[slot].micro_batch_tok = mb;
+  c->rooms[slot].virtual_tok = virtual_tok;
+  c->rooms[slot].steps = p->steps_asked;
+  return c->rooms[slot].room = c->task->room(c->task->ctx, p->batch, mb, virtual_tok, p->steps_asked);
+}
+
 static double probed_step_s(const struct wt_plan_input *in, const struct wt_plan *p)
 {
   for (size_t i = 0; i < in->probes_n; i++)
@@ -395,6 +413,9 @@ enum wt_status wt_cost_fill(struct wt_costing *c, struct wt_plan *p, struct wt_e
   double full_m = 0;
   const struct wt_step_shape *shape = shape_of(c, p, &full_m);
   struct wt_engine_estimate e;
+  struct wt_room room = room_of(c, p);
+  p->config.room_tok = room.tok;
+  p->config.room_supervised_tok = room.supervised_tok;
   WT_TRY(c->task->estimate(c->task->ctx, &p->config, shape, &e, err));
   p->sizes = e.sizes;
   p->trainable_params = e.sizes.trainable_params;

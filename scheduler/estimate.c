@@ -43,6 +43,8 @@ enum wt_status wt_estimate(const struct wt_run_options *o, const struct wt_json 
   wt_error_clear(err);
   if (o->emit_slurm && (!o->out || !o->out[0]))
     return ret->status = wt_fail(err, WT_EUSAGE, "--emit-slurm: needs --out, the folder that the job writes");
+  if (o->pilot_s > 0 && !o->emit_slurm)
+    return ret->status = wt_fail(err, WT_EUSAGE, "--pilot: trains; it belongs to run");
   struct wt_session *s = wt_calloc(1, sizeof *s);
   if (!s)
     return wt_fail(err, WT_ENOMEM, "estimate: out of memory");

@@ -8,6 +8,11 @@
 /* Answers that a run writes before and after, of so many tokens at most. */
 enum { WT_RUN_SAMPLES = 3, WT_RUN_SAMPLE_TOKENS = 48 };
 
+/* Most tokens, and most supervised ones, of a micro-batch; 0 = not known. */
+struct wt_room {
+  size_t tok, supervised_tok;
+};
+
 /* The task as the planner sees it. */
 struct wt_task {
   struct wt_model_info model;
@@ -21,6 +26,8 @@ struct wt_task {
   enum wt_status (*check)(void *ctx, const struct wt_train_config *c, struct wt_error *err);
   void (*shape)(void *ctx, size_t batch, size_t micro_batch_tok, struct wt_step_shape *ret);
   enum wt_status (*estimate)(void *ctx, const struct wt_train_config *c, const struct wt_step_shape *shape, struct wt_engine_estimate *ret, struct wt_error *err);
+  /* What the fullest micro-batch of a run of so many steps holds (evaluations too); virtual_tok: before each row. May be NULL. */
+  struct wt_room (*room)(void *ctx, size_t batch, size_t micro_batch_tok, size_t virtual_tok, uint64_t steps);
   /* The same task with every example cut to its first seq_len tokens; ret_cut: share of the examples that this cuts. May be NULL. */
   enum wt_status (*shorter)(void *ctx, size_t seq_len, struct wt_task *ret, double *ret_cut, struct wt_error *err);
   void *ctx;
@@ -36,6 +43,12 @@ uint64_t wt_prompt_trials(const struct wt_run_options *o, uint64_t train_rows);
 
 /* run_job.c: the whole choice as one sentence without its full stop, appended to out. */
 void wt_plan_settings(const struct wt_plan *p, struct wt_buf *out);
+
+/* room.c: wt_task.room of the real thing: the micro-batches as the run will cut them, each example cut to its first `cut` tokens (SIZE_MAX: whole). A long run is not
+ * walked through: then what its longest rows could make. */
+struct wt_room wt_room_of(const struct wt_plan_input *in, size_t cut, size_t batch, size_t micro_batch_tok, size_t virtual_tok, uint64_t steps);
+/* Virtual tokens that stand in the stream before each row under this configuration. */
+size_t wt_room_virtual_tok(const struct wt_train_config *c);
 
 /* space.c: all configurations to consider, with what the user fixed kept. *ret is a heap array of *ret_n plans with config, lr, schedule, batch, steps_asked and id set. */
 enum wt_status wt_space_make(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan **ret, size_t *ret_n, struct wt_error *err) WT_MUST_CHECK;
@@ -78,6 +91,12 @@ struct wt_costing { /* of one planning */
     struct wt_step_shape shape;
     double full_m; /* tokens of a micro-batch that no step's end cuts short */
   } shapes[32]; /* by batch and micro-batch, filled as asked for */
+  size_t rooms_n;
+  struct {
+    size_t batch, micro_batch_tok, virtual_tok;
+    uint64_t steps;
+    struct wt_room room;
+  } rooms[32];
   double factor[WT_SLICES_MAX][WT_STAGE_COUNT]; /* of each slice of the input: seconds seen over seconds counted */
 };
 /* Fills the factors; to be called once, before wt_cost_fill. */
@@ -118,6 +137,23 @@ enum wt_status wt_plan_choose_once(const struct wt_plan_input *in, const struct 
 void wt_plan_relax(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *set);
 /* Chooses among plans whose figures are filled (order of the array does not matter). */
 enum wt_status wt_plan_select(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *s, struct wt_error *err) WT_MUST_CHECK;
+
+/* pilot.c: what short runs of several plans say. */
+struct wt_pilot_seen {
+  const struct wt_plan *plan;
+  const double *loss; /* of its first n steps */
+  size_t n;
+  double step_s, step_wh; /* means; step_wh 0 = not known */
+};
+/* Loss at a later step, by the law c + a k^-b that is nearest to the losses of steps 1..n; with too few of them the last one; NaN without any. */
+double wt_pilot_extrapolate(const double *loss, size_t n, double steps);
+/* Smaller is better: the loss at the end of the plan; seconds or joules a unit of loss for those who prefer time, energy or cost. Infinite when nothing is gained. */
+double wt_pilot_figure(const struct wt_pilot_seen *p, enum wt_prefer prefer);
+double wt_pilot_joules_a_loss(const struct wt_pilot_seen *p); /* NaN = not known, or nothing gained */
+/* The chosen plan, then of each other method the first of the front. Returns how many, at most `most`. */
+size_t wt_pilot_pick(const struct wt_plan_set *s, size_t most, size_t *ret);
+/* Sorts the n indices of `seen` in alive, the best first; returns how many go on. */
+size_t wt_pilot_halve(const struct wt_pilot_seen *seen, size_t *alive, size_t n, enum wt_prefer prefer);
 
 /* schedule.c: the learning rate. Progress after the warm-up runs from 0 to 1 piece by piece, so that a replan bends the rest and never jumps. */
 struct wt_lr_plan {

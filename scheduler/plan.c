@@ -346,9 +346,11 @@ static void fill_all(struct wt_costing *costing, struct wt_plan_set *s, struct w
     struct wt_error why;
     wt_error_clear(&why);
     enum wt_status st = wt_cost_fill(costing, &s->plans[i], &why);
-    if (st == WT_OK)
-      s->plans[kept++] = s->plans[i];
-    else if (first->status == WT_OK)
+    if (st == WT_OK) {
+      if (kept != i)
+        s->plans[kept] = s->plans[i];
+      kept++;
+    } else if (first->status == WT_OK)
       *first = why;
   }
   s->n = kept;
@@ -449,6 +451,12 @@ static enum wt_status real_estimate(void *ctx, const struct wt_train_config *c, 
   return wt_engine_estimate(r->in->model, c, shape, ret, err);
 }
 
+static struct wt_room real_room(void *ctx, size_t batch, size_t micro_batch_tok, size_t virtual_tok, uint64_t steps)
+{
+  const struct real *r = ctx;
+  return wt_room_of(r->in, r->cut, batch, micro_batch_tok, virtual_tok, steps);
+}
+
 struct rows {
   size_t max_tok, n, cut;
   double tokens, supervised;
@@ -481,6 +489,7 @@ static void make_task(struct real *r, struct wt_task *ret, double *ret_cut)
                           .check = real_check,
                           .shape = real_shape,
                           .estimate = real_estimate,
+                          .room = real_room,
                           .shorter = r->shorter ? real_shorter : NULL,
                           .ctx = r};
   size_t train_n = in->train_index ? in->train_n : wt_dataset_count(in->data);

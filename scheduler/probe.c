@@ -44,6 +44,7 @@ static enum wt_status time_steps(struct wt_session *s, const struct wt_plan *p, 
   WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
   struct wt_train_config config = p->config;
   config.prefix_cache = WT_PREFIX_CACHE_NONE; /* ids are made up: no row comes again */
+  config.room_tok = config.room_supervised_tok = 0; /* these batches are not the run's */
   WT_TRY(wt_engine_open(s->model, &config, s->adapter_path, &e, err));
   WT_TRY(wt_session_give_rows(s, e, p, err));
   WT_AUTO(wt_freep) struct wt_example *rows = wt_calloc(p->batch, sizeof *rows);

@@ -18,6 +18,7 @@ void wt_outcome_release(struct wt_outcome *o)
 
 static void run_release(struct wt_run *r)
 {
+  wt_run_pilot_free(r);
   wt_engine_freep(&r->engine);
   wt_cores_free(r->cores);
   wt_meter_freep(&r->meter);
@@ -77,6 +78,8 @@ static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, st
 {
   r->s.spent_wh = r->meter ? r->st.energy_wh : (double)NAN;
   enum wt_status st = wt_session_plan(&r->s, &r->set, err);
+  if (st == WT_OK)
+    st = wt_run_pilot(r, err);
   if (r->set.n > 0) {
     struct wt_plan_input in = wt_session_input(&r->s);
     r->plan_document = wt_plan_set_to_json(&r->set, &in, 0);
@@ -88,6 +91,7 @@ static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, st
   r->st = (struct wt_run_state){
       .eval_before = NAN, .eval_best = NAN, .eval_last = NAN, .steps_asked = r->plan.steps_asked, .begun_s = r->s.told_s};
   r->st.lr = wt_lr_plan_make(r->plan.schedule, r->plan.lr, r->plan.warmup, r->plan.steps);
+  wt_run_pilot_lr(r);
   books_begin(r);
   WT_TRY(write_job(r, job, err));
   WT_TRY(write_document(r, "plan.json", r->plan_document, err));
@@ -174,6 +178,20 @@ static enum wt_status plan_resumed(struct wt_run *r, const struct wt_json *job, 
   return WT_OK;
 }
 
+/* Memory is laid out for the micro-batches that this run will see: another number of steps than the plan's may see fuller ones. */
+static void make_room(struct wt_run *r)
+{
+  struct wt_train_config *c = &r->plan.config;
+  struct wt_plan_input in = wt_session_input(&r->s);
+  uint64_t steps = r->st.steps_asked > r->st.lr.steps ? r->st.steps_asked : r->st.lr.steps;
+  bool known = r->cluster.size <= 1 && c->method != WT_METHOD_PROMPT;
+  struct wt_room room = {0};
+  if (known)
+    room = wt_room_of(&in, SIZE_MAX, r->plan.batch, c->micro_batch_tok, wt_room_virtual_tok(c), steps);
+  c->room_tok = room.tok;
+  c->room_supervised_tok = room.supervised_tok;
+}
+
 static enum wt_status open_engine(struct wt_run *r, struct wt_error *err)
 {
   wt_run_phase_begin(r, "load");
@@ -186,6 +204,7 @@ static enum wt_status open_engine(struct wt_run *r, struct wt_error *err)
     r->cores = wt_cores_keep(r->plan.config.threads);
   if (r->cores)
     wt_run_log(r, "threads: %d, kept to physical cores, fast ones first", r->plan.config.threads);
+  make_room(r);
   struct wt_train_config config = r->plan.config;
   config.prefix_cache_dir = r->dir;
   if (r->cluster.size > 1) /* a run of one machine that goes on on several: rows change their rank */
@@ -378,6 +397,7 @@ static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *opt
   wt_run_cap_begin(r);
   WT_TRY(begin_learning(r, err));
   r->reserve_s = reserve_of(r);
+  WT_TRY(wt_run_pilot_adopt(r, err));
   enum wt_status st = wt_run_train(r, err);
   if (st != WT_OK) {
     struct wt_error why = *err;

@@ -23,6 +23,8 @@ struct wt_run_state {
   double start_s, start_wh;      /* what this process used before its first step, without the first evaluation: what a continuation will use again */
 };
 
+struct wt_pilot;
+
 struct wt_run {
   struct wt_session s;
   struct wt_cluster cluster; /* size 1 without mpirun; rank 0 decides and writes */
@@ -48,6 +50,7 @@ struct wt_run {
   struct wt_json *plan_document;
   struct wt_engine *engine;
   struct wt_order order;
+  struct wt_pilot *pilot; /* NULL: none, or over */
   struct wt_run_state st;  /* live */
   struct wt_run_state base; /* at the start of this process */
   bool resumed;
@@ -116,6 +119,15 @@ enum wt_status wt_run_engine_load(struct wt_run *r, struct wt_error *err) WT_MUS
 struct wt_json *wt_run_state_to_json(const struct wt_run *r);
 enum wt_status wt_run_state_from_json(struct wt_run *r, const struct wt_json *j, const char *what, struct wt_error *err) WT_MUST_CHECK;
 
+/* ---- run_pilot.c ---- */
+/* --pilot: after planning; may choose another plan of r->set, planned again with the time that is gone. Without the option nothing happens. */
+enum wt_status wt_run_pilot(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
+/* The learning rate that the winner's steps were made with, laid over the plan's steps. */
+void wt_run_pilot_lr(struct wt_run *r);
+/* After the first evaluation: the winner's steps become the run's own. */
+enum wt_status wt_run_pilot_adopt(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
+void wt_run_pilot_free(struct wt_run *r);
+
 /* ---- run_job.c ---- */
 /* job with what the plan settled in place of what was left open. NULL: out of memory. */
 struct wt_json *wt_run_job_resolve(const struct wt_json *job, const struct wt_run_options *o, const struct wt_plan *p);
@@ -143,6 +155,8 @@ void wt_run_cap_watch(struct wt_run *r);
 enum wt_status wt_run_governor_open(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
 /* Trains until the schedule ends or something stops it (r->stop). */
 enum wt_status wt_run_train(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
+/* A line of metrics.jsonl, of st as it stands. */
+enum wt_status wt_run_metrics_write(struct wt_run *r, const struct wt_step_out *out, double lr, double step_s, double eval_loss, struct wt_error *err) WT_MUST_CHECK;
 /* Loss of the evaluation rows; NaN without any or when it was cut short. */
 enum wt_status wt_run_evaluate(struct wt_run *r, double *ret_loss, struct wt_error *err) WT_MUST_CHECK;
 void wt_run_live(struct wt_run *r, const char *state, bool now);

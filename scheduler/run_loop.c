@@ -258,7 +258,7 @@ static double epoch_of(const struct wt_run *r)
   return r->order.shuffle && !r->s.o.steps_set ? fmin(epoch, fmax(r->s.o.epochs, 0)) : epoch;
 }
 
-static enum wt_status write_metrics(struct wt_run *r, const struct wt_step_out *out, double lr, double step_s, double eval_loss,
+enum wt_status wt_run_metrics_write(struct wt_run *r, const struct wt_step_out *out, double lr, double step_s, double eval_loss,
                                     struct wt_error *err)
 {
   if (!wt_run_is_root(r))
@@ -435,7 +435,7 @@ static enum wt_status after_step(struct wt_run *r, const struct wt_step_out *out
     wt_run_phase_begin(r, "train");
   }
   struct wt_error why = skipped != WT_OK ? *err : (struct wt_error){0};
-  WT_TRY(write_metrics(r, out, lr, step_s, eval, err));
+  WT_TRY(wt_run_metrics_write(r, out, lr, step_s, eval, err));
   if (skipped != WT_OK) {
     *err = why;
     return skipped;

@@ -18,7 +18,7 @@ struct field {
 static const struct field config_fields[] = {
     C(method, INTEGER), C(rank, SIZE), C(alpha, NUMBER), C(dropout, NUMBER), C(rslora, BOOLEAN), C(pissa, BOOLEAN), C(loraplus_ratio, NUMBER), C(train_layers, SIZE), C(virtual_tokens, SIZE),
     C(weights, INTEGER), C(compute, INTEGER), C(optimizer, INTEGER), C(beta1, NUMBER), C(beta2, NUMBER), C(eps, NUMBER), C(weight_decay, NUMBER), C(max_grad_norm, NUMBER),
-    C(weight_decay_all, BOOLEAN), C(micro_batch_tok, SIZE), C(seq_len, SIZE), C(max_batch_supervised_tok, SIZE), C(checkpointing, INTEGER), C(prefix_cache, INTEGER),
+    C(weight_decay_all, BOOLEAN), C(micro_batch_tok, SIZE), C(seq_len, SIZE), C(checkpointing, INTEGER), C(prefix_cache, INTEGER),
     C(prefix_cache_rows, SIZE), C(prefix_cache_tok, SIZE), C(threads, INTEGER), C(deterministic, BOOLEAN), C(seed, COUNT),
 };
 #undef C

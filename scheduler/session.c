@@ -547,6 +547,7 @@ static enum wt_status choose(struct wt_session *s, struct wt_plan_set *ret, stru
   double t = wt_mono_s(s->clock);
   enum wt_status st = wt_plan_choose(&in, ret, err);
   s->choose_s = wt_mono_s(s->clock) - t;
+  wt_debug("planning: %zu candidates in %.1f ms", ret->n, 1e3 * s->choose_s);
   return st;
 }
 

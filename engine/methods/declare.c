@@ -26,7 +26,8 @@ enum wt_status wt_declare_tensor(struct wt_engine *e, const char *name, unsigned
 {
   struct wt_param *p = NULL;
   WT_TRY(new_param(e, &p, err));
-  snprintf(p->name, sizeof p->name, "%s", name);
+  size_t length = strnlen(name, sizeof p->name - 1);
+  memcpy(p->name, name, length); /* the rest is zeroed */
   p->rank = rank;
   p->shape[0] = rows;
   p->shape[1] = cols;

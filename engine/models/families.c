@@ -14,7 +14,7 @@ static const struct wt_family_keys keys_chatglm = {"num_layers",      "hidden_si
 
 /* ---- tensor names ---- */
 
-#define HF_TOP .embed = "model.embed_tokens", .final_norm = "model.norm", .head = "lm_head", .layer = "model.layers.%zu."
+#define HF_TOP .embed = "model.embed_tokens", .final_norm = "model.norm", .head = "lm_head", .layer = "model.layers."
 #define HF_ATTENTION                                                                                                                                 \
   [WT_LIN_Q] = "self_attn.q_proj", [WT_LIN_K] = "self_attn.k_proj", [WT_LIN_V] = "self_attn.v_proj", [WT_LIN_O] = "self_attn.o_proj"
 #define HF_MLP [WT_LIN_GATE] = "mlp.gate_proj", [WT_LIN_UP] = "mlp.up_proj", [WT_LIN_DOWN] = "mlp.down_proj"
@@ -45,14 +45,14 @@ static const struct wt_family_names names_gpt2 = {.embed = "transformer.wte",
                                                   .positions = "transformer.wpe",
                                                   .final_norm = "transformer.ln_f",
                                                   .head = "lm_head",
-                                                  .layer = "transformer.h.%zu.",
+                                                  .layer = "transformer.h.",
                                                   .norm1 = "ln_1",
                                                   .norm2 = "ln_2",
                                                   .linear = {[WT_LIN_QKV] = "attn.c_attn", [WT_LIN_O] = "attn.c_proj", [WT_LIN_UP] = "mlp.c_fc", [WT_LIN_DOWN] = "mlp.c_proj"}};
 static const struct wt_family_names names_chatglm = {.embed = "transformer.embedding.word_embeddings",
                                                      .final_norm = "transformer.encoder.final_layernorm",
                                                      .head = "transformer.output_layer",
-                                                     .layer = "transformer.encoder.layers.%zu.",
+                                                     .layer = "transformer.encoder.layers.",
                                                      .norm1 = "input_layernorm",
                                                      .norm2 = "post_attention_layernorm",
                                                      .linear = {[WT_LIN_QKV] = "self_attention.query_key_value", [WT_LIN_O] = "self_attention.dense",

@@ -11,7 +11,7 @@ struct wt_family_keys {
 
 struct wt_family_names {
   const char *embed, *positions, *final_norm, *head; /* without ".weight" */
-  const char *layer;                                  /* printf pattern of a block's prefix with one %zu */
+  const char *layer;                                  /* a block's prefix, up to its number */
   const char *norm1, *norm2, *post_norm1, *post_norm2;
   const char *linear[WT_LIN_COUNT]; /* module path inside a block, NULL when the family has no such linear */
 };

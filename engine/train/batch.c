@@ -55,9 +55,9 @@ uint64_t wt_engine_supervised(const struct wt_engine *e, const struct wt_example
 
 size_t wt_engine_cut(const struct wt_engine *e, const struct wt_example *x, size_t first, size_t n)
 {
-  size_t count = 0, tokens = 0;
+  size_t count = 0, tokens = 0, most = e->c.micro_batch_tok < e->max_tokens ? e->c.micro_batch_tok : e->max_tokens;
   bool lead = first < n && place_of(e, &x[first]).lead; /* with and without a prompt do not go together */
-  while (first + count < n && (count == 0 || (tokens + row_tokens(e, &x[first + count]) <= e->c.micro_batch_tok &&
+  while (first + count < n && (count == 0 || (tokens + row_tokens(e, &x[first + count]) <= most &&
                                               place_of(e, &x[first + count]).lead == lead))) {
     tokens += row_tokens(e, &x[first + count]);
     count++;

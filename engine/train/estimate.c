@@ -79,8 +79,9 @@ static enum wt_weights held_as(const struct wt_slot *s)
   }
 }
 
-static void count_linear_forward(const struct counting *c, const struct wt_linear *l, double calls)
+static void count_linear_forward(const struct counting *c, const struct wt_linear *l)
 {
+  double calls = c->calls;
   add_gemm_of(c, WT_WORK_GEMM_FORWARD, held_as(l->w), !l->w->trained, c->m, l->out, l->in, calls);
   if (l->ad.r) {
     add_gemm(c, WT_WORK_GEMM_FORWARD, WT_WEIGHTS_F32, c->m, l->ad.r, l->in, calls);
@@ -127,15 +128,15 @@ static double attention_flop(const struct wt_engine *e, const struct wt_step_sha
   return (backward ? 10 : 4) * pairs * (double)(s->heads * s->head_dim);
 }
 
-static void count_block_forward(const struct counting *c, size_t l, const struct wt_step_shape *shape, double times, bool without_down)
+static void count_block_forward(const struct counting *c, size_t l, const struct wt_step_shape *shape, bool without_down)
 {
   const struct wt_block *b = &c->e->block[l];
   for (unsigned i = 0; i < WT_LIN_COUNT; i++)
     if (b->has[i] && !(without_down && i == WT_LIN_DOWN))
-      count_linear_forward(c, &b->lin[i], c->calls * times);
-  double share = c->calls / shape->micro_batches * times;
+      count_linear_forward(c, &b->lin[i]);
+  double share = c->calls / shape->micro_batches;
   add_plain(c, WT_WORK_ATTENTION_FORWARD, attention_flop(c->e, shape, false) * share, 0);
-  add_plain(c, WT_WORK_ELEMENTWISE, 0, c->tokens * times * pass_bytes(b->spec, false));
+  add_plain(c, WT_WORK_ELEMENTWISE, 0, c->tokens * pass_bytes(b->spec, false));
 }
 
 static void count_block_backward(const struct counting *c, size_t l, const struct wt_step_shape *shape)
@@ -157,7 +158,7 @@ static void count_block_backward(const struct counting *c, size_t l, const struc
   const struct wt_linear *down = &b->lin[WT_LIN_DOWN];
   bool shortcut = !b->post_norm2 && down->ad.kind != WT_ADAPTER_DORA && down->ad.kind != WT_ADAPTER_IA3_OUT;
   if (c->e->c.checkpointing == WT_CHECKPOINTING_FULL)
-    count_block_forward(c, l, shape, 1, shortcut);
+    count_block_forward(c, l, shape, shortcut);
   if (c->e->c.checkpointing == WT_CHECKPOINTING_SELECTIVE)
     add_plain(c, WT_WORK_ELEMENTWISE, 0, c->tokens * 4 * (4 * (double)b->spec->hidden + 3 * (double)b->spec->ffn));
 }
@@ -191,6 +192,43 @@ static void count_optimizer(const struct counting *c)
   add_plain(c, WT_WORK_OPTIMIZER, 0, share / groups * params * (c->e->optim->bytes_per_param + 12));
 }
 
+/* Whether two blocks cost the same: adapters, what is trained and how far backward goes inside them. */
+static bool alike(const struct wt_engine *e, size_t l, size_t k)
+{
+  const struct wt_block *a = &e->block[l], *b = &e->block[k];
+  if (memcmp(&e->reach[l], &e->reach[k], sizeof e->reach[l]) != 0)
+    return false;
+  for (unsigned i = 0; i < WT_LIN_COUNT; i++) {
+    const struct wt_linear *x = &a->lin[i], *y = &b->lin[i];
+    if (a->has[i] != b->has[i])
+      return false;
+    if (!a->has[i])
+      continue;
+    bool x_bias = x->bias && x->bias->grad, y_bias = y->bias && y->bias->grad;
+    if (x->w->m.dtype != y->w->m.dtype || x->w->trained != y->w->trained || !x->w->grad != !y->w->grad || x_bias != y_bias ||
+        x->ad.kind != y->ad.kind || x->ad.r != y->ad.r)
+      return false;
+  }
+  return true;
+}
+
+/* Blocks from l on that cost the same, counted at once: planning counts thousands of candidates. */
+static size_t run_of(const struct wt_engine *e, size_t l)
+{
+  size_t n = 1;
+  while (l + n < e->model->spec.layers && alike(e, l, l + n))
+    n++;
+  return n;
+}
+
+static struct counting times(const struct counting *c, size_t n)
+{
+  struct counting many = *c;
+  many.calls *= (double)n;
+  many.tokens *= (double)n;
+  return many;
+}
+
 /* kept: blocks whose output is read instead of computed. */
 static void count_step(struct counting *c, const struct wt_step_shape *shape, bool train, size_t kept)
 {
@@ -198,13 +236,17 @@ static void count_step(struct counting *c, const struct wt_step_shape *shape, bo
   size_t L = e->model->spec.layers;
   c->stage = WT_STAGE_FORWARD;
   add_plain(c, WT_WORK_ELEMENTWISE, 0, c->tokens * 8 * (double)e->model->spec.hidden);
-  for (size_t l = kept; l < L; l++)
-    count_block_forward(c, l, shape, 1, false);
+  for (size_t l = kept, n; l < L; l += n) {
+    struct counting many = times(c, n = run_of(e, l));
+    count_block_forward(&many, l, shape, false);
+  }
   c->stage = WT_STAGE_HEAD;
   count_head(c, shape, train);
   c->stage = WT_STAGE_BACKWARD;
-  for (size_t l = e->lowest; train && l < L; l++)
-    count_block_backward(c, l, shape);
+  for (size_t l = e->lowest, n; train && l < L; l += n) {
+    struct counting many = times(c, n = run_of(e, l));
+    count_block_backward(&many, l, shape);
+  }
   if (train && e->embed->grad)
     add_plain(c, WT_WORK_ELEMENTWISE, 0, c->tokens * 12 * (double)e->model->spec.hidden);
   c->stage = WT_STAGE_UPDATE;
@@ -228,6 +270,21 @@ static void count_trial(const struct wt_engine *e, const struct wt_step_shape *s
   count_step(&fresh, &one, false, 0);
 }
 
+/* Lists of work are cleared and copied by their lengths: their items are most of an estimate, and planning fills it thousands of times. */
+static void clear_work(struct wt_work *w)
+{
+  w->n = 0;
+  w->flop = w->bytes = 0;
+}
+
+static void copy_work(struct wt_work *to, const struct wt_work *from)
+{
+  to->n = from->n;
+  to->flop = from->flop;
+  to->bytes = from->bytes;
+  memcpy(to->item, from->item, from->n * sizeof from->item[0]);
+}
+
 static void count_all(struct wt_engine *e, const struct wt_step_shape *shape, struct wt_engine_estimate *ret)
 {
   double virtual = shape->sequences * (double)e->prompt_n, tokens = shape->tokens + virtual,
@@ -245,10 +302,10 @@ static void count_all(struct wt_engine *e, const struct wt_step_shape *shape, st
   count_step(&c, &s, false, 0);
   if (e->hard)
     count_trial(e, &s, ret);
-  ret->cached_step = ret->step;
+  copy_work(&ret->cached_step, &ret->step);
   if (e->kept.depth) { /* then there are no groups */
     struct counting k = {.e = e, .work = &ret->cached_step, .m = tokens / micros, .calls = micros, .tokens = tokens};
-    memset(&ret->cached_step, 0, sizeof ret->cached_step);
+    clear_work(&ret->cached_step);
     count_step(&k, &s, true, e->kept.depth);
   }
   struct wt_step_shape one = {.sequences = 1, .tokens = 1, .supervised = 1, .micro_batches = 1, .tokens_squared = (double)e->c.seq_len, .max_tok = 1};
@@ -277,6 +334,15 @@ static void count_bytes(const struct wt_engine *e, struct wt_engine_estimate *re
   ret->generate_bytes = wt_engine_generate_bytes(e, e->max_sequence + e->prefix_n + WT_GENERATE_MORE);
 }
 
+static void clear(struct wt_engine_estimate *ret)
+{
+  struct wt_work *const lists[] = {&ret->step, &ret->cached_step, &ret->eval, &ret->token};
+  for (size_t i = 0; i < WT_COUNT(lists); i++)
+    clear_work(lists[i]);
+  ret->generate_bytes = ret->adapter_bytes = ret->checkpoint_bytes = ret->load_bytes = 0;
+  memset(&ret->sizes, 0, sizeof ret->sizes);
+}
+
 enum wt_status wt_engine_estimate(const struct wt_model *m, const struct wt_train_config *c, const struct wt_step_shape *shape,
                                   struct wt_engine_estimate *ret, struct wt_error *err)
 {
@@ -286,7 +352,7 @@ enum wt_status wt_engine_estimate(const struct wt_model *m, const struct wt_trai
   /* the engine never writes to its model here: the dry layout touches no memory */
   enum wt_status status = wt_engine_prepare((struct wt_model *)(uintptr_t)m, c, c->adapter, &e, err);
   if (status == WT_OK) {
-    memset(ret, 0, sizeof *ret);
+    clear(ret);
     wt_engine_measure(e);
     ret->sizes = e->sizes;
     count_bytes(e, ret);

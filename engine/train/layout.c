@@ -414,6 +414,8 @@ void wt_engine_layout(struct wt_engine *e)
   layout_run(e);
   wt_prefix_cache_layout(e, &e->kept_arena);
   e->head_buffers.rows = e->model->head_rows ? smaller(e->model->head_rows, e->max_tokens) : wt_head_chunk_rows(&e->model->spec, e->max_tokens);
+  if (e->c.room_supervised_tok) /* rows of a chunk that is never full */
+    e->head_buffers.rows = smaller(e->head_buffers.rows, e->c.room_supervised_tok);
   layout_batch(e);
   layout_activations(e);
   layout_gradients(e);

@@ -142,6 +142,7 @@ enum wt_status wt_engine_measure_step(const struct wt_model *m, const struct wt_
   size_t whole_rows = c->seq_len > c->micro_batch_tok ? c->seq_len : c->micro_batch_tok;
   WT_TRY(wt_model_slice(m, o->layers, o->vocab, wt_head_chunk_rows(&m->spec, whole_rows), &slice, err));
   part.micro_batch_tok = tokens + o->n * c->virtual_tokens;
+  part.room_tok = part.room_supervised_tok = 0;
   part.pissa = false; /* its first values cost much and change no rate */
   part.init_text = NULL;
   part.prefix_cache = WT_PREFIX_CACHE_NONE;

@@ -237,7 +237,8 @@ static void settle_sizes(struct wt_engine *e)
   if (c->checkpointing == WT_CHECKPOINTING_AUTO)
     c->checkpointing = WT_CHECKPOINTING_NONE;
   e->max_sequence = c->seq_len + e->prompt_n + (e->hard != NULL); /* behind a chosen prompt: its last token */
-  e->max_tokens = e->max_sequence > c->micro_batch_tok ? e->max_sequence : c->micro_batch_tok;
+  size_t most = c->room_tok && c->room_tok < c->micro_batch_tok ? c->room_tok : c->micro_batch_tok;
+  e->max_tokens = e->max_sequence > most ? e->max_sequence : most;
   e->context.compute = c->compute == WT_COMPUTE_INT16 ? WT_GEMM_INT16 : WT_GEMM_F32; /* for frozen weights: wt_slot_compute */
 }
 

@@ -64,6 +64,17 @@ fi
 cmp -s "$T/whole/adapter/adapter_model.safetensors" "$T/cut/adapter/adapter_model.safetensors" || fail "resuming gave other weights"
 [ "$(wc -l <"$T/cut/metrics.jsonl")" = 60 ] || fail "metrics.jsonl of the resumed run has $(wc -l <"$T/cut/metrics.jsonl") lines"
 
+# a pilot: methods are tried, the winner's steps are the run's first ones: the same weights as if it had been asked for at once
+expect 0 run "${task[@]}" --steps 30 --batch 4 --threads 1 --pilot 2s --out "$T/pilot" --json
+[ "$(grep -o '"what": "pilot"' "$T/out" | wc -l)" -ge 2 ] || fail "the pilot's plans are not told"
+grep -q '"name": "pilot"' "$T/out" || fail "the pilot's time is not counted"
+[ -e "$T/pilot/pilot" ] && fail "what the pilot kept is left behind"
+[ "$(grep -o '"step":[0-9]*' "$T/pilot/metrics.jsonl" | sort -u | wc -l)" = 30 ] || fail "not a line a step after a pilot"
+expect 0 run --job "$T/pilot/job.json" --out "$T/piloted"
+for f in "$T"/pilot/{adapter,model}/*.safetensors; do
+  [ ! -e "$f" ] || cmp -s "$f" "${f/#$T\/pilot/$T/piloted}" || fail "the pilot's steps are not the run's"
+done
+
 # a budget: 4 or, when the plan says so at once, 3
 "$W" run "${task[@]}" --method lora --epochs 5000 --max-time 3s --out "$T/budget" >"$T/out" 2>"$T/err"
 code=$?

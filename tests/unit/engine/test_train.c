@@ -255,6 +255,37 @@ static uint64_t sum_of_frozen(const struct wt_engine *e)
   return h;
 }
 
+/* Room for the fullest micro-batch of the data instead of the largest that is allowed: less memory, the same bits. */
+static void test_room_changes_no_bit(void **state)
+{
+  (void)state;
+  struct tiny t;
+  tiny_open_as(&t, tiny_families[0].config, WT_WEIGHTS_F32);
+  for (size_t m = 0; m < WT_COUNT(methods); m++) {
+    struct wt_train_config c = tiny_config(methods[m]);
+    c.micro_batch_tok = 4096;
+    if (!allowed(&c, &t))
+      continue;
+    struct wt_engine *wide = open_engine(&t, &c, NULL);
+    for (size_t i = 0; i < 4; i++)
+      c.room_tok += t.example[i].n + wide->prompt_n;
+    c.room_supervised_tok = c.room_tok;
+    struct wt_engine *close = open_engine(&t, &c, NULL);
+    assert_true(close->sizes.step_bytes < wide->sizes.step_bytes / 4);
+    for (size_t k = 0; k < 3; k++)
+      assert_true(step(wide, &t, 1e-2) == step(close, &t, 1e-2));
+    same_values(wide, close);
+    wt_engine_free(close);
+    c.room_tok -= 1; /* too little: cut more often, never beyond the room */
+    close = open_engine(&t, &c, NULL);
+    assert_int_equal(wt_engine_count_micro_steps(close, t.example, 4), 2);
+    assert_true(isfinite(step(close, &t, 1e-2)));
+    wt_engine_free(close);
+    wt_engine_free(wide);
+  }
+  tiny_close(&t);
+}
+
 static void test_frozen_weights_rest(void **state)
 {
   (void)state;
@@ -564,6 +595,7 @@ int main(void)
       cmocka_unit_test(test_memory_as_predicted),     cmocka_unit_test(test_flop_as_predicted),
       cmocka_unit_test(test_resume_to_the_same_bits), cmocka_unit_test(test_damaged_checkpoint),
       cmocka_unit_test(test_checkpointing_same_bits), cmocka_unit_test(test_cut_does_not_matter),
+      cmocka_unit_test(test_room_changes_no_bit),
       cmocka_unit_test(test_frozen_weights_rest),     cmocka_unit_test(test_save_open_merge),
       cmocka_unit_test(test_abandoned_and_skipped),   cmocka_unit_test(test_gradients_are_final_when_handed_out),
       cmocka_unit_test(test_prefix_cache_same_bits),  cmocka_unit_test(test_prefix_cache_as_predicted)};

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "scheduler/internal.h"
+#include <unistd.h>
 
 /* transformers: get_cosine_schedule_with_warmup and its siblings, rate of optimizer step s (0-based). */
 static void rates_are_those_of_transformers(void **state)
@@ -96,11 +97,50 @@ static void split_is_disjoint_and_seeded(void **state)
   free(index);
 }
 
+/* Rows of 10, 20, 30, 40 tokens in file order: the fullest micro-batch of the steps that will be made, not of those that could be. */
+static void room_is_that_of_the_fullest_micro_batch(void **state)
+{
+  (void)state;
+  struct wt_error err;
+  char path[] = "/tmp/wt-room-XXXXXX.jsonl";
+  int fd = mkstemps(path, 6);
+  assert_true(fd >= 0);
+  WT_AUTO(wt_fclosep) FILE *f = fdopen(fd, "w");
+  assert_non_null(f);
+  for (int n = 10; n <= 40; n += 10) {
+    for (int t = 0; t < n; t++)
+      fprintf(f, "%s7", t ? "," : "{\"input_ids\":[");
+    fprintf(f, "]}\n");
+  }
+  assert_int_equal(fflush(f), 0);
+  struct wt_data_options d = {.path = path, .seq_len = 100};
+  WT_AUTO(wt_dataset_freep) struct wt_dataset *data = NULL;
+  WT_ASSERT_OK(wt_dataset_open(&d, NULL, 100, 100, &data, &err), &err);
+  struct wt_run_options o;
+  wt_run_options_default(&o);
+  o.no_shuffle = true;
+  struct wt_plan_input in = {.data = data, .options = &o};
+  assert_int_equal(wt_room_of(&in, SIZE_MAX, 2, 1000, 0, 1).tok, 30);
+  assert_int_equal(wt_room_of(&in, SIZE_MAX, 2, 1000, 0, 2).tok, 70);
+  assert_int_equal(wt_room_of(&in, SIZE_MAX, 2, 1000, 5, 1).tok, 40);
+  assert_int_equal(wt_room_of(&in, 15, 2, 1000, 0, 2).tok, 30);
+  assert_int_equal(wt_room_of(&in, SIZE_MAX, 4, 65, 0, 9).tok, 60);
+  assert_int_equal(wt_room_of(&in, SIZE_MAX, 4, 35, 0, 9).tok, 40);               /* one row alone may be more than is allowed */
+  assert_int_equal(wt_room_of(&in, SIZE_MAX, 3, 1000, 0, (uint64_t)1 << 40).tok, 120); /* not walked: what the longest could make */
+  assert_int_equal(wt_room_of(&in, SIZE_MAX, 2, 1000, 0, 2).supervised_tok, 68); /* nothing says the first token of a row */
+  assert_int_equal(wt_room_of(&in, SIZE_MAX, 2, 1000, 3, 2).supervised_tok, 70);
+  in.eval_data = data;
+  in.eval_n = 4;
+  assert_int_equal(wt_room_of(&in, SIZE_MAX, 2, 1000, 0, 2).tok, 100); /* an evaluation takes all its rows at once */
+  unlink(path);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(rates_are_those_of_transformers), cmocka_unit_test(a_bend_is_continuous_and_ends_decayed),
       cmocka_unit_test(order_is_a_permutation_each_epoch_and_depends_on_the_seed), cmocka_unit_test(unshuffled_order_starts_over), cmocka_unit_test(split_is_disjoint_and_seeded),
+      cmocka_unit_test(room_is_that_of_the_fullest_micro_batch),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

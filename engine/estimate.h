@@ -71,15 +71,15 @@ enum wt_status wt_engine_estimate(const struct wt_model *m, const struct wt_trai
 struct wt_engine_timing {
   double stage_s[WT_STAGE_COUNT]; /* medians */
   size_t rounds;
-  struct wt_work step; /* of the part that was timed: one micro-batch and one update */
+  struct wt_work step; /* of the part that was timed: its micro-batches and one update */
 };
 struct wt_timing_options {
   const struct wt_example *rows; /* lengths and labels as the data has them; ids are not looked at */
   size_t n;
   size_t layers, vocab;          /* of the slice; what the model has at most */
-  double budget_s;               /* for the rounds, after a first one that is not counted; one is always made */
+  double budget_s;               /* for the rounds, after a first one that is not counted; three are always made */
 };
-/* Runs a slice of the model (its first blocks, the first rows of its head) on `rows` as one micro-batch, with weights made up: m may be opened by its config alone.
+/* Runs a slice of the model (its first blocks, the first rows of its head) on `rows` as one step, cut into micro-batches as c says, with weights made up: m may be opened by its config alone.
  * Holds the slice's memory meanwhile. */
 enum wt_status wt_engine_measure_step(const struct wt_model *m, const struct wt_train_config *c, const struct wt_timing_options *o, struct wt_engine_timing *ret,
                                       struct wt_error *err) WT_MUST_CHECK;

@@ -321,9 +321,9 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
     double spread = in->ratios_n >= LEARNED_FROM ? energy.spread : sqrt(time.spread * time.spread + power_spread * power_spread);
     double factor = in->ratios_n >= LEARNED_FROM ? energy.factor / time.factor : 1;
     p->energy_wh = wt_cost_interval(mean * seconds * factor / 3600, spread);
-    if (isfinite(in->spent_wh))
-      p->energy_wh =
-          (struct wt_interval){p->energy_wh.mean + in->spent_wh, p->energy_wh.low + in->spent_wh, p->energy_wh.high + in->spent_wh};
+    /* not metered yet (an estimate): getting ready is mostly the timing of products and slices, with as many threads */
+    double spent_wh = isfinite(in->spent_wh) ? in->spent_wh : in->spent_s * wt_power_predict(in->profile, p->config.threads, 1).mean / 3600;
+    p->energy_wh = (struct wt_interval){p->energy_wh.mean + spent_wh, p->energy_wh.low + spent_wh, p->energy_wh.high + spent_wh};
     if (isfinite(in->rate.price_per_kwh))
       p->cost = scaled(p->energy_wh, in->rate.price_per_kwh / 1000);
     if (isfinite(in->rate.carbon_g_per_kwh))
@@ -414,6 +414,8 @@ enum wt_status wt_cost_fill(struct wt_costing *c, struct wt_plan *p, struct wt_e
   const struct wt_step_shape *shape = shape_of(c, p, &full_m);
   struct wt_engine_estimate e;
   struct wt_room room = room_of(c, p);
+  if (room.shape.micro_batches > 0) /* of exactly the rows that will be seen */
+    shape = &room.shape;
   p->config.room_tok = room.tok;
   p->config.room_supervised_tok = room.supervised_tok;
   WT_TRY(c->task->estimate(c->task->ctx, &p->config, shape, &e, err));

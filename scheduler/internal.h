@@ -8,9 +8,11 @@
 /* Answers that a run writes before and after, of so many tokens at most. */
 enum { WT_RUN_SAMPLES = 3, WT_RUN_SAMPLE_TOKENS = 48 };
 
-/* Most tokens, and most supervised ones, of a micro-batch; 0 = not known. */
+/* Most tokens, and most supervised ones, of a micro-batch (0 = not known), and the average step of exactly the rows that the run will see (micro_batches 0 = not
+ * known: then an epoch's). */
 struct wt_room {
   size_t tok, supervised_tok;
+  struct wt_step_shape shape;
 };
 
 /* The task as the planner sees it. */

@@ -7,7 +7,10 @@
 #include <string.h>
 
 #define PROBE_PLANS 5
-#define PROBE_STEPS 5
+#define PROBE_STEPS 5    /* of a plan at least, where the time allows it */
+#define PROBE_S 1.5      /* and for so long, where steps are short */
+#define PROBE_MOST 200
+#define OUTLIER 2.0      /* times the median: something else was at work */
 #define STREAM_PROBE 0x70726f6265000000u
 
 static int by_value(const void *a, const void *b)
@@ -38,7 +41,35 @@ static enum wt_status make_batch(const struct wt_session *s, size_t batch, struc
   return WT_OK;
 }
 
-/* Median seconds of a few steps, the first left out; a rate of zero, so that nothing learns. */
+/* Seconds of a step of shape.tokens: those of all steps over their tokens, without the ones that something disturbed. */
+static double average_s(const double *took, const double *tokens, size_t n, double step_tokens)
+{
+  double rate[PROBE_MOST], seconds = 0, sum = 0;
+  for (size_t i = 0; i < n; i++)
+    rate[i] = took[i] / tokens[i];
+  qsort(rate, n, sizeof rate[0], by_value);
+  double median = n % 2 ? rate[n / 2] : 0.5 * (rate[n / 2 - 1] + rate[n / 2]);
+  for (size_t i = 0; i < n; i++)
+    if (took[i] / tokens[i] <= OUTLIER * median) {
+      seconds += took[i];
+      sum += tokens[i];
+    }
+  return step_tokens * seconds / sum;
+}
+
+/* Tokens of the run's average step. */
+static double tokens_of(const struct wt_session *s, const struct wt_plan *p)
+{
+  struct wt_plan_input in = wt_session_input(s);
+  struct wt_room room = wt_room_of(&in, SIZE_MAX, p->batch, p->config.micro_batch_tok, 0, p->steps_asked);
+  if (room.shape.micro_batches > 0)
+    return room.shape.tokens;
+  struct wt_step_shape shape;
+  wt_step_shape_of(s->data, s->index, s->train_n, p->batch, p->config.micro_batch_tok, &shape);
+  return shape.tokens;
+}
+
+/* Seconds of an average step, from some that are made, the first left out; a rate of zero, so that nothing learns. */
 static enum wt_status time_steps(struct wt_session *s, const struct wt_plan *p, double budget_s, double *ret_s, struct wt_error *err)
 {
   WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
@@ -51,33 +82,27 @@ static enum wt_status time_steps(struct wt_session *s, const struct wt_plan *p, 
   if (!rows)
     return wt_fail(err, WT_ENOMEM, "probe: out of memory");
   struct wt_rng rng = wt_rng_make(s->o.seed, STREAM_PROBE);
-  double took[PROBE_STEPS], end = wt_mono_s(s->clock) + budget_s;
+  double took[PROBE_MOST], tokens[PROBE_MOST], began_s = wt_mono_s(s->clock), end = began_s + budget_s, enough = began_s + PROBE_S;
   size_t n = 0;
-  for (size_t i = 0; i <= PROBE_STEPS && !wt_session_signalled(s); i++) {
+  for (size_t i = 0; n < PROBE_MOST && (n < PROBE_STEPS || wt_mono_s(s->clock) < enough) && !wt_session_signalled(s); i++) {
     WT_AUTO(wt_freep) int32_t *ids = NULL;
     WT_TRY(make_batch(s, p->batch, &rng, rows, &ids, err));
-    double tokens = 0;
-    for (size_t k = 0; k < p->batch; k++)
-      tokens += (double)rows[k].n;
-    struct wt_step_shape shape;
-    wt_step_shape_of(s->data, s->index, s->train_n, p->batch, p->config.micro_batch_tok, &shape);
     struct wt_step_out out;
     memset(&out, 0, sizeof out);
     double began = wt_mono_s(s->clock);
     WT_TRY(wt_engine_step(e, rows, p->batch, 0, NULL, &out, err));
-    double seconds = (wt_mono_s(s->clock) - began) * (tokens > 0 ? shape.tokens / tokens : 1); /* as long as an average step */
-    if (i > 0)
-      took[n++] = seconds;
-    if (wt_mono_s(s->clock) > end) {
-      if (n == 0)
-        took[n++] = seconds;
+    took[n] = wt_mono_s(s->clock) - began;
+    tokens[n] = 1e-9;
+    for (size_t k = 0; k < p->batch; k++)
+      tokens[n] += (double)rows[k].n;
+    bool late = wt_mono_s(s->clock) > end;
+    n += i > 0 || late; /* the first one counts where it is the only one */
+    if (late)
       break;
-    }
   }
   if (n == 0)
     return wt_fail(err, WT_EINTERRUPTED, "probe: interrupted");
-  qsort(took, n, sizeof took[0], by_value);
-  *ret_s = n % 2 ? took[n / 2] : 0.5 * (took[n / 2 - 1] + took[n / 2]);
+  *ret_s = average_s(took, tokens, n, tokens_of(s, p));
   return WT_OK;
 }
 

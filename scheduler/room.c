@@ -1,5 +1,6 @@
-/* scheduler/room.c: how many tokens the fullest micro-batch of a run holds. The order of the rows is a function of the seed, so the run's
- * own micro-batches are known before it begins: memory is laid out for these, not for what --micro-batch-tokens would allow. Pure. */
+/* scheduler/room.c: the micro-batches of a run. The order of the rows is a function of the seed, so they are known before it begins: memory is
+ * laid out for the fullest of them, not for what --micro-batch-tokens would allow, and time is counted for the rows that will be seen, not for
+ * an average epoch. Pure. */
 #include "base/cleanup.h"
 #include "scheduler/internal.h"
 #include <string.h>
@@ -11,6 +12,7 @@ struct filling {
   const struct wt_plan_input *in;
   size_t cut, most, virtual_tok;
   struct wt_room now, largest;
+  struct wt_step_shape sum;
 };
 
 static size_t larger(size_t a, size_t b)
@@ -24,13 +26,20 @@ static struct wt_room size_of(const struct filling *f, const struct wt_example *
   size_t n = x->n < f->cut ? x->n : f->cut, supervised = 0;
   for (size_t t = f->virtual_tok ? 0 : 1; t < n; t++)
     supervised += x->labels[t] != WT_LABEL_NONE;
-  return (struct wt_room){n + f->virtual_tok, supervised};
+  return (struct wt_room){.tok = n + f->virtual_tok, .supervised_tok = supervised};
 }
 
 static void fill(struct filling *f, struct wt_room row)
 {
+  double n = (double)(row.tok - f->virtual_tok);
   if (f->now.tok + row.tok > f->most)
     f->now = (struct wt_room){0};
+  f->sum.micro_batches += f->now.tok == 0;
+  f->sum.sequences++;
+  f->sum.tokens += n;
+  f->sum.tokens_squared += n * n;
+  f->sum.supervised += (double)row.supervised_tok;
+  f->sum.max_tok = larger(f->sum.max_tok, row.tok - f->virtual_tok);
   f->now.tok += row.tok;
   f->now.supervised_tok += row.supervised_tok;
   f->largest.tok = larger(f->largest.tok, f->now.tok);
@@ -46,6 +55,19 @@ static void fill_worst(struct filling *f, const struct wt_room *size, size_t row
   size_t tokens = longest < f->most / batch ? longest * batch : larger(f->most, longest);
   f->largest.tok = larger(f->largest.tok, tokens);
   f->largest.supervised_tok = f->largest.tok;
+}
+
+static struct wt_step_shape average(const struct wt_step_shape *sum, double steps)
+{
+  struct wt_step_shape s = *sum;
+  if (!(steps > 0))
+    return (struct wt_step_shape){0};
+  s.sequences /= steps;
+  s.tokens /= steps;
+  s.supervised /= steps;
+  s.micro_batches /= steps;
+  s.tokens_squared /= steps;
+  return s;
 }
 
 size_t wt_room_virtual_tok(const struct wt_train_config *c)
@@ -79,10 +101,12 @@ struct wt_room wt_room_of(const struct wt_plan_input *in, size_t cut, size_t bat
     fill_worst(&f, size, rows, batch);
     return f.largest;
   }
+  f.sum = (struct wt_step_shape){0};
   for (uint64_t q = 0; q < steps * batch; q++) {
     if (q % batch == 0)
       f.now = (struct wt_room){0};
     fill(&f, size[wt_order_at(&order, q)]);
   }
+  f.largest.shape = average(&f.sum, (double)steps);
   return f.largest;
 }

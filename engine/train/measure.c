@@ -45,32 +45,39 @@ static enum wt_status copy_rows(const struct wt_timing_options *o, size_t vocab,
   return WT_OK;
 }
 
-/* One micro-batch and one update, as wt_engine_step makes them, with the clock read in between. */
+/* The micro-batches of a step and one update, as wt_engine_step makes them, with the clock read in between. */
 static void time_once(struct wt_engine *e, const struct copies *c, size_t n, double *took)
 {
   double mark[WT_STAGE_COUNT + 2];
   struct wt_batch *b = &e->batch;
+  float *dx = e->lowest < e->model->spec.layers ? e->g.dx : NULL;
+  for (size_t s = 0; s < WT_STAGE_COUNT; s++)
+    took[s] = 0;
   mark[0] = wt_mono_s(&wt_clock_system);
   memset(e->grads, 0, e->grads_n * sizeof *e->grads);
   mark[1] = wt_mono_s(&wt_clock_system);
-  wt_engine_fill_batch(e, c->row, 0, n);
-  wt_engine_forward(e, false);
-  mark[2] = wt_mono_s(&wt_clock_system);
-  float *dx = e->lowest < e->model->spec.layers ? e->g.dx : NULL;
-  if (dx)
-    memset(dx, 0, b->stream.T * e->model->spec.hidden * sizeof *dx);
-  wt_head_loss(b->loss, dx, e->x_final, b->row, b->target, b->supervised, b->supervised ? 1.0f / (float)b->supervised : 0.0f, &e->head,
-               &e->head_buffers, &e->context);
-  mark[3] = wt_mono_s(&wt_clock_system);
-  if (dx)
-    wt_engine_backward(e);
+  took[WT_STAGE_UPDATE] += mark[1] - mark[0];
+  for (size_t i = 0, cut; i < n; i += cut) {
+    mark[1] = wt_mono_s(&wt_clock_system);
+    wt_engine_fill_batch(e, c->row, i, cut = wt_engine_cut(e, c->row, i, n));
+    wt_engine_forward(e, false);
+    mark[2] = wt_mono_s(&wt_clock_system);
+    if (dx)
+      memset(dx, 0, b->stream.T * e->model->spec.hidden * sizeof *dx);
+    wt_head_loss(b->loss, dx, e->x_final, b->row, b->target, b->supervised, b->supervised ? 1.0f / (float)b->supervised : 0.0f, &e->head,
+                 &e->head_buffers, &e->context);
+    mark[3] = wt_mono_s(&wt_clock_system);
+    if (dx)
+      wt_engine_backward(e);
+    mark[4] = wt_mono_s(&wt_clock_system);
+    took[WT_STAGE_FORWARD] += mark[2] - mark[1];
+    took[WT_STAGE_HEAD] += mark[3] - mark[2];
+    took[WT_STAGE_BACKWARD] += mark[4] - mark[3];
+  }
   mark[4] = wt_mono_s(&wt_clock_system);
   wt_engine_update(e, 0, wt_engine_grad_norm(e));
   mark[5] = wt_mono_s(&wt_clock_system);
-  took[WT_STAGE_FORWARD] = mark[2] - mark[1];
-  took[WT_STAGE_HEAD] = mark[3] - mark[2];
-  took[WT_STAGE_BACKWARD] = mark[4] - mark[3];
-  took[WT_STAGE_UPDATE] = mark[5] - mark[4] + mark[1] - mark[0];
+  took[WT_STAGE_UPDATE] += mark[5] - mark[4];
 }
 
 static int by_value(const void *a, const void *b)
@@ -83,7 +90,7 @@ static int by_value(const void *a, const void *b)
  * counts it. */
 static void time_rounds(struct wt_engine *e, const struct copies *c, const struct wt_timing_options *o, struct wt_engine_timing *ret)
 {
-  static const size_t least = 1;
+  static const size_t least = 3; /* a median that one disturbance does not move */
   size_t groups = e->groups ? e->groups : 1, n = 0;
   double took[WT_STAGE_COUNT][ROUNDS_MAX], end = 0;
   for (size_t round = 0; n < ROUNDS_MAX && (n < least || wt_mono_s(&wt_clock_system) < end); round++) {
@@ -110,10 +117,10 @@ static void time_rounds(struct wt_engine *e, const struct copies *c, const struc
   }
 }
 
-/* The shape of exactly these rows as one micro-batch. */
+/* The shape of exactly these rows as one step. */
 static struct wt_step_shape shape_of(const struct wt_engine *e, const struct copies *c, size_t n)
 {
-  struct wt_step_shape s = {.sequences = (double)n, .micro_batches = 1};
+  struct wt_step_shape s = {.sequences = (double)n, .micro_batches = (double)wt_engine_count_micro_steps(e, c->row, n)};
   for (size_t i = 0; i < n; i++) {
     double tokens = (double)c->row[i].n;
     s.tokens += tokens;
@@ -141,8 +148,8 @@ enum wt_status wt_engine_measure_step(const struct wt_model *m, const struct wt_
     return wt_fail(err, WT_EUSAGE, "measuring a step: no tokens");
   size_t whole_rows = c->seq_len > c->micro_batch_tok ? c->seq_len : c->micro_batch_tok;
   WT_TRY(wt_model_slice(m, o->layers, o->vocab, wt_head_chunk_rows(&m->spec, whole_rows), &slice, err));
-  part.micro_batch_tok = tokens + o->n * c->virtual_tokens;
-  part.room_tok = part.room_supervised_tok = 0;
+  part.room_tok = tokens + o->n * c->virtual_tokens;
+  part.room_supervised_tok = 0;
   part.pissa = false; /* its first values cost much and change no rate */
   part.init_text = NULL;
   part.prefix_cache = WT_PREFIX_CACHE_NONE;

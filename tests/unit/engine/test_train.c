@@ -286,6 +286,30 @@ static void test_room_changes_no_bit(void **state)
   tiny_close(&t);
 }
 
+/* A slice is timed as a step is made: the same micro-batches, one update; what is counted is what was timed. */
+static void test_slice_is_a_step(void **state)
+{
+  (void)state;
+  struct tiny t;
+  struct wt_error err = {0};
+  tiny_open_as(&t, tiny_families[0].config, WT_WEIGHTS_F32);
+  struct wt_train_config c = tiny_config(WT_METHOD_LORA);
+  struct wt_timing_options o = {.rows = t.example, .n = 4, .layers = 1, .vocab = 8192, .budget_s = 0.001};
+  struct wt_engine *e = open_engine(&t, &c, NULL);
+  size_t micros = wt_engine_count_micro_steps(e, t.example, 4);
+  wt_engine_free(e);
+  assert_true(micros > 1);
+  struct wt_engine_timing timing;
+  WT_ASSERT_OK(wt_engine_measure_step(t.model, &c, &o, &timing, &err), &err);
+  assert_true(timing.rounds >= 3);
+  for (int s = 0; s < WT_STAGE_COUNT; s++)
+    assert_true(timing.stage_s[s] > 0);
+  for (size_t i = 0; i < timing.step.n; i++)
+    if (timing.step.item[i].kind == WT_WORK_GEMM_FORWARD && timing.step.item[i].stage == WT_STAGE_FORWARD)
+      assert_true(fmod(timing.step.item[i].calls, (double)micros) < 1e-9);
+  tiny_close(&t);
+}
+
 static void test_frozen_weights_rest(void **state)
 {
   (void)state;
@@ -595,7 +619,7 @@ int main(void)
       cmocka_unit_test(test_memory_as_predicted),     cmocka_unit_test(test_flop_as_predicted),
       cmocka_unit_test(test_resume_to_the_same_bits), cmocka_unit_test(test_damaged_checkpoint),
       cmocka_unit_test(test_checkpointing_same_bits), cmocka_unit_test(test_cut_does_not_matter),
-      cmocka_unit_test(test_room_changes_no_bit),
+      cmocka_unit_test(test_room_changes_no_bit),     cmocka_unit_test(test_slice_is_a_step),
       cmocka_unit_test(test_frozen_weights_rest),     cmocka_unit_test(test_save_open_merge),
       cmocka_unit_test(test_abandoned_and_skipped),   cmocka_unit_test(test_gradients_are_final_when_handed_out),
       cmocka_unit_test(test_prefix_cache_same_bits),  cmocka_unit_test(test_prefix_cache_as_predicted)};

@@ -433,6 +433,25 @@ static bool told(const struct wt_plan_set *s, const char *what)
 }
 
 /* What was fixed may give way: each change that is told makes a plan that fits. */
+/* An estimate has no meter: what a run takes until it has its plan costs watts all the same. */
+static void getting_ready_costs_energy(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_plan_set before, after;
+  struct wt_error err;
+  w->o.threads = 2;
+  w->o.threads_set = true;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &before, &err), &err);
+  w->in.spent_s = 100;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &after, &err), &err);
+  const struct wt_plan *a = &before.plans[before.chosen], *b = &after.plans[after.chosen];
+  assert_string_equal(a->id, b->id);
+  WT_ASSERT_CLOSE(b->energy_wh.mean - a->energy_wh.mean, 100 * wt_power_predict(w->in.profile, 2, 1).mean / 3600, 1e-6, 0);
+  wt_plan_set_release(&before);
+  wt_plan_set_release(&after);
+}
+
 static void changes_are_told_when_nothing_fits(void **state)
 {
   (void)state;
@@ -639,6 +658,7 @@ int main(void)
       cmocka_unit_test(what_the_user_fixed_is_kept),
       cmocka_unit_test(frozen_prefix_is_kept_where_it_pays),
       cmocka_unit_test(power_cap_stretches_time),
+      cmocka_unit_test(getting_ready_costs_energy),
       cmocka_unit_test(changes_are_told_when_nothing_fits),
       cmocka_unit_test(slices_correct_what_was_counted),
       cmocka_unit_test(depths_narrow_the_interval),

@@ -129,6 +129,12 @@ static void room_is_that_of_the_fullest_micro_batch(void **state)
   assert_int_equal(wt_room_of(&in, SIZE_MAX, 3, 1000, 0, (uint64_t)1 << 40).tok, 120); /* not walked: what the longest could make */
   assert_int_equal(wt_room_of(&in, SIZE_MAX, 2, 1000, 0, 2).supervised_tok, 68); /* nothing says the first token of a row */
   assert_int_equal(wt_room_of(&in, SIZE_MAX, 2, 1000, 3, 2).supervised_tok, 70);
+  WT_ASSERT_CLOSE(wt_room_of(&in, SIZE_MAX, 2, 1000, 0, 1).shape.tokens, 30, 1e-12, 0); /* not the 50 of an average step */
+  WT_ASSERT_CLOSE(wt_room_of(&in, SIZE_MAX, 2, 1000, 0, 2).shape.tokens, 50, 1e-12, 0);
+  WT_ASSERT_CLOSE(wt_room_of(&in, SIZE_MAX, 4, 65, 0, 2).shape.micro_batches, 2, 1e-12, 0); /* 10 + 20 + 30, 40 */
+  WT_ASSERT_CLOSE(wt_room_of(&in, SIZE_MAX, 4, 65, 2, 2).shape.micro_batches, 3, 1e-12, 0); /* virtual ones take their place */
+  WT_ASSERT_CLOSE(wt_room_of(&in, SIZE_MAX, 2, 1000, 2, 1).shape.tokens_squared, 500, 1e-12, 0);
+  assert_true(wt_room_of(&in, SIZE_MAX, 3, 1000, 0, (uint64_t)1 << 40).shape.micro_batches == 0);
   in.eval_data = data;
   in.eval_n = 4;
   assert_int_equal(wt_room_of(&in, SIZE_MAX, 2, 1000, 0, 2).tok, 100); /* an evaluation takes all its rows at once */

@@ -59,7 +59,7 @@ struct wt_governor_state {
   double block_t_s, block_energy_j, block_busy_s;
   uint64_t first_step; /* done when the governor was born */
   double replan_left;  /* part of the run that was left at the last replan; 0 = none yet */
-  bool hot, hardware;
+  bool hot, hardware, pays_start; /* pays_start: until the account of the start is settled for the first time */
 };
 
 struct wt_governor_state *wt_governor_new(const struct wt_governor_limits *l)
@@ -97,6 +97,11 @@ void wt_governor_hardware(struct wt_governor_state *g, bool on)
   g->hardware = on;
   if (on)
     g->busy_w = fmax(fmin(g->busy_w, g->l.budgets.power_w), g->idle_w + 0.05);
+}
+
+bool wt_governor_pays_start(const struct wt_governor_state *g)
+{
+  return g->pays_start;
 }
 
 /* ---- the power cap ---- */
@@ -198,6 +203,7 @@ static void begin_account(struct wt_governor_state *g, const struct wt_governor_
   g->mean_w = g->busy_w;
   double over_j = energy_j - target_w(g) * r->t_s - START_SHARE * WINDOW_S * g->l.budgets.power_w;
   g->account_j = bounded_account(g, fmax(over_j, 0));
+  g->pays_start = g->account_j > 0;
 }
 
 static void settle_account(struct wt_governor_state *g, const struct wt_governor_reading *r)
@@ -245,8 +251,10 @@ static struct wt_action hold_cap(struct wt_governor_state *g, const struct wt_go
     snprintf(a.why, sizeof a.why, "the cap of %.1f W is not above the %.1f W that the machine draws when idle", limit, g->idle_w);
     return a;
   }
-  if (g->account_j <= 0)
+  if (g->account_j <= 0) {
+    g->pays_start = false;
     return go();
+  }
   double seconds = g->account_j / fmax(target_w(g) - g->idle_w, 0.005 * limit);
   struct wt_action a = pause_for(fmin(fmax(seconds, 1e-4), SLEEP_MAX_S), WT_BUDGET_POWER, "power cap");
   snprintf(a.why, sizeof a.why, "power cap %.1f W: %.1f J ahead", limit, g->account_j);

@@ -100,7 +100,7 @@ static void nap(struct wt_run *r, const struct wt_action *a)
   double slept = wt_mono_s(r->s.clock) - began;
   r->st.paused_s += slept;
   if (cap)
-    r->cap_paused_s += slept;
+    r->cap_paused_s += wt_governor_pays_start(r->governor) ? 0 : slept; /* the hardware's limit is not to blame for the start */
   else
     r->step_pause_s += slept;
   wt_meter_hint(r->meter, r->plan.config.threads);

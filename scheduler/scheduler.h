@@ -152,6 +152,8 @@ enum wt_status wt_run(const struct wt_run_options *o, const struct wt_json *job,
 struct wt_governor_state;
 /* On: a hardware limit holds the cap, so busy watts are at most the cap and pauses are only for what exceeds it by more than 2 %. */
 void wt_governor_hardware(struct wt_governor_state *g, bool on);
+/* Whether pauses still pay for what was drawn above the cap before the first decision: they say nothing of a hardware limit. */
+bool wt_governor_pays_start(const struct wt_governor_state *g);
 struct wt_governor_reading {
   double t_s;              /* monotonic since the run's start (resumes counted on in *_used) */
   double time_used_s, energy_used_wh, cost_used, co2_used_g;

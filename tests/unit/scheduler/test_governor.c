@@ -247,6 +247,30 @@ static void the_start_is_paid_back(void **state)
     }
 }
 
+/* Pauses for what the start drew are known as such, so that they are not taken for a limit that is not kept to; those after are not. */
+static void pauses_for_the_start_are_known(void **state)
+{
+  (void)state;
+  struct wt_governor_limits l = {.budgets = {.power_w = 40}, .cap_margin = 0.02, .trust_s = 1, .idle_w = 8, .busy_w = 300, .max_temp_c = NAN, .deadline_real_s = NAN};
+  struct wt_governor_state *g = wt_governor_new(&l);
+  assert_non_null(g);
+  wt_governor_hardware(g, true);
+  struct wt_governor_reading r = {.t_s = 2, .steps = 1000000, .steps_asked = 1000000, .power_measured = true, .temp_c = NAN, .machine_j = 500};
+  assert_int_equal(wt_governor_decide(g, &r).kind, WT_ACT_SLEEP);
+  assert_true(wt_governor_pays_start(g));
+  for (int i = 0; i < 100 && wt_governor_pays_start(g); i++) {
+    r.t_s += 0.1;
+    r.machine_j += 0.8;
+    wt_governor_decide(g, &r);
+  }
+  assert_false(wt_governor_pays_start(g));
+  r.t_s += 1;
+  r.machine_j += 300;
+  assert_int_equal(wt_governor_decide(g, &r).kind, WT_ACT_SLEEP);
+  assert_false(wt_governor_pays_start(g));
+  wt_governor_free(g);
+}
+
 /* A limit of the hardware that is not kept to: pauses take over without a gap. */
 static void pauses_take_over_from_a_limit(void **state)
 {
@@ -260,11 +284,13 @@ static void pauses_take_over_from_a_limit(void **state)
     struct wt_governor_state *g = wt_governor_new(&l);
     assert_non_null(g);
     wt_governor_hardware(g, true);
+    assert_false(wt_governor_pays_start(g));
     for (bool hardware = true; plant.t_s < 100;) {
       struct wt_governor_reading r = {.t_s = plant.t_s, .steps = 1000000, .steps_asked = 1000000, .power_measured = true, .temp_c = NAN, .machine_j = plant.energy_j};
       if (hardware && plant.t_s > 6)
         wt_governor_hardware(g, hardware = false);
       struct wt_action a = wt_governor_decide(g, &r);
+      assert_false(wt_governor_pays_start(g)); /* nothing was drawn before */
       advance(&plant, a.kind == WT_ACT_SLEEP ? a.sleep_s : 0.05, a.kind != WT_ACT_SLEEP);
     }
     wt_governor_free(g);
@@ -428,7 +454,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(cap_holds_with_a_right_model), cmocka_unit_test(cap_holds_with_a_wrong_model), cmocka_unit_test(every_window_uses_the_cap), cmocka_unit_test(every_window_holds_with_any_meter),
       cmocka_unit_test(a_wrong_first_stretch_is_no_debt), cmocka_unit_test(a_standstill_is_not_paid_for), cmocka_unit_test(a_lost_meter_leaves_no_debt),
-      cmocka_unit_test(long_stretches_stay_below), cmocka_unit_test(the_start_is_paid_back), cmocka_unit_test(pauses_take_over_from_a_limit),
+      cmocka_unit_test(long_stretches_stay_below), cmocka_unit_test(the_start_is_paid_back), cmocka_unit_test(pauses_for_the_start_are_known), cmocka_unit_test(pauses_take_over_from_a_limit),
       cmocka_unit_test(cap_holds_with_a_lagging_meter),
       cmocka_unit_test(cap_holds_without_a_meter), cmocka_unit_test(idle_watts_are_learned_from_pauses), cmocka_unit_test(cap_below_idle_is_said_at_once), cmocka_unit_test(time_budget_is_kept_and_the_rate_has_decayed),
       cmocka_unit_test(a_cautious_plan_grows_to_what_is_affordable), cmocka_unit_test(no_budget_never_replans), cmocka_unit_test(energy_money_and_carbon_stop_too),

@@ -124,41 +124,6 @@ static struct list weights_of(const struct wt_run_options *o, enum wt_method m, 
   return l;
 }
 
-/* Whether the products of weights held so are faster in fixed point, by every pair of this machine's rates that tells (same product, same threads). */
-static bool faster_fixed(const struct wt_profile *p, uint64_t weights)
-{
-  size_t pairs = 0;
-  for (size_t i = 0; i < p->gemm_n; i++) {
-    const struct wt_gemm_point *a = &p->gemm[i];
-    if (a->compute != WT_COMPUTE_INT16 || (uint64_t)a->weights != weights || !(a->gflops > 0))
-      continue;
-    for (size_t k = 0; k < p->gemm_n; k++) {
-      const struct wt_gemm_point *b = &p->gemm[k];
-      if (b->compute != WT_COMPUTE_F32 || b->weights != a->weights || b->form != a->form || b->threads != a->threads || b->m != a->m ||
-          b->n != a->n || b->k != a->k)
-        continue;
-      if (b->gflops >= a->gflops)
-        return false;
-      pairs++;
-    }
-  }
-  return pairs > 0;
-}
-
-/* Products of frozen weights: in fp32, and in fixed point where this machine was measured to be faster so. */
-static struct list computes_of(const struct wt_plan_input *in, enum wt_method m, uint64_t weights)
-{
-  struct list l = {0};
-  if (in->options->compute != WT_COMPUTE_AUTO) {
-    list_add(&l, (uint64_t)in->options->compute);
-    return l;
-  }
-  list_add(&l, WT_COMPUTE_F32);
-  if (!trains_weights(m) && faster_fixed(in->profile, weights))
-    list_add(&l, WT_COMPUTE_INT16);
-  return l;
-}
-
 static struct list optimizers_of(const struct wt_run_options *o, enum wt_method m)
 {
   struct list l = {0};
@@ -246,7 +211,7 @@ static void config_of_options(const struct wt_plan_input *in, enum wt_method m, 
   c->init_text = o->init_text;
   c->modules_to_save = o->modules_to_save;
   c->adapter = in->adapter;
-  c->compute = (enum wt_compute)o->compute;
+  c->compute = (enum wt_compute)o->compute; /* auto stays fp32: how far a long training drifts in fixed point is not measured */
   c->optimizer = (enum wt_optimizer)o->optimizer;
   c->beta1 = o->beta1;
   c->beta2 = o->beta2;
@@ -354,9 +319,6 @@ static bool push_method(struct maker *mk, enum wt_method m)
 {
   const struct wt_run_options *o = mk->in->options;
   struct list ranks = ranks_of(o, m), layers = layers_of(o, m, mk->task->model.layers), weights = weights_of(o, m, &mk->task->model), optimizers = optimizers_of(o, m);
-  struct list computes[WT_COUNT(weights.v)];
-  for (size_t w = 0; w < weights.n; w++)
-    computes[w] = computes_of(mk->in, m, weights.v[w]);
   struct wt_plan p;
   memset(&p, 0, sizeof p);
   config_of_options(mk->in, m, mk->task->max_tok, &p.config);
@@ -372,14 +334,13 @@ static bool push_method(struct maker *mk, enum wt_method m)
   for (size_t r = 0; r < ranks.n; r++)
     for (size_t l = 0; l < layers.n; l++)
       for (size_t w = 0; w < weights.n; w++)
-        for (size_t k = 0; k < optimizers.n * computes[w].n; k++) {
-          p.config.compute = (enum wt_compute)computes[w].v[k % computes[w].n];
+        for (size_t k = 0; k < optimizers.n; k++) {
           p.config.rank = (size_t)ranks.v[r];
           if (is_adapter(m) && !o->alpha_set)
             p.config.alpha = ranks.n > 1 ? 2 * (double)ranks.v[r] : o->alpha;
           p.config.train_layers = (size_t)layers.v[l];
           p.config.weights = (enum wt_weights)weights.v[w];
-          p.config.optimizer = (enum wt_optimizer)optimizers.v[k / computes[w].n];
+          p.config.optimizer = (enum wt_optimizer)optimizers.v[k];
           p.config.micro_batch_tok = (size_t)mk->micro_batches.v[0];
           p.config.checkpointing = (enum wt_checkpointing)mk->checkpointings.v[0];
           p.config.threads = (int)mk->threads.v[0];

@@ -18,9 +18,10 @@ import random
 import shutil
 import statistics
 import subprocess
-import sys
 import threading
 import time
+
+import page  # beside this file
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 IDLE_W, CORE_W = 8.0, 14.0
@@ -312,15 +313,7 @@ def summary():
                 cells += [f"{100 * statistics.median(e):.1f} %", f"{100 * quantile(e, 0.9):.1f} %"] if e else ["-", "-"]
             text.append(f"| {name} | {len(own)} | " + " | ".join(cells) + " |")
     text = "\n".join(t for t in text if t is not None) + "\n"
-    if opt.summary == "-":
-        sys.stdout.write(text)
-        return
-    marks = ("<!-- table: bench/accuracy.py -->\n", "<!-- end of table -->\n")
-    with open(opt.summary) as f:
-        page = f.read()
-    head, rest = page.split(marks[0], 1)
-    with open(opt.summary, "w") as f:
-        f.write(head + marks[0] + text + marks[1] + rest.split(marks[1], 1)[1])
+    page.put(opt.summary, "bench/accuracy.py", text)
 
 
 if opt.summary:

@@ -18,8 +18,9 @@ import os
 import random
 import statistics
 import subprocess
-import sys
 import time
+
+import page  # beside this file
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 IDLE_W, CORE_W = 8.0, 14.0
@@ -150,14 +151,7 @@ def summary():
         text.append(f"| {TASKS[index][0]} {' '.join(TASKS[index][1])} | {len(s)} | {a} | {1e3 * s[a]:.4g} ms | {best} | {1e3 * s[best]:.4g} ms | {100 * (s[a] / s[best] - 1):.1f} % | "
                     f"{100 * (j[b] / min(j.values()) - 1):.1f} % |")
     text = "\n".join(text) + "\n"
-    if opt.summary == "-":
-        sys.stdout.write(text)
-        return
-    marks = ("<!-- table: bench/regret.py -->\n", "<!-- end of table -->\n")
-    page = open(opt.summary).read()
-    head, rest = page.split(marks[0], 1)
-    with open(opt.summary, "w") as f:
-        f.write(head + marks[0] + text + marks[1] + rest.split(marks[1], 1)[1])
+    page.put(opt.summary, "bench/regret.py", text)
 
 
 if opt.summary:

@@ -73,7 +73,7 @@ static const struct wt_step_shape *shape_of(struct wt_costing *c, const struct w
   return &c->shapes[slot].shape;
 }
 
-/* Nothing is known with several machines each gets its share of a step's rows, and method prompt cuts its rows in its own way. */
+/* Nothing is known with several machines, since each gets its share of a step's rows, nor with method prompt, which cuts its rows in its own way. */
 static struct wt_room room_of(struct wt_costing *c, const struct wt_plan *p)
 {
   if (!c->task->room || c->in->machines_n > 1 || p->config.method == WT_METHOD_PROMPT)

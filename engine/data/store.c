@@ -114,8 +114,7 @@ enum wt_status wt_store_writer_open(const char *path, struct wt_store_writer **r
   return WT_OK;
 }
 
-/* FNV-1a over the ids with a final mix, so that similar sequences differ in all bits. */
-static uint64_t hash_ids(const int32_t *ids, size_t n)
+uint64_t wt_ids_hash(const int32_t *ids, size_t n)
 {
   uint64_t h = 1469598103934665603ull;
   for (size_t i = 0; i < n; i++)
@@ -131,7 +130,7 @@ enum wt_status wt_store_add(struct wt_store_writer *w, const int32_t *ids, const
   struct wt_store_entry e = *origin;
   e.at = w->token_ints;
   e.n = (uint32_t)n;
-  e.hash = hash_ids(ids, n);
+  e.hash = wt_ids_hash(ids, n);
   if (fwrite(ids, sizeof *ids, n, w->data) != n || fwrite(labels, sizeof *labels, n, w->data) != n ||
       fwrite(&e, sizeof e, 1, w->index) != 1)
     return write_failed(w, err);

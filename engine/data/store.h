@@ -20,6 +20,9 @@ struct wt_store_entry {
   uint32_t sub; /* which example of its row (seed tasks have several) */
 };
 
+/* FNV-1a over the ids with a final mix, so that similar sequences differ in all bits. */
+uint64_t wt_ids_hash(const int32_t *ids, size_t n);
+
 struct wt_store_writer;
 /* path NULL: in memory. */
 enum wt_status wt_store_writer_open(const char *path, struct wt_store_writer **ret, struct wt_error *err) WT_MUST_CHECK;

@@ -1,6 +1,7 @@
 /* engine/train/prefix_cache.c: the output of the frozen prefix, kept over epochs. In a file it is read and written, not mapped: a full disk is then an error code
  * (and the cache only stops growing) instead of a signal, and the pages are not this process's. */
 #include "engine/train/prefix_cache.h"
+#include "engine/data/store.h"
 #include "engine/train/state.h"
 
 #include <errno.h>
@@ -52,16 +53,6 @@ void wt_prefix_cache_release(struct wt_engine *e)
   if (e->kept.file >= 0)
     close(e->kept.file);
   e->kept.file = -1;
-}
-
-static uint64_t hash_of(const int32_t *ids, size_t n)
-{
-  uint64_t h = 0xcbf29ce484222325u ^ n;
-  for (size_t i = 0; i < n; i++) {
-    h = (h ^ (uint32_t)ids[i]) * 0x9e3779b97f4a7c15u;
-    h ^= h >> 29;
-  }
-  return h;
 }
 
 /* The row's place, or the free one where it belongs: at least half of them are free. */
@@ -116,7 +107,7 @@ bool wt_prefix_cache_read(struct wt_engine *e)
     return false;
   for (size_t g = 0; g < b->stream.segments; g++) {
     size_t first = (size_t)b->seg[g], n = (size_t)b->seg[g + 1] - first;
-    const struct wt_kept_row *r = find(&e->kept, b->ids + first, n, hash_of(b->ids + first, n));
+    const struct wt_kept_row *r = find(&e->kept, b->ids + first, n, wt_ids_hash(b->ids + first, n));
     if (r->n == 0 || !copy_row(e, r, x + first * e->model->spec.hidden, false))
       return false;
   }
@@ -130,7 +121,7 @@ void wt_prefix_cache_write(struct wt_engine *e)
   float *x = output_of_prefix(e);
   for (size_t g = 0; g < b->stream.segments && k->rows < k->rows_most; g++) {
     size_t first = (size_t)b->seg[g], n = (size_t)b->seg[g + 1] - first;
-    uint64_t hash = hash_of(b->ids + first, n);
+    uint64_t hash = wt_ids_hash(b->ids + first, n);
     struct wt_kept_row *r = find(k, b->ids + first, n, hash), kept = {.hash = hash, .at = k->tokens, .n = n};
     if (r->n > 0 || n > k->tokens_most - k->tokens || !copy_row(e, &kept, x + first * e->model->spec.hidden, true))
       continue;

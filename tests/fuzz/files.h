@@ -7,6 +7,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* What a target needs before it can begin; `err` is the error it fills in. */
+#define OK(call)                                                                                                                           \
+  do {                                                                                                                                     \
+    if ((call) != WT_OK) {                                                                                                                 \
+      fprintf(stderr, "%s\n", err.message);                                                                                                \
+      abort();                                                                                                                             \
+    }                                                                                                                                      \
+  } while (0)
+
 static char fuzz_folder[64];
 
 static void fuzz_remove(void)

@@ -23,14 +23,6 @@ static struct wt_buf sound[KINDS]; /* a checkpoint after one step */
 static const int32_t ids[8] = {3, 1, 4, 1, 5, 9, 2, 6};
 static const struct wt_example rows[4] = {{ids, ids, 8}, {ids + 1, ids + 1, 7}, {ids + 2, ids + 2, 6}, {ids + 3, ids + 3, 5}};
 
-#define OK(call)                                                                                                                           \
-  do {                                                                                                                                     \
-    if ((call) != WT_OK) {                                                                                                                 \
-      fprintf(stderr, "%s\n", err.message);                                                                                                \
-      abort();                                                                                                                             \
-    }                                                                                                                                      \
-  } while (0)
-
 static struct wt_model *model(void)
 {
   static const char config[] =

@@ -8,14 +8,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define OK(call)                                                                                                                           \
-  do {                                                                                                                                     \
-    if ((call) != WT_OK) {                                                                                                                 \
-      fprintf(stderr, "%s\n", err.message);                                                                                                \
-      abort();                                                                                                                             \
-    }                                                                                                                                      \
-  } while (0)
-
 static struct wt_dataset *rows;
 static struct wt_model *model;
 

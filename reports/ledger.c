@@ -43,6 +43,9 @@ static const char *const migrations[] = {
     " WHERE month = substr(OLD.created, 1, 7) AND model = ifnull(OLD.model, '') AND method = ifnull(OLD.method, '') AND currency = ifnull(OLD.currency, '')"
     "  AND fingerprint = ifnull(OLD.fingerprint, '') AND depth = ifnull(OLD.depth, '');"
     " DELETE FROM sums WHERE runs <= 0; END;",
+    /* By what past runs the prediction had been corrected: without it, a later correction would learn from what an earlier one left. */
+    "ALTER TABLE runs ADD COLUMN time_factor REAL;"
+    "ALTER TABLE runs ADD COLUMN energy_factor REAL;",
 };
 
 enum wt_status wt_ledger_sql_error(struct wt_ledger *l, const char *doing, struct wt_error *err)
@@ -217,14 +220,15 @@ static const struct {
              {"predicted.time_s.high", false, NULL}, {"actual.energy_wh", false, NULL}, {"predicted.energy_wh.mean", false, NULL}, {"predicted.energy_wh.low", false, NULL},
              {"predicted.energy_wh.high", false, NULL}, {"energy.source", true, NULL}, {"actual.cost.amount", false, NULL}, {"actual.cost.currency", true, NULL},
              {"actual.co2_g", false, NULL}, {"actual.memory_bytes", false, NULL}, {"predicted.memory_bytes", false, NULL}, {"loss.eval_before", false, NULL},
-             {"loss.eval_after", false, NULL}};
+             {"loss.eval_after", false, NULL}, {"plan.parts.time_factor", false, NULL}, {"plan.parts.energy_factor", false, NULL}};
 
 enum wt_status wt_ledger_insert(struct wt_ledger *l, const struct wt_json *report, const char *run_dir, const char *depth, const char *fingerprint, struct wt_error *err)
 {
   static const char sql[] =
       "INSERT OR REPLACE INTO runs(status, model, method, data, steps, tokens, time_s, time_mean_s, time_low_s, time_high_s, energy_wh, energy_mean_wh,"
       " energy_low_wh, energy_high_wh, energy_source, cost, currency, co2_g, memory_bytes, memory_mean_bytes, eval_before, eval_after,"
-      " energy_measured, run_dir, created, fingerprint, depth) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27)";
+      " time_factor, energy_factor, energy_measured, run_dir, created, fingerprint, depth)"
+      " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29)";
   sqlite3_stmt *s = NULL;
   if (sqlite3_prepare_v2(l->db, sql, -1, &s, NULL) != SQLITE_OK)
     return wt_ledger_sql_error(l, "cannot add a run", err);

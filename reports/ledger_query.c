@@ -209,16 +209,25 @@ enum wt_status wt_ledger_calibration(struct wt_ledger *l, const char *fingerprin
   return WT_OK;
 }
 
-size_t wt_ledger_ratios(struct wt_ledger *l, const char *fingerprint, const char *method, double *ret_time, double *ret_energy, size_t n)
+size_t wt_ledger_past(struct wt_ledger *l, const char *fingerprint, const char *model, struct wt_past_run *ret, size_t n)
 {
-  struct wt_ledger_filter f = {.fingerprint = fingerprint, .method = method};
-  char rest[128];
+  struct wt_ledger_filter f = {.fingerprint = fingerprint};
+  char rest[160];
   size_t got = 0;
-  snprintf(rest, sizeof rest, "AND status = 'done' AND time_mean_s > 0 AND time_s > 0 ORDER BY created DESC, id DESC LIMIT %zu", n);
-  sqlite3_stmt *s = prepare(l, "SELECT time_s / time_mean_s, energy_wh / nullif(energy_mean_wh, 0) FROM runs", rest, &f);
+  snprintf(rest, sizeof rest, "AND status = 'done' AND time_mean_s > 0 AND time_s > 0 ORDER BY 4 DESC, created DESC, id DESC LIMIT %zu", n);
+  sqlite3_stmt *s = prepare(l,
+                            "SELECT time_s / time_mean_s * ifnull(time_factor, 1), energy_wh / nullif(energy_mean_wh, 0) * ifnull(energy_factor, 1),"
+                            " method, model IS ?5 FROM runs",
+                            rest, &f);
+  if (s && model)
+    sqlite3_bind_text(s, 5, model, -1, SQLITE_TRANSIENT);
   while (s && got < n && sqlite3_step(s) == SQLITE_ROW) {
-    ret_time[got] = sqlite3_column_double(s, 0);
-    ret_energy[got++] = column(s, 1);
+    const char *method = (const char *)sqlite3_column_text(s, 2);
+    struct wt_past_run *p = &ret[got++];
+    p->time = column(s, 0);
+    p->energy = column(s, 1);
+    snprintf(p->method, sizeof p->method, "%s", method ? method : "");
+    p->same_model = model && sqlite3_column_int(s, 3);
   }
   sqlite3_finalize(s);
   return got;

@@ -132,7 +132,13 @@ struct wt_ledger_filter {
 enum wt_status wt_ledger_history(struct wt_ledger *l, const struct wt_ledger_filter *f, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
 /* Error and coverage by depth: {"depths":[{"depth","runs","time_error_median_pct","time_error_p90_pct","inside_80_pct",...}]}. */
 enum wt_status wt_ledger_calibration(struct wt_ledger *l, const char *fingerprint, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
-/* Ratios actual / predicted mean of past runs on this machine, newest first, for the learned depth: up to n; returns how many. */
-size_t wt_ledger_ratios(struct wt_ledger *l, const char *fingerprint, const char *method, double *ret_time, double *ret_energy, size_t n);
+/* A past run on this machine, for the learned depth. */
+struct wt_past_run {
+  double time, energy; /* actual over what would have been predicted without any correction; NaN = not known */
+  char method[16];
+  bool same_model;
+};
+/* Finished runs, newest first, of the same model before the others: up to n; returns how many. */
+size_t wt_ledger_past(struct wt_ledger *l, const char *fingerprint, const char *model, struct wt_past_run *ret, size_t n);
 
 #endif

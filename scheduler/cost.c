@@ -15,10 +15,6 @@
 #define SPREAD_METHOD 0.10  /* a slice of this method */
 #define SPREAD_SLICE 0.07   /* a slice of this very configuration */
 #define SPREAD_PROBE 0.07
-#define SPREAD_FLOOR 0.03
-#define PRIOR_WEIGHT 3.0   /* past runs that the prior counts for */
-#define FACTOR_LOG_MAX 1.1 /* at most three times */
-#define LEARNED_FROM 3   /* ratios before a prediction calls itself learned */
 #define REPORT_S 0.15    /* plan, report and ledger files */
 #define SYNC_S 0.03      /* fsync of a checkpoint's files */
 #define WRITE_GBPS 0.3   /* of a plain disk, for files that are synced */
@@ -27,26 +23,6 @@
 #define SPREAD_LOAD 0.08 /* of watts, when the meter is the same model that predicts: only the load differs; the error that both share is told apart, as uncertainty_pct */
 #define TOKEN_CALL_S 2e-6 /* an operation of a single token, with what surrounds it */
 #define MEMORY_SHARE 0.92 /* of the memory that is available now */
-
-/* Each past ratio is what was left over after the correction of its own time, so the factor is their running mean, oldest first, with the
- * prior counting for PRIOR_WEIGHT runs without any error: log f += log r / (PRIOR_WEIGHT + i). */
-struct wt_correction wt_cost_correct(const double *ratios, size_t n, double prior_spread)
-{
-  double factor = 0, squares = 0;
-  size_t used = 0;
-  for (size_t i = n; i-- > 0;) {
-    if (!(ratios[i] > 0) || !isfinite(ratios[i]))
-      continue;
-    double residual = log(ratios[i]);
-    used++;
-    factor += residual / (PRIOR_WEIGHT + (double)used);
-    squares += residual * residual;
-  }
-  struct wt_correction c = {exp(fmin(fmax(factor, -FACTOR_LOG_MAX), FACTOR_LOG_MAX)),
-                            sqrt((PRIOR_WEIGHT * prior_spread * prior_spread + squares) / (PRIOR_WEIGHT + (double)used))};
-  c.spread = fmin(fmax(c.spread, SPREAD_FLOOR), 1.0);
-  return c;
-}
 
 struct wt_interval wt_cost_interval(double x, double spread)
 {
@@ -91,12 +67,13 @@ static struct wt_room room_of(struct wt_costing *c, const struct wt_plan *p)
   return c->rooms[slot].room = c->task->room(c->task->ctx, p->batch, mb, virtual_tok, p->steps_asked);
 }
 
-static double probed_step_s(const struct wt_plan_input *in, const struct wt_plan *p)
+/* NULL: the plan was not probed. */
+static const struct wt_probe_result *probe_of(const struct wt_plan_input *in, const struct wt_plan *p)
 {
   for (size_t i = 0; i < in->probes_n; i++)
-    if (strcmp(in->probes[i].id, p->id) == 0)
-      return in->probes[i].step_s;
-  return NAN;
+    if (strcmp(in->probes[i].id, p->id) == 0 && isfinite(in->probes[i].step_s))
+      return &in->probes[i];
+  return NULL;
 }
 
 /* "500" steps or "10m": how many checkpoints a run of so many steps and seconds makes; the last one included. */
@@ -144,6 +121,8 @@ void wt_cost_prepare(struct wt_costing *c)
     for (int k = 0; k < WT_STAGE_COUNT; k++)
       c->factor[i][k] = counted[k] > 0 && s->timing.stage_s[k] > 0 ? s->timing.stage_s[k] / counted[k] : 1;
   }
+  for (int m = 0; m < WT_METHOD_COUNT; m++)
+    wt_learned_of(c->in->past, c->in->past_n, wt_method_name((enum wt_method)m), &c->learned[m]);
 }
 
 /* What two configurations of equal likeness have in common, to tell the nearer one. */
@@ -246,11 +225,11 @@ static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, cons
     t.cached_step_s += (double)e->kept_file_bytes * shape->tokens / (double)p->config.prefix_cache_tok / (1e9 * disk_gbps);
   t.eval_s = eval_s_of(c, p, e, shape, full_m);
   t.samples_s = samples_s_of(c, p, e, t.eval_s);
-  double probed = probed_step_s(c->in, p);
-  if (isfinite(probed) && t.step_s > 0) {
-    double factor = probed / t.step_s;
+  const struct wt_probe_result *probed = probe_of(c->in, p);
+  if (probed && t.step_s > 0) {
+    double factor = probed->step_s / t.step_s;
     t.step_s *= factor;
-    t.cached_step_s *= factor;
+    t.cached_step_s = probed->cached_step_s > 0 ? probed->cached_step_s : t.cached_step_s * factor;
     t.eval_s *= factor;
   }
   t.checkpoint_s = (double)e->checkpoint_bytes / (1e9 * WRITE_GBPS) + SYNC_S;
@@ -292,18 +271,19 @@ static const struct wt_interval unknown = {NAN, NAN, NAN};
 static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct parts *t)
 {
   const struct wt_plan_input *in = c->in;
-  bool probed = isfinite(probed_step_s(in, p));
+  bool probed = probe_of(in, p) != NULL;
   double prior = probed ? SPREAD_PROBE : spread_of(in, &p->config);
   prior = sqrt(prior * prior + (c->task->sampled_fraction < 1 ? 0.0025 : 0));
-  struct wt_correction time = wt_cost_correct(in->ratios_time, in->ratios_n, prior),
-                       energy = wt_cost_correct(in->ratios_energy, in->ratios_n, prior);
-  snprintf(p->depth, sizeof p->depth, "%s", in->ratios_n >= LEARNED_FROM ? "learned" : probed ? "probe" : "analytic");
+  const struct wt_learned *past = &c->learned[p->config.method];
+  struct wt_correction time = wt_learned_correct(&past->time, prior), energy = wt_learned_correct(&past->energy, prior);
+  snprintf(p->depth, sizeof p->depth, "%s", time.learned ? "learned" : probed ? "probe" : "analytic");
   double of_epoch = c->task->train_rows > 0 ? ceil((double)c->task->train_rows / (double)(p->batch ? p->batch : 1)) : 1;
   struct totals s = totals_of(in->options, t, (double)p->steps, in->done_steps, of_epoch);
   struct wt_together all = wt_cost_together(in, p, t->step_s, t->micro_batches);
   double compute_s = s.compute_s / all.rate, wait_s = s.wait_s + fmax((double)p->steps - in->done_steps, 0) * all.network_s;
   double seconds = (compute_s + wait_s) * time.factor;
   p->time_s = wt_cost_interval(seconds, time.spread);
+  p->time_factor = p->energy_factor = time.factor;
   struct wt_interval busy = wt_power_predict(in->profile, p->config.threads, p->duty > 0 ? p->duty : 1);
   double share = compute_s / fmax(compute_s + wait_s, 1e-12);
   p->power_w = unknown;
@@ -318,9 +298,10 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
     if (in->budgets.power_w > 0 && top_w <= in->budgets.power_w)
       p->power_w.high = fmin(p->power_w.high, in->budgets.power_w); /* held by the governor */
     /* energy errs with time and with watts; past ratios of energy hold both */
-    double spread = in->ratios_n >= LEARNED_FROM ? energy.spread : sqrt(time.spread * time.spread + power_spread * power_spread);
-    double factor = in->ratios_n >= LEARNED_FROM ? energy.factor / time.factor : 1;
+    double spread = energy.learned ? energy.spread : sqrt(time.spread * time.spread + power_spread * power_spread);
+    double factor = energy.learned ? energy.factor / time.factor : 1;
     p->energy_wh = wt_cost_interval(mean * seconds * factor / 3600, spread);
+    p->energy_factor = time.factor * factor;
     /* not metered yet (an estimate): getting ready is mostly the timing of products and slices, with as many threads */
     double spent_wh = isfinite(in->spent_wh) ? in->spent_wh : in->spent_s * wt_power_predict(in->profile, p->config.threads, 1).mean / 3600;
     p->energy_wh = (struct wt_interval){p->energy_wh.mean + spent_wh, p->energy_wh.low + spent_wh, p->energy_wh.high + spent_wh};

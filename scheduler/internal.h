@@ -70,11 +70,20 @@ double wt_rates_work_s(struct wt_rates *r, const struct wt_work *w, int threads)
 double wt_rates_memory_gbps(struct wt_rates *r, int threads);
 
 /* cost.c */
-/* What past ratios actual / predicted say: a factor shrunk toward 1 and one standard deviation of the logarithm, from a prior spread. */
+/* learned.c: sums over past runs, and what they say: a factor shrunk toward 1 and one standard deviation of the logarithm, from a prior spread. */
+struct wt_learned_sum {
+  double weight, log_factor, squares;
+};
+struct wt_learned {
+  struct wt_learned_sum time, energy;
+};
 struct wt_correction {
   double factor, spread;
+  bool learned; /* enough of them to say so */
 };
-struct wt_correction wt_cost_correct(const double *ratios, size_t n, double prior_spread);
+/* For a plan of that method; the first 64 of past, the nearest first. */
+void wt_learned_of(const struct wt_past_run *past, size_t n, const char *method, struct wt_learned *ret);
+struct wt_correction wt_learned_correct(const struct wt_learned_sum *s, double prior_spread);
 #define WT_Z80 1.2815515655446004 /* half-width of an 80 % interval in standard deviations */
 /* mean = x * factor, low and high at 80 %. */
 struct wt_interval wt_cost_interval(double x, double spread);
@@ -100,6 +109,7 @@ struct wt_costing { /* of one planning */
     struct wt_room room;
   } rooms[32];
   double factor[WT_SLICES_MAX][WT_STAGE_COUNT]; /* of each slice of the input: seconds seen over seconds counted */
+  struct wt_learned learned[WT_METHOD_COUNT];
 };
 /* Fills the factors; to be called once, before wt_cost_fill. */
 void wt_cost_prepare(struct wt_costing *c);

@@ -1,6 +1,7 @@
 /* scheduler/options.c: the defaults of contract section 3. */
 #include "scheduler/options.h"
 
+#include "base/cleanup.h"
 #include "engine/engine.h"
 #include <math.h>
 #include <string.h>
@@ -33,4 +34,11 @@ void wt_run_options_default(struct wt_run_options *o)
   o->checkpointing = WT_CHECKPOINTING_AUTO;
   o->eval_fraction = 0.05;
   o->max_temp_c = NAN;
+}
+
+char *wt_options_model_name(const char *source, const char *local)
+{
+  if (!source || strncmp(source, "hf://", 5) != 0)
+    return wt_strdup(local ? local : "");
+  return wt_strndup(source + 5, strcspn(source + 5, "@"));
 }

@@ -71,5 +71,7 @@ struct wt_run_options {
 
 /* The contract's defaults: method auto, rank 16, alpha 32, epochs 1, batch 8, warmup 0.03, weight decay 0.01, eval fraction 0.05, ... */
 void wt_run_options_default(struct wt_run_options *o);
+/* "hf://ORG/NAME@REV" -> "ORG/NAME", as model cards and the ledger name it; of other sources, where the model lies here. The caller frees; NULL: out of memory. */
+char *wt_options_model_name(const char *source, const char *local);
 
 #endif

@@ -79,6 +79,8 @@ struct wt_json *wt_plan_to_json(const struct wt_plan *p, const char *currency)
   wt_json_add_num(parts, "step_s", p->step_s);
   wt_json_add_num(parts, "eval_s", p->eval_s);
   wt_json_add_num(parts, "save_s", p->save_s);
+  wt_json_add_num(parts, "time_factor", p->time_factor); /* by which past runs have corrected it */
+  wt_json_add_num(parts, "energy_factor", p->energy_factor);
   return o;
 }
 

@@ -1,17 +1,16 @@
-/* scheduler/probe.c: steps of the plans that matter, run by the engine on synthetic tokens of the data's lengths. Changes nothing that is kept. */
+/* scheduler/probe.c: steps of the plans that matter, run by the engine on rows that the run will see. Changes nothing that is kept. */
 #include "base/cleanup.h"
-#include "base/rng.h"
 #include "scheduler/session.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PROBE_PLANS 5
-#define PROBE_STEPS 5    /* of a plan at least, where the time allows it */
+#define PICKS 5          /* different steps of a plan, each made at least once where the time allows it */
+#define STEPS_LOOKED_AT 40
 #define PROBE_S 1.5      /* and for so long, where steps are short */
 #define PROBE_MOST 200
 #define OUTLIER 2.0      /* times the median: something else was at work */
-#define STREAM_PROBE 0x70726f6265000000u
 
 static int by_value(const void *a, const void *b)
 {
@@ -19,90 +18,137 @@ static int by_value(const void *a, const void *b)
   return x < y ? -1 : x > y;
 }
 
-/* A batch like the data's: lengths and supervised positions of random training rows, random ids. */
-static enum wt_status make_batch(const struct wt_session *s, size_t batch, struct wt_rng *rng, struct wt_example *rows, int32_t **ret_ids, struct wt_error *err)
+/* Steps of the run that are timed: of its first ones, those nearest to the average in tokens and micro-batches. */
+struct pick {
+  double distance, tokens;
+  uint64_t step;
+};
+
+static int by_distance(const void *a, const void *b)
 {
-  size_t total = 0;
-  for (size_t i = 0; i < batch; i++) {
-    rows[i] = wt_session_train_row(s, (size_t)wt_rng_below(rng, s->train_n));
-    total += rows[i].n;
-  }
-  int32_t *ids = wt_malloc((total ? total : 1) * sizeof *ids);
-  if (!ids)
-    return wt_fail(err, WT_ENOMEM, "probe: out of memory for %zu tokens", total);
-  size_t vocab = wt_model_get_info(s->model)->vocab, at = 0;
-  for (size_t i = 0; i < batch; i++) {
-    for (size_t t = 0; t < rows[i].n; t++)
-      ids[at + t] = (int32_t)wt_rng_below(rng, vocab ? vocab : 1);
-    rows[i].ids = ids + at;
-    at += rows[i].n;
-  }
-  *ret_ids = ids;
-  return WT_OK;
+  const struct pick *x = a, *y = b;
+  if (x->distance != y->distance)
+    return x->distance < y->distance ? -1 : 1;
+  return (x->step > y->step) - (x->step < y->step);
 }
 
-/* Seconds of a step of shape.tokens: those of all steps over their tokens, without the ones that something disturbed. */
-static double average_s(const double *took, const double *tokens, size_t n, double step_tokens)
+static void rows_of(const struct wt_session *s, struct wt_order *order, uint64_t step, size_t batch, struct wt_example *rows)
 {
-  double rate[PROBE_MOST], seconds = 0, sum = 0;
-  for (size_t i = 0; i < n; i++)
-    rate[i] = took[i] / tokens[i];
-  qsort(rate, n, sizeof rate[0], by_value);
-  double median = n % 2 ? rate[n / 2] : 0.5 * (rate[n / 2 - 1] + rate[n / 2]);
-  for (size_t i = 0; i < n; i++)
-    if (took[i] / tokens[i] <= OUTLIER * median) {
-      seconds += took[i];
-      sum += tokens[i];
+  for (size_t i = 0; i < batch; i++)
+    rows[i] = wt_session_train_row(s, wt_order_at(order, step * batch + i));
+}
+
+static struct pick look_at(const struct wt_step_shape *average, uint64_t step, const struct wt_plan *p, const struct wt_example *rows)
+{
+  struct pick k = {.step = step};
+  size_t now = 0;
+  double micros = 1;
+  for (size_t i = 0; i < p->batch; i++) {
+    if (now > 0 && now + rows[i].n > p->config.micro_batch_tok) {
+      now = 0;
+      micros++;
     }
-  return step_tokens * seconds / sum;
+    now += rows[i].n;
+    k.tokens += (double)rows[i].n;
+  }
+  k.distance = fabs(k.tokens - average->tokens) / fmax(average->tokens, 1) + fabs(micros - average->micro_batches) / fmax(average->micro_batches, 1);
+  return k;
 }
 
-/* Tokens of the run's average step. */
-static double tokens_of(const struct wt_session *s, const struct wt_plan *p)
+static size_t pick_steps(const struct wt_session *s, const struct wt_plan *p, const struct wt_step_shape *average, struct wt_order *order,
+                         struct wt_example *rows, struct pick *ret)
+{
+  struct pick all[STEPS_LOOKED_AT];
+  size_t n = 0;
+  for (uint64_t step = 0; step < STEPS_LOOKED_AT && step < p->steps_asked; step++) {
+    rows_of(s, order, step, p->batch, rows);
+    all[n++] = look_at(average, step, p, rows);
+  }
+  qsort(all, n, sizeof *all, by_distance);
+  n = n < PICKS ? n : PICKS;
+  memcpy(ret, all, n * sizeof *all);
+  return n;
+}
+
+/* Of the run's average step. */
+static struct wt_step_shape shape_of(const struct wt_session *s, const struct wt_plan *p)
 {
   struct wt_plan_input in = wt_session_input(s);
   struct wt_room room = wt_room_of(&in, SIZE_MAX, p->batch, p->config.micro_batch_tok, 0, p->steps_asked);
   if (room.shape.micro_batches > 0)
-    return room.shape.tokens;
+    return room.shape;
   struct wt_step_shape shape;
   wt_step_shape_of(s->data, s->index, s->train_n, p->batch, p->config.micro_batch_tok, &shape);
-  return shape.tokens;
+  return shape;
 }
 
-/* Seconds of an average step, from some that are made, the first left out; a rate of zero, so that nothing learns. */
-static enum wt_status time_steps(struct wt_session *s, const struct wt_plan *p, double budget_s, double *ret_s, struct wt_error *err)
+struct timed {
+  double took[PROBE_MOST], tokens[PROBE_MOST];
+  size_t n;
+};
+
+/* Seconds of a step of so many tokens: those of all steps over their tokens, without the ones that something disturbed. */
+static double average_s(const struct timed *t, double step_tokens)
+{
+  double rate[PROBE_MOST], seconds = 0, sum = 0;
+  if (t->n == 0)
+    return (double)NAN;
+  for (size_t i = 0; i < t->n; i++)
+    rate[i] = t->took[i] / t->tokens[i];
+  qsort(rate, t->n, sizeof rate[0], by_value);
+  double median = t->n % 2 ? rate[t->n / 2] : 0.5 * (rate[t->n / 2 - 1] + rate[t->n / 2]);
+  for (size_t i = 0; i < t->n; i++)
+    if (t->took[i] / t->tokens[i] <= OUTLIER * median) {
+      seconds += t->took[i];
+      sum += t->tokens[i];
+    }
+  return step_tokens * seconds / sum;
+}
+
+/* Seconds of the steps that are picked, in turn, with a rate of zero, so that nothing learns. The first is left out where there are others. A
+ * step that comes again finds its frozen prefix kept, where the plan keeps it in memory. */
+static enum wt_status time_steps(struct wt_session *s, const struct wt_plan *p, double budget_s, struct wt_probe_result *ret,
+                                 struct wt_error *err)
 {
   WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
+  WT_AUTO(wt_order_release) struct wt_order order = {0};
   struct wt_train_config config = p->config;
-  config.prefix_cache = WT_PREFIX_CACHE_NONE; /* ids are made up: no row comes again */
-  config.room_tok = config.room_supervised_tok = 0; /* these batches are not the run's */
+  if (config.prefix_cache == WT_PREFIX_CACHE_FILE)
+    config.prefix_cache = WT_PREFIX_CACHE_NONE; /* its file would be the run's */
+  bool keeps = config.prefix_cache != WT_PREFIX_CACHE_NONE, seen[PICKS] = {false};
   WT_TRY(wt_engine_open(s->model, &config, s->adapter_path, &e, err));
   WT_TRY(wt_session_give_rows(s, e, p, err));
+  WT_TRY(wt_order_init(&order, s->o.seed, !s->o.no_shuffle, s->train_n, err));
   WT_AUTO(wt_freep) struct wt_example *rows = wt_calloc(p->batch, sizeof *rows);
-  if (!rows)
+  WT_AUTO(wt_freep) struct timed *timed = wt_calloc(2, sizeof *timed); /* as they come, and with the prefix kept */
+  if (!rows || !timed)
     return wt_fail(err, WT_ENOMEM, "probe: out of memory");
-  struct wt_rng rng = wt_rng_make(s->o.seed, STREAM_PROBE);
-  double took[PROBE_MOST], tokens[PROBE_MOST], began_s = wt_mono_s(s->clock), end = began_s + budget_s, enough = began_s + PROBE_S;
-  size_t n = 0;
-  for (size_t i = 0; n < PROBE_MOST && (n < PROBE_STEPS || wt_mono_s(s->clock) < enough) && !wt_session_signalled(s); i++) {
-    WT_AUTO(wt_freep) int32_t *ids = NULL;
-    WT_TRY(make_batch(s, p->batch, &rng, rows, &ids, err));
+  struct pick pick[PICKS];
+  struct wt_step_shape average = shape_of(s, p);
+  size_t picks = pick_steps(s, p, &average, &order, rows, pick);
+  double end = wt_mono_s(s->clock) + budget_s, enough = wt_mono_s(s->clock) + PROBE_S;
+  for (size_t i = 0; picks > 0 && !wt_session_signalled(s); i++) {
+    size_t least = timed[0].n + timed[1].n, which = i % picks;
+    struct timed *t = &timed[keeps && seen[which]];
+    if (t->n == PROBE_MOST || (least >= (keeps ? 2 * PICKS : PICKS) && wt_mono_s(s->clock) >= enough))
+      break;
+    rows_of(s, &order, pick[which].step, p->batch, rows);
     struct wt_step_out out;
     memset(&out, 0, sizeof out);
     double began = wt_mono_s(s->clock);
     WT_TRY(wt_engine_step(e, rows, p->batch, 0, NULL, &out, err));
-    took[n] = wt_mono_s(s->clock) - began;
-    tokens[n] = 1e-9;
-    for (size_t k = 0; k < p->batch; k++)
-      tokens[n] += (double)rows[k].n;
+    t->took[t->n] = wt_mono_s(s->clock) - began;
+    t->tokens[t->n] = fmax(pick[which].tokens, 1);
     bool late = wt_mono_s(s->clock) > end;
-    n += i > 0 || late; /* the first one counts where it is the only one */
+    t->n += i > 0 || late || picks == 1; /* the first one counts where it is the only one */
+    seen[which] = true;
     if (late)
       break;
   }
-  if (n == 0)
+  if (timed[0].n + timed[1].n == 0)
     return wt_fail(err, WT_EINTERRUPTED, "probe: interrupted");
-  *ret_s = average_s(took, tokens, n, tokens_of(s, p));
+  ret->step_s = average_s(&timed[0], average.tokens);
+  ret->cached_step_s = average_s(&timed[1], average.tokens);
   return WT_OK;
 }
 
@@ -127,11 +173,10 @@ enum wt_status wt_session_probe(struct wt_session *s, const struct wt_plan_set *
     double left = end - wt_mono_s(s->clock);
     if (i > 0 && left < 3 * p->step_s + p->setup_s)
       continue; /* would not fit into the probe's own budget */
-    double step_s = NAN;
-    WT_TRY(time_steps(s, p, left / (double)(n - i), &step_s, err));
-    struct wt_probe_result *q = &s->probes[s->probes_n++];
+    struct wt_probe_result *q = &s->probes[s->probes_n];
+    WT_TRY(time_steps(s, p, left / (double)(n - i), q, err));
     memcpy(q->id, p->id, sizeof q->id);
-    q->step_s = step_s;
+    s->probes_n += isfinite(q->step_s);
   }
   return WT_OK;
 }

@@ -89,17 +89,6 @@ enum wt_status wt_run_samples(struct wt_run *r, bool after, struct wt_error *err
 
 /* ---- the document ---- */
 
-/* "hf://ORG/NAME@REV" -> "ORG/NAME", as model cards name it; of other sources, where the model lies here. */
-static void add_base_model(struct wt_json *e, const char *source, const char *local)
-{
-  if (strncmp(source, "hf://", 5) != 0) {
-    wt_json_add_str(e, "base_model", local);
-    return;
-  }
-  WT_AUTO(wt_freep) char *name = wt_strndup(source + 5, strcspn(source + 5, "@"));
-  wt_json_add_str(e, "base_model", name ? name : source);
-}
-
 /* The command line that stands for job.json: its options, quoted for a shell. */
 static void add_command(struct wt_json *e, const struct wt_json *job)
 {
@@ -136,7 +125,8 @@ static void add_task(struct wt_json *e, const struct wt_run *r)
     return;
   }
   const char *source = wt_json_str_or(job, "model", r->s.o.model);
-  add_base_model(e, source, r->s.o.model);
+  WT_AUTO(wt_freep) char *name = wt_options_model_name(source, r->s.o.model);
+  wt_json_add_str(e, "base_model", name ? name : source);
   wt_json_add_str(e, "model_source", source);
   wt_json_add_str(e, "data_source", wt_json_str_or(job, "data", r->s.o.data));
   add_command(e, job);

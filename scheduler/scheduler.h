@@ -38,6 +38,7 @@ struct wt_plan {
   char why[256];
   char depth[12];          /* analytic, probe, learned */
   double step_s, eval_s, setup_s, save_s; /* parts of the mean time: one step, one evaluation, once, once (checkpoints and result) */
+  double time_factor, energy_factor; /* by which past runs have corrected the predictions */
   double cached_share;     /* seconds of a step that finds the frozen prefix kept, over step_s; 1 without a cache */
   double step_flop;        /* counted operations of a step */
   int ranks;               /* 0 and 1: one machine */
@@ -68,10 +69,10 @@ struct wt_plan_set {
 };
 void wt_plan_set_release(struct wt_plan_set *s);
 
-/* A step of one plan as the engine ran it on synthetic tokens (--probe). */
+/* An average step of one plan as the engine ran it (--probe). */
 struct wt_probe_result {
   char id[64];   /* of the plan */
-  double step_s; /* median */
+  double step_s, cached_step_s; /* cached: the frozen prefix was kept from before; NaN = not seen */
 };
 
 /* A slice of the model as the engine ran it under one configuration: what lies between the products is measured, not guessed. */
@@ -96,8 +97,8 @@ struct wt_plan_input {
   const struct wt_run_options *options;
   struct wt_budgets budgets;
   struct wt_rate rate;
-  const double *ratios_time, *ratios_energy; /* from the ledger, newest first (learned depth) */
-  size_t ratios_n;
+  const struct wt_past_run *past; /* from the ledger, the nearest and newest first (learned depth) */
+  size_t past_n;
   uint64_t fixed_bytes; /* resident memory of the program itself before anything is opened */
   const struct wt_peft *adapter; /* that training starts from, or NULL */
   const size_t *train_index; /* rows of data that are trained on, in file order; NULL = all */

@@ -381,13 +381,13 @@ static enum wt_status get_budgets(struct wt_session *s, struct wt_error *err)
   return WT_OK;
 }
 
-static void get_ratios(struct wt_session *s)
+static void get_past(struct wt_session *s)
 {
   WT_AUTO(wt_ledger_freep) struct wt_ledger *l = NULL;
   if (wt_ledger_open(NULL, &l, NULL) != WT_OK)
     return;
-  const char *method = s->o.method == WT_METHOD_AUTO ? NULL : wt_method_name((enum wt_method)s->o.method);
-  s->ratios_n = wt_ledger_ratios(l, s->profile.fingerprint, method, s->ratios_time, s->ratios_energy, WT_RATIOS_MAX);
+  WT_AUTO(wt_freep) char *model = wt_options_model_name(s->o.model, s->model_path);
+  s->past_n = wt_ledger_past(l, s->profile.fingerprint, model, s->past, WT_PAST_MAX);
 }
 
 /* --save-every: steps, or a time with its unit. */
@@ -425,7 +425,7 @@ enum wt_status wt_session_load(struct wt_session *s, bool weights, struct wt_err
   WT_TRY(open_model(s, weights, err));
   WT_TRY(read_adapter(s, err));
   WT_TRY(open_data(s, err));
-  get_ratios(s);
+  get_past(s);
   return WT_OK;
 }
 
@@ -448,9 +448,8 @@ struct wt_plan_input wt_session_input(const struct wt_session *s)
   in.options = &s->o;
   in.budgets = s->budgets;
   in.rate = s->rate;
-  in.ratios_time = s->ratios_time;
-  in.ratios_energy = s->ratios_energy;
-  in.ratios_n = s->ratios_n;
+  in.past = s->past;
+  in.past_n = s->past_n;
   in.fixed_bytes = s->fixed_bytes;
   in.adapter = s->adapter;
   in.train_index = s->index;

@@ -4,7 +4,7 @@
 
 #include "scheduler/internal.h"
 
-#define WT_RATIOS_MAX 64
+#define WT_PAST_MAX 64
 
 struct wt_session {
   struct wt_run_options o; /* as given, with what an initial adapter fixes filled in; strings borrowed */
@@ -26,8 +26,8 @@ struct wt_session {
   struct wt_rate rate;
   struct wt_budgets budgets;
   double deadline_real_s; /* NaN = none */
-  double ratios_time[WT_RATIOS_MAX], ratios_energy[WT_RATIOS_MAX];
-  size_t ratios_n;
+  struct wt_past_run past[WT_PAST_MAX];
+  size_t past_n;
   double profile_s, tokenise_s, open_s, refine_s, slice_s, choose_s; /* what these took */
   bool estimating;                     /* not a run: what has passed is not spent, a run will spend its own */
   bool profile_measured;               /* by this command */

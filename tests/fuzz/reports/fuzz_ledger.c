@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
   WT_AUTO(wt_ledger_freep) struct wt_ledger *l = NULL;
   struct wt_error err = {0};
-  double time[8], energy[8];
+  struct wt_past_run past[8];
   clear();
   if (wt_ledger_open(fuzz_file("ledger.sqlite", data, size), &l, &err) != WT_OK)
     return 0;
@@ -43,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   }
   WT_AUTO(wt_json_freep) struct wt_json *calibration = NULL;
   (void)!wt_ledger_calibration(l, NULL, &calibration, &err);
-  if (wt_ledger_ratios(l, "f", "lora", time, energy, 8) > 8)
+  if (wt_ledger_past(l, "f", "m", past, 8) > 8)
     abort();
   return 0;
 }

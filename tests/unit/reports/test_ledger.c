@@ -69,10 +69,12 @@ static void test_history(void **state)
   assert_true(wt_doc_num(analytic, "runs") == 2 && wt_doc_num(analytic, "time_inside_80_pct") == 100);
   WT_ASSERT_CLOSE(wt_doc_num(analytic, "time_error_median_pct"), 100 * (44.5 / 42 - 1), 1e-9, 0);
   wt_json_free(c);
-  double time[8], energy[8];
-  assert_int_equal(wt_ledger_ratios(l, "machine-1", "lora", time, energy, 8), 2);
-  WT_ASSERT_CLOSE(time[0], 44.5 / 42, 1e-12, 0);
-  assert_int_equal(wt_ledger_ratios(l, "another", NULL, time, energy, 8), 0);
+  struct wt_past_run past[8];
+  assert_int_equal(wt_ledger_past(l, "machine-1", "/models/none", past, 8), 2);
+  WT_ASSERT_CLOSE(past[0].time, 44.5 / 42, 1e-12, 0);
+  assert_string_equal(past[0].method, "lora");
+  assert_false(past[0].same_model);
+  assert_int_equal(wt_ledger_past(l, "another", NULL, past, 8), 0);
   wt_ledger_free(l);
 }
 

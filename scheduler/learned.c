@@ -1,0 +1,77 @@
+/* scheduler/learned.c: what past runs on this machine say about the next one. Pure.
+ *
+ * A run of the same model by the same method says most, one that shares neither little: what it shares is the machine alone. Logarithms of
+ * actual / predicted are drawn in to a band around their weighted median, so that one run that something disturbed does not spoil what the others say. */
+#include "scheduler/internal.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAST_MAX 64
+#define PRIOR_WEIGHT 3.0    /* runs without error that the prior counts for */
+#define LEARNED_FROM 3.0    /* weight of past runs from which a prediction calls itself learned */
+#define SHARES_ONE 0.4      /* weight of a run that has the model or the method in common */
+#define SHARES_NONE 0.1
+#define BAND 0.25           /* around the median of the logarithms */
+#define FACTOR_LOG_MAX 1.1  /* at most three times */
+#define SPREAD_FLOOR 0.03
+
+struct point {
+  double x, w;
+};
+
+static int by_x(const void *a, const void *b)
+{
+  double x = ((const struct point *)a)->x, y = ((const struct point *)b)->x;
+  return (x > y) - (x < y);
+}
+
+static double median_of(struct point *p, size_t n)
+{
+  double all = 0, sum = 0;
+  qsort(p, n, sizeof *p, by_x);
+  for (size_t i = 0; i < n; i++)
+    all += p[i].w;
+  for (size_t i = 0; i < n; i++) {
+    sum += p[i].w;
+    if (sum >= 0.5 * all)
+      return p[i].x;
+  }
+  return 0;
+}
+
+static void sum_up(struct point *p, size_t n, struct wt_learned_sum *ret)
+{
+  *ret = (struct wt_learned_sum){0};
+  double middle = median_of(p, n), sum = 0;
+  for (size_t i = 0; i < n; i++) {
+    p[i].x = fmin(fmax(p[i].x, middle - BAND), middle + BAND);
+    ret->weight += p[i].w;
+    sum += p[i].w * p[i].x;
+  }
+  ret->log_factor = fmin(fmax(sum / (PRIOR_WEIGHT + ret->weight), -FACTOR_LOG_MAX), FACTOR_LOG_MAX);
+  for (size_t i = 0; i < n; i++)
+    ret->squares += p[i].w * (p[i].x - ret->log_factor) * (p[i].x - ret->log_factor);
+}
+
+void wt_learned_of(const struct wt_past_run *past, size_t n, const char *method, struct wt_learned *ret)
+{
+  struct point time[PAST_MAX], energy[PAST_MAX];
+  size_t times = 0, energies = 0;
+  for (size_t i = 0; i < n && i < PAST_MAX; i++) {
+    int shares = (method && strcmp(past[i].method, method) == 0) + past[i].same_model;
+    double w = shares == 2 ? 1 : shares == 1 ? SHARES_ONE : SHARES_NONE;
+    if (past[i].time > 0 && isfinite(past[i].time))
+      time[times++] = (struct point){log(past[i].time), w};
+    if (past[i].energy > 0 && isfinite(past[i].energy))
+      energy[energies++] = (struct point){log(past[i].energy), w};
+  }
+  sum_up(time, times, &ret->time);
+  sum_up(energy, energies, &ret->energy);
+}
+
+struct wt_correction wt_learned_correct(const struct wt_learned_sum *s, double prior_spread)
+{
+  double spread = sqrt((PRIOR_WEIGHT * prior_spread * prior_spread + s->squares) / (PRIOR_WEIGHT + s->weight));
+  return (struct wt_correction){exp(s->log_factor), fmin(fmax(spread, SPREAD_FLOOR), 1.0), s->weight >= LEARNED_FROM - 1e-9};
+}

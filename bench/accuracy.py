@@ -166,7 +166,7 @@ def draw(index):
     big = {"stories260K": 0, "demo": 0, "gpt2-124m": 1, "smollm2-135m": 1, "qwen2.5-0.5b": 2}[name]
     methods = ["lora"] * 6 + ["dora", "full", "full", "layers", "badam", "ia3", "bitfit", "prefix", "prompt-tuning"]
     method = rng.choice(methods)
-    weights = rng.choice(["f32", "bf16", "int8", "nf4"]) if method not in ("full", "layers", "badam") else "f32"
+    weights = rng.choice(["f32", "bf16", "int8", "nf4"][:3 if name == "demo" else 4]) if method not in ("full", "layers", "badam") else "f32"
     o = ["--method", method, "--weights", weights, "--threads", str(rng.choice([1, 2, 2]))]
     longest = rng.choice([64, 128, 256] if big else [64, 128, 256, 480])
     batch = rng.choice([1, 2, 4, 8] if big < 2 else [1, 2, 4]) if big else rng.choice([2, 4, 8, 16])
@@ -233,7 +233,7 @@ def configuration(index, meter):
     row.update(index=index, model=name, options=" ".join(options), steps=steps, wall_s=wall_s, report_s=report["actual"]["time_s"], meter_wh=joules / 3600,
                report_wh=report["actual"]["energy_wh"], memory_bytes=a["memory_bytes"], peak_bytes=report["actual"]["peak_rss_bytes"], rss_bytes=rss,
                step_actual_s=statistics.mean(x["step_s"] for x in lines), phases=json.dumps({x["name"]: round(x["time_s"], 3) for x in report["phases"]}),
-               estimate_took_s=took, probe_took_s=probe_took, others_pct=others, learned_depth=l["depth"], tokens_a_step=statistics.mean(x["tokens"] for x in lines), **a["parts"])
+               estimate_took_s=took, probe_took_s=probe_took, others_pct=others, learned_depth=l["depth"], tokens_a_step=statistics.mean(x["tokens"] for x in lines), **{k: a["parts"][k] for k in ("setup_s", "step_s", "eval_s", "save_s")})
     for depth, e in (("analytic", a), ("probe", p), ("learned", l)):
         if e:
             row.update({f"{depth}_s": e["time_s"]["mean"], f"{depth}_low_s": e["time_s"]["low"], f"{depth}_high_s": e["time_s"]["high"]})

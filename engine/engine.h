@@ -214,6 +214,8 @@ const struct wt_train_config *wt_engine_config(const struct wt_engine *e);
 struct wt_step_hooks {
   bool (*between)(void *ctx, size_t micro_step, size_t micro_steps);
   void *ctx;
+  /* Called inside a micro-step, between products, many times a second; may sleep too, so that a cap holds where one micro-step takes long. NULL = not wanted. */
+  void (*inside)(void *ctx);
   /* Sums `n` floats over all ranks in place (MPI); NULL = one rank. Called with the gradients, bucket by bucket, and with counts. */
   enum wt_status (*all_reduce)(void *ctx, float *x, size_t n, struct wt_error *err);
   enum wt_status (*all_reduce_double)(void *ctx, double *x, size_t n, struct wt_error *err);

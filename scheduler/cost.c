@@ -159,8 +159,10 @@ static double corrected_s(struct wt_costing *c, const struct wt_work *w, const s
   size_t slice = nearest_slice(c->in, config, &like);
   double stage_s[WT_STAGE_COUNT], sum = 0;
   wt_rates_stages_s(c->rates, w, config->threads, stage_s);
-  for (int k = 0; k < WT_STAGE_COUNT; k++)
-    sum += stage_s[k] * (slice == SIZE_MAX ? 1 : c->factor[slice][k]);
+  for (int k = 0; k < WT_STAGE_COUNT; k++) {
+    bool speaks = slice != SIZE_MAX && (k != WT_STAGE_UPDATE || c->in->slices[slice].config.optimizer == config->optimizer);
+    sum += stage_s[k] * (speaks ? c->factor[slice][k] : 1); /* optimizers differ in what they compute for a byte */
+  }
   return sum;
 }
 
@@ -216,7 +218,7 @@ static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, cons
   struct parts t = {.micro_batches = shape->micro_batches};
   double disk_gbps = m->storage.read_gbps > 0 ? m->storage.read_gbps : 0.5;
   double touch_gbps = m->first_touch_gbps > 0 ? m->first_touch_gbps : 1.5;
-  t.setup_s = (double)e->load_bytes / (1e9 * disk_gbps) + (double)e->sizes.weights_bytes / (1e9 * touch_gbps) +
+  t.setup_s = (1 - c->in->cached_share) * (double)e->load_bytes / (1e9 * disk_gbps) + (double)e->sizes.weights_bytes / (1e9 * touch_gbps) +
               (double)e->load_bytes / (1e9 * wt_rates_memory_gbps(c->rates, threads));
   t.setup_s += (double)(e->sizes.run_bytes + e->sizes.step_bytes + e->sizes.scratch_bytes) / (1e9 * touch_gbps);
   t.step_s = corrected_s(c, &e->step, &p->config);

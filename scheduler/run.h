@@ -68,6 +68,8 @@ struct wt_run {
   struct wt_cores *cores;  /* that the engine's threads are kept to; NULL: they were left alone */
   /* loop */
   struct wt_governor_state *governor;
+  const char *inside_state; /* of the live view, while the engine computes */
+  double inside_mark_s;
   double step_mean_s, step_wh, micro_s, micro_mark_s, train_began_s, train_began_wh;
   bool prefix_kept;          /* the first epoch of this process is behind: step_mean_s is that of steps that find the frozen prefix kept */
   double step_pause_s;     /* long pauses inside the present step: not its pace */
@@ -174,6 +176,8 @@ enum wt_status wt_run_share_decision(struct wt_run *r, struct wt_error *err) WT_
 /* Keeps this rank's rows of a batch of n; returns how many. */
 enum wt_status wt_run_share_batch(struct wt_run *r, struct wt_example *batch, size_t *n, struct wt_error *err) WT_MUST_CHECK;
 /* Hooks of a step and of an evaluation; with several ranks those that sum over them. */
+/* Inside a micro-step: the power cap, signs of life. */
+void wt_run_inside(void *run);
 struct wt_step_hooks wt_run_hooks(struct wt_run *r, bool (*between)(void *ctx, size_t micro_step, size_t micro_steps));
 /* Around a step: what it took this rank and the network. */
 void wt_run_rank_step_begin(struct wt_run *r, const struct wt_example *batch, size_t n);

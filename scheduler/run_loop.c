@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define LIVE_S 0.25
+#define INSIDE_S 0.2 /* so often a micro-step is looked into */
 #define NAP_S 0.1 /* a signal is seen at least this often while pausing */
 #define SKIPPED_MAX 3
 #define RISE 1.5 /* times the first loss: worth a word */
@@ -147,6 +148,20 @@ static void hold_cap(struct wt_run *r)
   }
 }
 
+/* A micro-step of a large model may take longer than the window over which a cap is a mean. */
+void wt_run_inside(void *run)
+{
+  struct wt_run *r = run;
+  double now = wt_mono_s(r->s.clock);
+  if (now - r->inside_mark_s < INSIDE_S)
+    return;
+  if (r->s.budgets.power_w > 0)
+    hold_cap(r);
+  wt_cluster_alive(&r->cluster);
+  wt_run_live(r, r->inside_state, false);
+  r->inside_mark_s = wt_mono_s(r->s.clock);
+}
+
 static bool between(void *ctx, size_t micro_step, size_t micro_steps)
 {
   struct wt_run *r = ctx;
@@ -223,6 +238,7 @@ enum wt_status wt_run_evaluate(struct wt_run *r, double *ret_loss, struct wt_err
   for (size_t i = 0; i < r->s.eval_n; i++)
     rows[i] = wt_session_eval_row(&r->s, i);
   struct wt_step_hooks hooks = wt_run_hooks(r, between_eval);
+  r->inside_state = "evaluating";
   struct wt_eval_out out;
   memset(&out, 0, sizeof out);
   wt_run_live(r, "evaluating", true);
@@ -462,6 +478,7 @@ static enum wt_status one_step(struct wt_run *r, struct wt_example *batch, struc
   WT_TRY(wt_run_share_batch(r, batch, &n, err));
   double lr = wt_lr_at(&r->st.lr, r->st.step), began = wt_mono_s(r->s.clock);
   struct wt_step_hooks hooks = wt_run_hooks(r, between);
+  r->inside_state = "training";
   struct wt_step_out out;
   memset(&out, 0, sizeof out);
   r->step_pause_s = 0;

@@ -356,7 +356,7 @@ static enum wt_status all_reduce_double(void *ctx, double *x, size_t n, struct w
 
 struct wt_step_hooks wt_run_hooks(struct wt_run *r, bool (*between)(void *ctx, size_t micro_step, size_t micro_steps))
 {
-  struct wt_step_hooks h = {.between = between, .ctx = r};
+  struct wt_step_hooks h = {.between = between, .inside = wt_run_inside, .ctx = r};
   if (r->cluster.size > 1) {
     h.all_reduce_double = all_reduce_double;
     h.reduce_begin = reduce_begin;

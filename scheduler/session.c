@@ -246,6 +246,7 @@ static enum wt_status open_model(struct wt_session *s, bool weights, struct wt_e
   wt_session_phase(s, "opening the model");
   WT_TRY(local_path(s, s->o.model, !weights, &s->model_path, err));
   WT_TRY(wt_model_open(s->model_path, weights ? WT_MODEL_WEIGHTS : WT_MODEL_CONFIG_ONLY, &s->model, err));
+  s->cached_share = wt_resident_share_of(s->model_path);
   s->open_s = wt_mono_s(s->clock) - t;
   if (wt_model_tokenizer(s->model, &s->tokenizer, NULL) != WT_OK)
     s->tokenizer = NULL; /* fine for data that is tokenised already; reading says so otherwise */
@@ -451,6 +452,7 @@ struct wt_plan_input wt_session_input(const struct wt_session *s)
   in.past = s->past;
   in.past_n = s->past_n;
   in.fixed_bytes = s->fixed_bytes;
+  in.cached_share = s->cached_share;
   in.adapter = s->adapter;
   in.train_index = s->index;
   in.train_n = s->train_n;

@@ -36,6 +36,7 @@ struct wt_session {
   struct wt_probe_result *probes;
   size_t probes_n;
   uint64_t fixed_bytes;
+  double cached_share; /* of the checkpoint, in the page cache */
   double spent_wh; /* used before planning, where it is metered; else NaN */
   struct wt_machine *machines; /* of a run on several, set before planning; owned */
   size_t machines_n;
@@ -74,5 +75,7 @@ enum wt_status wt_session_probe(struct wt_session *s, const struct wt_plan_set *
 uint64_t wt_resident_bytes(void);
 uint64_t wt_resident_peak_bytes(void);
 void wt_resident_reset_peak(void);
+/* 0 to 1: how much of a checkpoint (a folder, or a file) the page cache holds; a sample of its pages. 0 where that cannot be told. */
+double wt_resident_share_of(const char *model);
 
 #endif

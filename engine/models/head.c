@@ -60,6 +60,7 @@ void wt_head_loss(double *loss, float *dx, const float *x, const int32_t *row, c
   size_t C = s->hidden;
   for (size_t first = 0; first < n; first += b->rows) {
     size_t rows = n - first < b->rows ? n - first : b->rows;
+    wt_linear_rest(c);
     for (size_t i = 0; i < rows; i++)
       memcpy(b->x + i * C, x + (size_t)row[first + i] * C, C * sizeof *x);
     forward_rows(rows, h, b, c);

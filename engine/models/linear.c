@@ -44,6 +44,7 @@ void wt_linear_forward(float *y, size_t ldy, const float *x, const struct wt_lin
                        const struct wt_linear_context *c)
 {
   const float *bias = wt_slot_floats(l->bias);
+  wt_linear_rest(c);
   switch (l->ad.kind) {
   case WT_ADAPTER_DORA:
     wt_matrix_forward(acts->pre, l->out, x, l->in, &l->w->m, T, 0.0f, wt_slot_compute(l->w, c), c->scratch);
@@ -127,6 +128,7 @@ void wt_linear_backward(float *dx, float beta, const float *dy, size_t lddy, con
                         const struct wt_linear_context *c)
 {
   enum wt_adapter_kind kind = l->ad.kind;
+  wt_linear_rest(c);
   if (l->bias && l->bias->grad)
     wt_bias_backward(l->bias->grad, dy, lddy, T, l->out, c->scratch);
   if (kind == WT_ADAPTER_IA3_IN) {

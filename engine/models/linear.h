@@ -64,7 +64,16 @@ struct wt_linear_context {
   float *out_tmp; /* [T, C] */
   double dropout; /* 0 outside training */
   uint64_t seed, stream;
+  void (*inside)(void *ctx); /* of the step's hooks; NULL outside of steps */
+  void *inside_ctx;
 };
+
+/* To be called between pieces of work, never in a parallel region. */
+static inline void wt_linear_rest(const struct wt_linear_context *c)
+{
+  if (c->inside)
+    c->inside(c->inside_ctx);
+}
 
 /* Fixed point is for weights that stay as they are; what learns is computed in fp32. */
 static inline enum wt_gemm_compute wt_slot_compute(const struct wt_slot *s, const struct wt_linear_context *c) { return s->trained ? WT_GEMM_F32 : c->compute; }

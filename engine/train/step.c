@@ -7,6 +7,13 @@
 
 #define BADAM_STEPS 50
 
+/* NULL ends it. */
+static void rest_by(struct wt_engine *e, const struct wt_step_hooks *hooks)
+{
+  e->context.inside = hooks ? hooks->inside : NULL;
+  e->context.inside_ctx = hooks ? hooks->ctx : NULL;
+}
+
 /* Forward and loss of the batch that is filled in; with weight > 0 also backward. Returns the sum of losses. */
 static double run_batch(struct wt_engine *e, float weight)
 {
@@ -60,6 +67,7 @@ void wt_engine_update(struct wt_engine *e, double lr, double norm)
     const struct wt_param *p = &e->param[i];
     if (!p->active)
       continue;
+    wt_linear_rest(&e->context);
     h.lr = lr * p->lr_scale;
     h.weight_decay = p->matrix || e->c.weight_decay_all ? e->c.weight_decay : 0;
     struct wt_optim_tensor tensor = {.value = p->value,
@@ -108,8 +116,8 @@ static void accumulate(struct wt_engine *e, const struct wt_example *x, size_t n
   }
 }
 
-enum wt_status wt_engine_step(struct wt_engine *e, const struct wt_example *examples, size_t n, double lr,
-                              const struct wt_step_hooks *hooks, struct wt_step_out *out, struct wt_error *err)
+static enum wt_status step(struct wt_engine *e, const struct wt_example *examples, size_t n, double lr, const struct wt_step_hooks *hooks,
+                           struct wt_step_out *out, struct wt_error *err)
 {
   if (!e->training && !(e->hard && e->hard->search))
     return wt_fail(err, WT_EUSAGE, "method %s has nothing to train", e->method->name);
@@ -145,6 +153,15 @@ enum wt_status wt_engine_step(struct wt_engine *e, const struct wt_example *exam
   return WT_OK;
 }
 
+enum wt_status wt_engine_step(struct wt_engine *e, const struct wt_example *examples, size_t n, double lr,
+                              const struct wt_step_hooks *hooks, struct wt_step_out *out, struct wt_error *err)
+{
+  rest_by(e, hooks);
+  enum wt_status st = step(e, examples, n, lr, hooks, out, err);
+  rest_by(e, NULL);
+  return st;
+}
+
 enum wt_status wt_engine_eval(struct wt_engine *e, const struct wt_example *examples, size_t n, const struct wt_step_hooks *hooks,
                               struct wt_example_loss *per_example, struct wt_eval_out *out, struct wt_error *err)
 {
@@ -171,7 +188,9 @@ enum wt_status wt_engine_eval_rows(struct wt_engine *e, const struct wt_example 
   for (size_t first = 0, count; first < n && !out->abandoned; first += count, micro++) {
     count = wt_engine_cut(e, examples, first, n);
     wt_engine_fill_batch(e, examples, first, count);
+    rest_by(e, hooks);
     sum += run_batch(e, 0.0f);
+    rest_by(e, NULL);
     out->supervised_tokens += e->batch.supervised;
     for (size_t i = first; i < first + count; i++)
       out->tokens += examples[i].n;

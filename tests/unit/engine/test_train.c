@@ -420,6 +420,40 @@ static void test_abandoned_and_skipped(void **state)
   tiny_close(&t);
 }
 
+static void count_call(void *ctx)
+{
+  ++*(size_t *)ctx;
+}
+
+/* A power cap is looked after inside micro-steps: in each block, forward and backward, and in evaluation; and not a bit depends on it. */
+static void test_inside_is_called_and_changes_no_bit(void **state)
+{
+  (void)state;
+  struct tiny t;
+  struct wt_error err = {0};
+  struct wt_step_out out;
+  struct wt_eval_out eval;
+  size_t calls = 0;
+  tiny_open(&t, tiny_families[0].config);
+  struct wt_train_config c = tiny_config(WT_METHOD_FULL);
+  struct wt_engine *a = open_engine(&t, &c, NULL), *b = open_engine(&t, &c, NULL);
+  struct wt_step_hooks hooks = {.inside = count_call, .ctx = &calls};
+  size_t micros = wt_engine_count_micro_steps(a, t.example, 4), blocks = a->model->spec.layers;
+  WT_ASSERT_OK(wt_engine_step(a, t.example, 4, 1e-2, &hooks, &out, &err), &err);
+  assert_true(calls >= micros * (2 * blocks + 1));
+  size_t of_step = calls;
+  WT_ASSERT_OK(wt_engine_eval(a, t.example, 4, &hooks, NULL, &eval, &err), &err);
+  assert_true(calls >= of_step + micros * (blocks + 1));
+  WT_ASSERT_OK(wt_engine_step(b, t.example, 4, 1e-2, NULL, &out, &err), &err);
+  same_values(a, b);
+  size_t before = calls;
+  WT_ASSERT_OK(wt_engine_step(a, t.example, 4, 1e-2, NULL, &out, &err), &err);
+  assert_int_equal(calls, before);
+  wt_engine_free(a);
+  wt_engine_free(b);
+  tiny_close(&t);
+}
+
 /* What is handed out while backward goes on is final: the bits at the end are those at the beginning; and it is everything, from the end,
  * once. */
 struct hand_out {
@@ -621,7 +655,7 @@ int main(void)
       cmocka_unit_test(test_checkpointing_same_bits), cmocka_unit_test(test_cut_does_not_matter),
       cmocka_unit_test(test_room_changes_no_bit),     cmocka_unit_test(test_slice_is_a_step),
       cmocka_unit_test(test_frozen_weights_rest),     cmocka_unit_test(test_save_open_merge),
-      cmocka_unit_test(test_abandoned_and_skipped),   cmocka_unit_test(test_gradients_are_final_when_handed_out),
+      cmocka_unit_test(test_inside_is_called_and_changes_no_bit), cmocka_unit_test(test_abandoned_and_skipped),   cmocka_unit_test(test_gradients_are_final_when_handed_out),
       cmocka_unit_test(test_prefix_cache_same_bits),  cmocka_unit_test(test_prefix_cache_as_predicted)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

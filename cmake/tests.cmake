@@ -3,6 +3,7 @@
 #   tests/{ref,grad,golden}/test_*.c   cmocka, link the engine
 #   tests/cli/*.sh   run with the built program as $1 and the source folder as $2; exit 77 = skipped (says why)
 #   tests/fuzz/ROOM/fuzz_*.c   one libFuzzer target a parser, its corpus in tests/fuzz/corpus/NAME is replayed in every ctest
+# The test presets run two at once.
 enable_testing()
 if(NOT CMOCKA_FOUND)
   return()
@@ -68,6 +69,12 @@ if(TARGET wattune)
   foreach(script ${scripts})
     get_filename_component(stem ${script} NAME_WE)
     add_test(NAME cli_${stem} COMMAND bash ${script} $<TARGET_FILE:wattune> ${CMAKE_SOURCE_DIR})
-    set_tests_properties(cli_${stem} PROPERTIES LABELS cli TIMEOUT 600 SKIP_RETURN_CODE 77)
+    set_tests_properties(cli_${stem} PROPERTIES LABELS cli TIMEOUT 600 SKIP_RETURN_CODE 77 COST 100) # the long ones begin first
   endforeach()
 endif()
+# What is measured against a clock has the machine for itself; all others run beside each other.
+foreach(name unit_profiles_meter_live unit_profiles_calibrate cli_power cli_budget cli_pacing cli_ranks cli_run_minute cli_demo)
+  if(TEST ${name})
+    set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
+  endif()
+endforeach()

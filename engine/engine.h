@@ -298,6 +298,7 @@ struct wt_fetch_options {
   bool dry_run, config_only; /* config_only: config, tokenizer and the headers of the weights */
   bool beside;               /* weights by a plain address: config and tokenizer that lie beside them come too */
   bool allow_http;
+  /* Totals count what is known so far: a file's is 0 before a server has told it. */
   void (*on_progress)(void *ctx, const char *file, uint64_t done_bytes, uint64_t total_bytes, uint64_t all_done_bytes,
                       uint64_t all_total_bytes);
   bool (*cancelled)(void *ctx);

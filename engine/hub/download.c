@@ -23,7 +23,7 @@
 #define WT_FIRST_BYTES ((uint64_t)8 << 20) /* of a file whose size is not known yet: its answer tells the size, then the others begin */
 #define WT_FAST_BYTES_PER_S 100e6          /* a file that comes this fast is not split any more once its parts are under way */
 #define WT_JUDGE_S 0.4                     /* after so long its rate is known */
-#define WT_TRIES 8
+#define WT_TRIES 8u
 #define WT_LOCK_RETRY_S 0.1
 
 struct file {
@@ -354,11 +354,12 @@ static enum wt_status plan_retry(struct loop *l, struct file *f, struct connecti
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected in a circle", f->d->name);
   if (code == CURLE_UNSUPPORTED_PROTOCOL)
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected to an address that is not https", f->d->name);
-  if (++f->tries > WT_TRIES) {
+  bool unreached = f->d->size == UINT64_MAX && wt_http_unreached((int)code); /* no server has ever said anything of this file */
+  if (++f->tries > WT_TRIES || (unreached && f->tries >= WT_TRIES_UNREACHED)) {
     if (code != CURLE_OK)
-      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s; no byte more in %d tries, at %llu bytes", f->d->name, curl_easy_strerror(code),
-                     WT_TRIES, (unsigned long long)have);
-    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server answers %ld; no byte more in %d tries, at %llu bytes", f->d->name, status,
+      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s; no byte more in %u tries, at %llu bytes", f->d->name, curl_easy_strerror(code),
+                     unreached ? f->tries : WT_TRIES, (unsigned long long)have);
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server answers %ld; no byte more in %u tries, at %llu bytes", f->d->name, status,
                    WT_TRIES, (unsigned long long)have);
   }
   if ((status == 401 || status == 403 || status == 410) && f->d->renew) {
@@ -480,6 +481,11 @@ static enum wt_status settle(struct loop *l, struct wt_error *err)
   return WT_OK;
 }
 
+static uint64_t known_bytes(const struct wt_download *d)
+{
+  return d->size == UINT64_MAX ? 0 : d->size;
+}
+
 static void show(struct loop *l)
 {
   const struct wt_fetch_options *o = l->options;
@@ -490,15 +496,15 @@ static void show(struct loop *l)
     struct file *f = &l->files[i];
     if (f->open && f->partial.parts)
       f->d->have = wt_partial_have(&f->partial);
-    all += f->d->cached ? f->d->size : f->d->have;
-    total += f->d->size == UINT64_MAX ? 0 : f->d->size;
+    all += f->d->cached ? known_bytes(f->d) : f->d->have;
+    total += known_bytes(f->d);
   }
   for (size_t i = 0; i < l->n; i++) {
     struct file *f = &l->files[i];
     if (!f->open && (!f->d->done || f->told))
       continue;
     f->told = f->d->done;
-    o->on_progress(o->ctx, f->d->name, f->d->cached ? f->d->size : f->d->have, f->d->size, all, total);
+    o->on_progress(o->ctx, f->d->name, f->d->cached ? known_bytes(f->d) : f->d->have, known_bytes(f->d), all, total);
   }
 }
 

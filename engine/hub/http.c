@@ -15,7 +15,6 @@
 
 #define WT_STALL_S 30.0
 #define WT_HEAD_MAX_BYTES ((size_t)256 << 10)
-#define WT_TRIES_UNREACHED 5u /* no server has answered: about 6 s */
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static void curl_start(void)
@@ -117,13 +116,16 @@ enum failure {
   FAILED_FINAL      /* the same every time */
 };
 
+bool wt_http_unreached(int curl_code)
+{
+  return curl_code == CURLE_COULDNT_CONNECT || curl_code == CURLE_COULDNT_RESOLVE_HOST || curl_code == CURLE_COULDNT_RESOLVE_PROXY;
+}
+
 static enum failure failure_of(CURLcode code)
 {
-  switch (code) {
-  case CURLE_COULDNT_CONNECT:
-  case CURLE_COULDNT_RESOLVE_HOST:
-  case CURLE_COULDNT_RESOLVE_PROXY:
+  if (wt_http_unreached((int)code))
     return FAILED_UNREACHED;
+  switch (code) {
   case CURLE_WRITE_ERROR:
   case CURLE_URL_MALFORMAT:
   case CURLE_UNSUPPORTED_PROTOCOL:

@@ -55,6 +55,8 @@ struct wt_http {
   bool follow;        /* requests without the token follow redirects (a file's store may send on) */
 };
 #define WT_HTTP_TRIES 8u
+#define WT_TRIES_UNREACHED 5u /* no server has answered: about 6 s */
+bool wt_http_unreached(int curl_code); /* no connection at all: refused, or no such name */
 /* One request; redirects are not followed but for `follow`. body may be NULL (HEAD). Transport failures that may pass, 408, 429, 5xx are tried again with jittered
  * back-off, Retry-After honoured; then WT_EDOWNLOAD. Any other HTTP status is WT_OK. */
 enum wt_status wt_http_retry(const struct wt_http *h, bool head, const char *url, bool with_token, const char *range, struct wt_buf *body, struct wt_http_reply *ret, struct wt_error *err) WT_MUST_CHECK;

@@ -52,7 +52,13 @@ expect 2 fetch nonsense
 printf 'hello' >"$T/file.txt"
 expect 0 fetch "file://$T/file.txt"
 shows "file.txt"
-expect 6 fetch "http://127.0.0.1:9/none"
+# a server that does not answer is given a few seconds; a size that is not known is not shown as one
+checks=$((checks + 3))
+timeout 30 python3 -c 'import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))' "$W" fetch "http://127.0.0.1:9/none" >"$T/out" </dev/null
+code=$?
+[ "$code" = 6 ] || fail "a server that does not answer: exit $code, expected 6"
+grep -q "no byte more in 5 tries" "$T/out" || fail "a server that does not answer: $(head -c 300 "$T/out")"
+grep -q "none  0 B" "$T/out" && ! grep -q " of .*iB" "$T/out" || fail "the progress of a file of unknown size: $(head -c 300 "$T/out")"
 
 # a closed standard output is an error, not a silent success
 "$W" --help >/dev/full 2>"$T/err"

@@ -13,7 +13,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { CHUNK_BYTES = 1 << 18 };
+enum { CHUNK_BYTES = 1 << 18, DEPTH_MAX = 256 /* of folders in folders */ };
 
 bool wt_fs_exists(const char *path)
 {
@@ -130,7 +130,7 @@ static int remove_at(int at, const char *name, int depth)
     return 0;
   if (errno != EISDIR && errno != EPERM)
     return -1;
-  if (depth > 256) {
+  if (depth > DEPTH_MAX) {
     errno = ELOOP;
     return -1;
   }
@@ -157,6 +157,33 @@ enum wt_status wt_fs_remove_tree(const char *path, struct wt_error *err)
   if (remove_at(AT_FDCWD, path, 0) != 0)
     return wt_fail_errno(err, WT_EIO, "cannot remove '%s'", path);
   return WT_OK;
+}
+
+static uint64_t bytes_at(int at, const char *name, int depth)
+{
+  struct stat st;
+  if (depth > DEPTH_MAX || fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return 0;
+  if (!S_ISDIR(st.st_mode))
+    return S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+  int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+  if (!dir) {
+    if (fd >= 0)
+      close(fd);
+    return 0;
+  }
+  uint64_t sum = 0;
+  for (struct dirent *e; (e = readdir(dir));)
+    if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+      sum += bytes_at(fd, e->d_name, depth + 1);
+  closedir(dir);
+  return sum;
+}
+
+uint64_t wt_fs_tree_bytes(const char *path)
+{
+  return bytes_at(AT_FDCWD, path, 0);
 }
 
 enum wt_status wt_fs_free_bytes(const char *path, uint64_t *ret, struct wt_error *err)

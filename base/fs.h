@@ -19,6 +19,8 @@ enum wt_status wt_fs_write_atomic(const char *path, const void *data, size_t n, 
 enum wt_status wt_fs_copy(const char *from, const char *to, struct wt_error *err) WT_MUST_CHECK; /* atomic too */
 enum wt_status wt_fs_remove_tree(const char *path, struct wt_error *err) WT_MUST_CHECK; /* absent is fine */
 enum wt_status wt_fs_free_bytes(const char *path, uint64_t *ret, struct wt_error *err) WT_MUST_CHECK;
+/* Of all regular files in a folder, whatever their depth; links are not followed, what cannot be read counts nothing. */
+uint64_t wt_fs_tree_bytes(const char *path);
 enum wt_status wt_fs_size(const char *path, uint64_t *ret, struct wt_error *err) WT_MUST_CHECK;
 
 /* A file that appears only when it is whole: open, write (stdio), commit; an uncommitted one is removed on release. */

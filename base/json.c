@@ -260,6 +260,16 @@ enum wt_status wt_json_read_file(const char *path, size_t max_bytes, struct wt_j
   return wt_json_parse(b.data, b.len, path, ret, err);
 }
 
+enum wt_status wt_json_read_input(const char *path, size_t max_bytes, struct wt_json **ret, struct wt_error *err)
+{
+  enum wt_status status = wt_json_read_file(path, max_bytes, ret, err);
+  if (status != WT_EIO)
+    return status;
+  if (err)
+    err->status = WT_EFORMAT;
+  return WT_EFORMAT;
+}
+
 void wt_json_free(struct wt_json *v)
 {
   cJSON_Delete((cJSON *)(void *)v);

@@ -20,6 +20,8 @@ enum wt_json_type { WT_JSON_NONE, WT_JSON_NULL, WT_JSON_BOOL, WT_JSON_NUMBER, WT
 /* what names the source in messages ("config.json", "data.jsonl:17"). Depth is limited to 200. */
 enum wt_status wt_json_parse(const char *text, size_t len, const char *what, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_json_read_file(const char *path, size_t max_bytes, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
+/* The same for a file that the user names: one that cannot be read is bad input (WT_EFORMAT), not a failure of the machine. */
+enum wt_status wt_json_read_input(const char *path, size_t max_bytes, struct wt_json **ret, struct wt_error *err) WT_MUST_CHECK;
 void wt_json_free(struct wt_json *v);
 void wt_json_freep(struct wt_json **v);
 

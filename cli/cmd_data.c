@@ -38,16 +38,26 @@ static void options_release(struct options *o)
   wt_opt_release(table, table_n, o);
 }
 
-static enum wt_status examples_json(const struct wt_dataset *d, const struct wt_tokenizer *t, size_t n, struct wt_json *array, struct wt_error *err)
+/* counted: tokens are those of a model; otherwise every figure about them is unknown. */
+static void count_add(struct wt_json *doc, const char *key, uint64_t n, bool counted)
+{
+  if (counted)
+    wt_json_add_u64(doc, key, n);
+  else
+    wt_json_add_null(doc, key);
+}
+
+static enum wt_status examples_json(const struct wt_dataset *d, const struct wt_tokenizer *t, bool counted, size_t n, struct wt_json *array,
+                                    struct wt_error *err)
 {
   for (size_t i = 0; i < n; i++) {
     struct wt_example x = wt_dataset_get(d, i);
     struct wt_json *e = wt_json_push(array, wt_json_object());
     size_t supervised = 0;
-    for (size_t j = 0; j < x.n; j++)
+    for (size_t j = 1; j < x.n; j++) /* nothing predicts the first token */
       supervised += x.labels[j] != WT_LABEL_NONE;
-    wt_json_add_u64(e, "tokens", x.n);
-    wt_json_add_u64(e, "supervised_tokens", supervised);
+    count_add(e, "tokens", x.n, counted);
+    count_add(e, "supervised_tokens", supervised, counted);
     WT_AUTO(wt_buf_release) struct wt_buf text;
     wt_buf_init(&text, (size_t)1 << 28);
     if (t)
@@ -57,26 +67,12 @@ static enum wt_status examples_json(const struct wt_dataset *d, const struct wt_
   return WT_OK;
 }
 
-static enum wt_status document_print(const struct wt_dataset *d, const struct wt_tokenizer *t, size_t shown, struct wt_error *err)
+static void histogram_json(const struct wt_data_stats *s, struct wt_json *doc, bool counted)
 {
-  const struct wt_data_stats *s = wt_dataset_stats(d);
-  WT_AUTO(wt_json_freep) struct wt_json *doc = wt_json_object();
-  wt_json_add_str(doc, "schema", "wattune.data/1");
-  wt_json_add_str(doc, "format", s->format);
-  wt_json_add_str(doc, "template", s->template_name);
-  wt_json_add_u64(doc, "rows", s->rows);
-  wt_json_add_u64(doc, "examples", s->examples);
-  wt_json_add_u64(doc, "tokens", s->tokens);
-  wt_json_add_u64(doc, "supervised_tokens", s->supervised_tokens);
-  wt_json_add_u64(doc, "truncated", s->truncated);
-  wt_json_add_u64(doc, "duplicates", s->duplicates);
-  wt_json_add_u64(doc, "empty_answers", s->empty_answers);
-  wt_json_add_u64(doc, "bad_rows", s->bad_rows);
-  wt_json_add_u64(doc, "p50_tokens", s->p50_tok);
-  wt_json_add_u64(doc, "p95_tokens", s->p95_tok);
-  wt_json_add_u64(doc, "max_tokens", s->max_tok);
-  wt_json_add_u64(doc, "padded_tokens_batch8", s->padded_tokens_batch8);
-  wt_json_add_str(doc, "sha256", s->sha256);
+  if (!counted) {
+    wt_json_add_null(doc, "histogram");
+    return;
+  }
   struct wt_json *histogram = wt_json_add_array(doc, "histogram");
   for (size_t i = 0; i < WT_COUNT(s->histogram); i++) {
     if (s->histogram[i] == 0)
@@ -86,31 +82,62 @@ static enum wt_status document_print(const struct wt_dataset *d, const struct wt
     wt_json_add_num(row, "below_tokens", ldexp(1, (int)i + 1));
     wt_json_add_u64(row, "examples", s->histogram[i]);
   }
-  WT_TRY(examples_json(d, t, shown, wt_json_add_array(doc, "shown"), err));
+}
+
+static enum wt_status document_print(const struct wt_dataset *d, const struct wt_tokenizer *t, bool counted, size_t shown, struct wt_error *err)
+{
+  const struct wt_data_stats *s = wt_dataset_stats(d);
+  WT_AUTO(wt_json_freep) struct wt_json *doc = wt_json_object();
+  wt_json_add_str(doc, "schema", "wattune.data/1");
+  wt_json_add_str(doc, "format", s->format);
+  wt_json_add_str(doc, "template", s->template_name);
+  wt_json_add_u64(doc, "rows", s->rows);
+  wt_json_add_u64(doc, "examples", s->examples);
+  count_add(doc, "tokens", s->tokens, counted);
+  count_add(doc, "supervised_tokens", s->supervised_tokens, counted);
+  count_add(doc, "truncated", s->truncated, counted);
+  wt_json_add_u64(doc, "duplicates", s->duplicates);
+  wt_json_add_u64(doc, "empty_answers", s->empty_answers);
+  wt_json_add_u64(doc, "bad_rows", s->bad_rows);
+  count_add(doc, "p50_tokens", s->p50_tok, counted);
+  count_add(doc, "p95_tokens", s->p95_tok, counted);
+  count_add(doc, "max_tokens", s->max_tok, counted);
+  count_add(doc, "padded_tokens_batch8", s->padded_tokens_batch8, counted);
+  wt_json_add_str(doc, "sha256", s->sha256);
+  histogram_json(s, doc, counted);
+  WT_TRY(examples_json(d, t, counted, shown, wt_json_add_array(doc, "shown"), err));
   return wt_cli_print_json(doc, err);
 }
 
-static void counts_text(const struct wt_data_stats *s, struct wt_buf *b)
+static void tokens_text(const struct wt_data_stats *s, struct wt_buf *b)
 {
   char tokens[WT_UNIT_BYTES], supervised[WT_UNIT_BYTES];
   double share = s->tokens ? 100 * (double)s->supervised_tokens / (double)s->tokens : 0;
+  wt_buf_addf(b, "\ntokens      %s, %s supervised (%.1f %%)\n", wt_format_count((double)s->tokens, tokens),
+              wt_format_count((double)s->supervised_tokens, supervised), share);
+  wt_buf_addf(b, "lengths     median %zu, 95 of 100 up to %zu, longest %zu\n", s->p50_tok, s->p95_tok, s->max_tok);
+}
+
+static void counts_text(const struct wt_data_stats *s, bool counted, struct wt_buf *b)
+{
   wt_buf_addf(b, "format      %s\n", s->format);
   if (s->template_name[0])
     wt_buf_addf(b, "template    %s\n", s->template_name);
   wt_buf_addf(b, "examples    %llu of %llu rows", (unsigned long long)s->examples, (unsigned long long)s->rows);
   if (s->sampled_fraction < 1)
     wt_buf_addf(b, " (a sample of %.3g %%)", 100 * s->sampled_fraction);
-  wt_buf_addf(b, "\ntokens      %s, %s supervised (%.1f %%)\n", wt_format_count((double)s->tokens, tokens),
-              wt_format_count((double)s->supervised_tokens, supervised), share);
-  wt_buf_addf(b, "lengths     median %zu, 95 of 100 up to %zu, longest %zu\n", s->p50_tok, s->p95_tok, s->max_tok);
+  if (counted)
+    tokens_text(s, b);
+  else
+    wt_buf_adds(b, "\ntokens      unknown: --model names the model whose tokenizer counts\n");
   const struct {
     const char *what;
     uint64_t n;
   } flaws[] = {{"truncated", s->truncated}, {"duplicates", s->duplicates}, {"empty answers", s->empty_answers}, {"bad rows", s->bad_rows}};
   wt_buf_adds(b, "flaws       ");
-  for (size_t i = 0; i < WT_COUNT(flaws); i++)
-    wt_buf_addf(b, "%s%llu %s", i ? ", " : "", (unsigned long long)flaws[i].n, flaws[i].what);
-  if (s->tokens && s->padded_tokens_batch8 > s->tokens)
+  for (size_t i = counted ? 0 : 1; i < WT_COUNT(flaws); i++)
+    wt_buf_addf(b, "%s%llu %s", i > !counted ? ", " : "", (unsigned long long)flaws[i].n, flaws[i].what);
+  if (counted && s->tokens && s->padded_tokens_batch8 > s->tokens)
     wt_buf_addf(b, "\npadding     batches of 8 would have cost %.0f %% more tokens; none is used here",
                 100.0 * ((double)s->padded_tokens_batch8 / (double)s->tokens - 1));
   wt_buf_addc(b, '\n');
@@ -132,12 +159,13 @@ static void histogram_text(const struct wt_data_stats *s, struct wt_buf *b)
   }
 }
 
-static enum wt_status text_print(const struct wt_dataset *d, const struct wt_tokenizer *t, size_t shown, struct wt_error *err)
+static enum wt_status text_print(const struct wt_dataset *d, const struct wt_tokenizer *t, bool counted, size_t shown, struct wt_error *err)
 {
   WT_AUTO(wt_buf_release) struct wt_buf b;
   wt_buf_init(&b, (size_t)1 << 30);
-  counts_text(wt_dataset_stats(d), &b);
-  histogram_text(wt_dataset_stats(d), &b);
+  counts_text(wt_dataset_stats(d), counted, &b);
+  if (counted)
+    histogram_text(wt_dataset_stats(d), &b);
   for (size_t i = 0; t && i < shown; i++) {
     WT_AUTO(wt_buf_release) struct wt_buf text;
     wt_buf_init(&text, (size_t)1 << 28);
@@ -150,6 +178,30 @@ static enum wt_status text_print(const struct wt_dataset *d, const struct wt_tok
     wt_buf_adds(&b, n < text.len ? " ...\n" : "\n");
   }
   return wt_cli_print_buf(&b, err);
+}
+
+/* Without a model: rows are read and shown byte by byte, and what is counted in tokens is unknown unless the rows hold ids. */
+static enum wt_status open_without_model(struct wt_data_options *o, struct wt_tokenizer **ret_bytes, bool *ret_counted, struct wt_dataset **ret,
+                                         struct wt_error *err)
+{
+  WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *bytes = NULL;
+  WT_AUTO(wt_dataset_freep) struct wt_dataset *d = NULL;
+  size_t seq_len = o->seq_len;
+  if (o->raw_text)
+    return wt_fail(err, WT_EUSAGE, "--raw-text: needs --model, whose tokens are counted");
+  WT_TRY(wt_tokenizer_bytes(&bytes, err));
+  o->no_cache = true;
+  o->seq_len = 0; /* of tokens, not of bytes */
+  WT_TRY(wt_dataset_open(o, bytes, 0, 0, &d, err));
+  *ret_counted = strncmp(wt_dataset_stats(d)->format, "pre-tokenised", 13) == 0;
+  if (*ret_counted && seq_len) {
+    o->seq_len = seq_len;
+    wt_dataset_freep(&d);
+    WT_TRY(wt_dataset_open(o, NULL, 0, 0, &d, err));
+  }
+  *ret_bytes = WT_TAKE(bytes);
+  *ret = WT_TAKE(d);
+  return WT_OK;
 }
 
 static enum wt_status run(int argc, char **argv, struct wt_error *err)
@@ -166,20 +218,19 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
       .path = data, .template_name = o.chat_template, .seq_len = (size_t)o.seq_len, .raw_text = o.raw_text, .skip_bad_rows = o.on_bad_row == 1};
   options.train_on = o.train_on;
   const struct wt_tokenizer *t = NULL;
+  WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *bytes = NULL;
+  bool counted = true;
   if (o.model) {
     WT_TRY(wt_cli_local_path(o.model, true, &model, err));
     WT_TRY(wt_model_open(model, WT_MODEL_CONFIG_ONLY, &m, err));
     t = wt_cli_tokenizer(m, NULL);
     WT_TRY(wt_cli_dataset_open(m, &options, &d, err));
   } else {
-    enum wt_status status = wt_dataset_open(&options, NULL, 0, 0, &d, err);
-    if (status != WT_OK && !err->hint[0])
-      wt_error_hint(err, "--model names the model whose tokenizer counts");
-    if (status != WT_OK)
-      return status;
+    WT_TRY(open_without_model(&options, &bytes, &counted, &d, err));
+    t = counted ? NULL : bytes;
   }
   size_t shown = wt_dataset_count(d) < o.show ? wt_dataset_count(d) : (size_t)o.show;
-  return o.common.json ? document_print(d, t, shown, err) : text_print(d, t, shown, err);
+  return o.common.json ? document_print(d, t, counted, shown, err) : text_print(d, t, counted, shown, err);
 }
 
 const struct wt_cli_command wt_cmd_data = {"data", "--data F [--model M] [--template T] [--seq-len N]",

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { STOPS_MAX = 16, PROMPT_MAX_BYTES = 1 << 26 };
 
@@ -226,6 +227,15 @@ static struct wt_json *ids_json(const struct wt_ids *ids)
   return a;
 }
 
+static struct wt_json *answer_json(const struct answer *a, const struct wt_ids *prompt)
+{
+  struct wt_json *doc = wt_json_object();
+  wt_json_add(doc, "prompt_ids", ids_json(prompt));
+  wt_json_add(doc, "ids", ids_json(&a->ids));
+  wt_json_add_str(doc, "text", a->detokenizer ? a->text.data : NULL);
+  return doc;
+}
+
 static enum wt_status answer_print(const struct answer *a, const struct wt_ids *prompt, struct wt_error *err)
 {
   if (!a->o->common.json && a->detokenizer)
@@ -238,10 +248,7 @@ static enum wt_status answer_print(const struct answer *a, const struct wt_ids *
     wt_buf_addc(&b, '\n');
     return wt_cli_print_buf(&b, err);
   }
-  WT_AUTO(wt_json_freep) struct wt_json *doc = wt_json_object();
-  wt_json_add(doc, "prompt_ids", ids_json(prompt));
-  wt_json_add(doc, "ids", ids_json(&a->ids));
-  wt_json_add_str(doc, "text", a->detokenizer ? a->text.data : NULL);
+  WT_AUTO(wt_json_freep) struct wt_json *doc = answer_json(a, prompt);
   return wt_cli_print_json(doc, err);
 }
 
@@ -271,8 +278,9 @@ static enum wt_status complete(const struct options *o, struct wt_model *m, cons
 
 /* ---- chat ---- */
 
+/* Adds the answer to `messages`; shows it, or with --json adds it to `turns`. */
 static enum wt_status chat_turn(const struct options *o, struct wt_engine *e, const struct wt_template *template, const struct wt_tokenizer *t,
-                                struct wt_json *messages, uint64_t seed, struct wt_error *err)
+                                struct wt_json *messages, uint64_t seed, struct wt_json *turns, struct wt_error *err)
 {
   WT_AUTO(wt_ids_release) struct wt_ids prompt = {0};
   WT_AUTO(answer_release) struct answer a = {0};
@@ -283,7 +291,25 @@ static enum wt_status chat_turn(const struct options *o, struct wt_engine *e, co
   WT_TRY(answer_make(&a, e, &prompt, stops, stops_n, seed, err));
   if (!message_push(messages, "assistant", a.text.data))
     return wt_fail(err, WT_ENOMEM, "generate: out of memory");
-  return answer_print(&a, &prompt, err);
+  if (!o->common.json)
+    return answer_print(&a, &prompt, err);
+  return wt_json_push(turns, answer_json(&a, &prompt)) ? WT_OK : wt_fail(err, WT_ENOMEM, "generate: out of memory");
+}
+
+/* A whole conversation is one document: its last turn, and under `turns` all of them. */
+static enum wt_status chat_print(struct wt_json *turns, struct wt_error *err)
+{
+  const struct wt_json *last = NULL;
+  for (const struct wt_json *c = wt_json_first(turns); c; c = wt_json_next(c))
+    last = c;
+  WT_AUTO(wt_json_freep) struct wt_json *doc = last ? wt_json_copy(last) : wt_json_object();
+  if (!last) {
+    wt_json_add_array(doc, "prompt_ids");
+    wt_json_add_array(doc, "ids");
+    wt_json_add_null(doc, "text");
+  }
+  wt_json_add(doc, "turns", wt_json_copy(turns));
+  return wt_cli_print_json(doc, err);
 }
 
 static enum wt_status chat(const struct options *o, struct wt_model *m, const char *adapter, struct wt_error *err)
@@ -292,14 +318,16 @@ static enum wt_status chat(const struct options *o, struct wt_model *m, const ch
   WT_AUTO(wt_template_freep) struct wt_template *template = NULL;
   WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
   WT_AUTO(wt_json_freep) struct wt_json *messages = conversation_new(o);
+  WT_AUTO(wt_json_freep) struct wt_json *turns = wt_json_array();
   WT_AUTO(wt_freep) char *line = NULL;
   size_t capacity = 0;
+  bool asks = isatty(STDIN_FILENO) && !wt_display_quiet();
   WT_TRY(wt_model_tokenizer(m, &t, err));
   WT_TRY(wt_template_open(o->chat_template ? o->chat_template : "auto", t, &template, err));
   WT_TRY(wt_cli_inference_open(m, &o->hold, adapter, wt_model_get_info(m)->context, &e, err));
-  wt_cli_note("chat template: %s; an empty line or Ctrl-D ends", wt_template_name(template));
+  wt_cli_note("chat template: %s%s", wt_template_name(template), asks ? "; an empty line or Ctrl-D ends" : "");
   for (uint64_t turn = 0;; turn++) {
-    if (!wt_display_quiet())
+    if (asks)
       fputs("> ", stderr);
     ssize_t n = getline(&line, &capacity, stdin);
     if (n > 0 && line[n - 1] == '\n')
@@ -308,9 +336,9 @@ static enum wt_status chat(const struct options *o, struct wt_model *m, const ch
       break;
     if (!message_push(messages, "user", line))
       return wt_fail(err, WT_ENOMEM, "generate: out of memory");
-    WT_TRY(chat_turn(o, e, template, t, messages, o->seed + turn, err));
+    WT_TRY(chat_turn(o, e, template, t, messages, o->seed + turn, turns, err));
   }
-  return WT_OK;
+  return o->common.json ? chat_print(turns, err) : WT_OK;
 }
 
 static enum wt_status run(int argc, char **argv, struct wt_error *err)
@@ -321,7 +349,9 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
   WT_AUTO(wt_model_freep) struct wt_model *m = NULL;
   WT_TRY(wt_cli_parse(&wt_cmd_generate, &o, &o.common, &argc, argv, 0, 0, err));
   WT_TRY(wt_cli_need(o.model, "model", err));
-  if ((o.prompt != NULL) + (o.ids != NULL) + o.chat != 1)
+  if ((o.prompt != NULL) + (o.ids != NULL) + o.chat > 1)
+    return wt_fail(err, WT_EUSAGE, "generate: only one of --prompt, --ids and --chat goes");
+  if (!o.prompt && !o.ids && !o.chat)
     return wt_fail(err, WT_EUSAGE, "generate: one of --prompt, --ids and --chat is needed");
   WT_TRY(wt_cli_local_path(o.model, false, &model, err));
   if (o.adapter)

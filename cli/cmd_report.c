@@ -35,15 +35,25 @@ static enum wt_report_format format_of(const struct options *o)
     const char *ending;
     enum wt_report_format format;
   } rows[] = {{".html", WT_REPORT_HTML}, {".htm", WT_REPORT_HTML}, {".md", WT_REPORT_MD}, {".json", WT_REPORT_JSON}, {".csv", WT_REPORT_CSV}};
+  if (o->common.json && !o->out)
+    return WT_REPORT_JSON;
   if (o->format_set)
     return (enum wt_report_format)o->format;
-  if (o->common.json)
-    return WT_REPORT_JSON;
   const char *ending = o->out ? strrchr(wt_path_base(o->out), '.') : NULL;
   for (size_t i = 0; ending && i < WT_COUNT(rows); i++)
     if (strcmp(ending, rows[i].ending) == 0)
       return rows[i].format;
-  return WT_REPORT_TEXT;
+  return o->common.json ? WT_REPORT_JSON : WT_REPORT_TEXT;
+}
+
+/* What --json says when the report itself went into a file. */
+static enum wt_status file_print(const struct options *o, struct wt_error *err)
+{
+  if (!o->common.json)
+    return WT_OK;
+  WT_AUTO(wt_json_freep) struct wt_json *doc = wt_json_object();
+  wt_json_add_str(doc, "path", o->out);
+  return wt_cli_print_json(doc, err);
 }
 
 struct documents {
@@ -85,7 +95,10 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
   }
   WT_TRY(wt_report_render((const struct wt_json *const *)d.json, (const char *const *)d.names, d.n, format_of(&o), wt_cli_color() && !o.out, 0, &text, err));
   WT_TRY(wt_buf_ok(&text, "report", err));
-  return o.out ? wt_fs_write_atomic(o.out, text.data, text.len, err) : wt_cli_print_buf(&text, err);
+  if (!o.out)
+    return wt_cli_print_buf(&text, err);
+  WT_TRY(wt_fs_write_atomic(o.out, text.data, text.len, err));
+  return file_print(&o, err);
 }
 
 const struct wt_cli_command wt_cmd_report = {"report", "RUN... [--format F] [--out FILE]", "renders the report of one run, or compares several side by side", table, &table_n, run};

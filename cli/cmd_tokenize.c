@@ -66,6 +66,7 @@ static enum wt_status decode_line(const struct wt_tokenizer *t, const struct opt
   return WT_OK;
 }
 
+/* A line of output a line of input as it comes; with --json all of them in one array at the end. */
 static enum wt_status lines_convert(const struct wt_tokenizer *t, const struct options *o, struct wt_error *err)
 {
   WT_AUTO(wt_freep) char *line = NULL;
@@ -73,20 +74,26 @@ static enum wt_status lines_convert(const struct wt_tokenizer *t, const struct o
   WT_AUTO(wt_buf_release) struct wt_buf out;
   size_t capacity = 0, number = 0;
   wt_buf_init(&out, (size_t)1 << 32);
+  if (o->common.json)
+    wt_buf_addc(&out, '[');
   for (ssize_t n; (n = getline(&line, &capacity, stdin)) >= 0;) {
     char what[48];
     snprintf(what, sizeof what, "standard input:%zu", ++number);
     WT_AUTO(wt_json_freep) struct wt_json *v = NULL;
     WT_TRY(wt_json_parse(line, (size_t)n, what, &v, err));
-    wt_buf_clear(&out);
+    if (!o->common.json)
+      wt_buf_clear(&out);
+    else if (number > 1)
+      wt_buf_addc(&out, ',');
     WT_TRY(o->decode ? decode_line(t, o, v, what, &ids, &out, err) : encode_line(t, o, v, what, &ids, &out, err));
     WT_TRY(wt_buf_ok(&out, what, err));
-    if (fwrite(out.data, 1, out.len, stdout) != out.len)
+    if (!o->common.json && fwrite(out.data, 1, out.len, stdout) != out.len)
       return wt_fail_errno(err, WT_EIO, "cannot write to standard output");
   }
   if (ferror(stdin))
     return wt_fail_errno(err, WT_EIO, "cannot read standard input");
-  return WT_OK;
+  wt_buf_adds(&out, "]\n");
+  return o->common.json ? wt_cli_print_buf(&out, err) : WT_OK;
 }
 
 static enum wt_status run(int argc, char **argv, struct wt_error *err)

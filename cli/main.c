@@ -55,12 +55,12 @@ static const struct wt_cli_command *command_find(const char *name)
 
 static enum wt_status command_unknown(const char *word, struct wt_error *err)
 {
-  const char *names[32];
-  size_t n = 0;
-  for (; wt_cli_commands[n] && n < WT_COUNT(names); n++)
-    names[n] = wt_cli_commands[n]->name;
+  const char *names[32] = {"--help", "--version"};
+  size_t n = 2;
+  for (; wt_cli_commands[n - 2] && n < WT_COUNT(names); n++)
+    names[n] = wt_cli_commands[n - 2]->name;
   const char *nearest = wt_nearest(word, names, n);
-  wt_fail(err, WT_EUSAGE, "%.80s: no such command", word);
+  wt_fail(err, WT_EUSAGE, "%.80s: no such %s", word, word[0] == '-' ? "option" : "command");
   if (nearest)
     return wt_error_hint(err, "did you mean wattune %s?", nearest);
   return wt_error_hint(err, "wattune --help lists the commands");

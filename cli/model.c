@@ -1,5 +1,7 @@
 #include "cli/model.h"
 
+#include <string.h>
+
 enum { MICRO_BATCH_MIN_TOK = 512 };
 
 const struct wt_tokenizer *wt_cli_tokenizer(struct wt_model *m, struct wt_error *ret_why)
@@ -14,7 +16,7 @@ enum wt_status wt_cli_dataset_open(struct wt_model *m, const struct wt_data_opti
   const struct wt_model_info *info = wt_model_get_info(m);
   const struct wt_tokenizer *t = wt_cli_tokenizer(m, &why);
   enum wt_status status = wt_dataset_open(o, t, info->context, info->vocab, ret, err);
-  if (status != WT_OK && !t && !err->hint[0])
+  if (status != WT_OK && !t && !err->hint[0] && strstr(err->message, WT_DATA_NO_TOKENIZER))
     wt_error_hint(err, "%s", why.message);
   return status;
 }

@@ -118,7 +118,7 @@ static enum wt_status job_merge(struct wt_json *to, const struct wt_json *from, 
 static enum wt_status job_file_merge(struct wt_json *to, const char *path, struct wt_error *err)
 {
   WT_AUTO(wt_json_freep) struct wt_json *job = NULL;
-  WT_TRY(wt_json_read_file(path, WT_JOB_MAX_BYTES, &job, err));
+  WT_TRY(wt_json_read_input(path, WT_JOB_MAX_BYTES, &job, err));
   return job_merge(to, job, path, err);
 }
 
@@ -146,6 +146,14 @@ static char **arguments_copy(int argc, char **argv)
   return copy;
 }
 
+/* What is wrong on the command line is wrong usage, in a job file a bad file. */
+static enum wt_status forms_check(const struct wt_run_options *line, const struct wt_run_options *all, struct wt_error *err)
+{
+  WT_TRY(wt_run_options_check(line, err));
+  enum wt_status status = wt_run_options_check(all, err);
+  return status == WT_EUSAGE ? WT_EFORMAT : status;
+}
+
 enum wt_status wt_cli_run_parse(const struct wt_cli_command *command, int argc, char **argv, struct wt_cli_run *ret, struct wt_error *err)
 {
   WT_AUTO(wt_cli_run_release) struct wt_cli_run first = {0};
@@ -166,6 +174,7 @@ enum wt_status wt_cli_run_parse(const struct wt_cli_command *command, int argc, 
   r.run.quiet = r.common.quiet;
   r.run.verbose = r.common.verbose;
   r.run.no_color = r.common.no_color;
+  WT_TRY(forms_check(&first.run, &r.run, err));
   *ret = r;
   memset(&r, 0, sizeof r); /* its strings moved */
   return WT_OK;

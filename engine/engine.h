@@ -123,6 +123,9 @@ struct wt_example {
   size_t n;
 };
 
+/* How the message ends when a tokenizer is what is missing. */
+#define WT_DATA_NO_TOKENIZER "the model has no tokenizer to read it with"
+
 struct wt_dataset; /* all examples tokenised, in file order, in memory or a mapped cache file */
 /* tokenizer may be NULL for pre-tokenised data. vocab > 0: ids are checked against it. */
 enum wt_status wt_dataset_open(const struct wt_data_options *o, const struct wt_tokenizer *tokenizer, size_t context, size_t vocab,

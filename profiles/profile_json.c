@@ -346,6 +346,6 @@ enum wt_status wt_profile_write(const struct wt_profile *p, const char *path, st
 enum wt_status wt_profile_read(const char *path, struct wt_profile *ret, struct wt_error *err)
 {
   WT_AUTO(wt_json_freep) struct wt_json *j = NULL;
-  WT_TRY(wt_json_read_file(path, MAX_BYTES, &j, err));
+  WT_TRY(wt_json_read_input(path, MAX_BYTES, &j, err));
   return wt_profile_from_json(j, path, ret, err);
 }

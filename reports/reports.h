@@ -20,6 +20,7 @@ struct wt_phase_figure {
 struct wt_budget_figure {
   char name[16]; /* time, energy, cost, co2, power, memory, disk */
   double limit, used;
+  const char *currency; /* of money; else NULL */
 };
 struct wt_series_point {
   double t_s, loss, power_w, energy_wh, tokens_per_s;

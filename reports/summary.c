@@ -109,6 +109,8 @@ static void add_budgets_and_phases(struct wt_json *doc, const struct wt_run_summ
     wt_json_add_num(o, "limit", f->limit);
     wt_json_add_num(o, "used", f->used);
     wt_json_add_num(o, "used_pct", f->limit > 0 ? 100 * f->used / f->limit : (double)NAN);
+    if (f->currency)
+      wt_json_add_str(o, "currency", f->currency);
   }
   struct wt_json *p = wt_json_add_array(doc, "phases");
   for (size_t i = 0; i < s->phases_n; i++) {

@@ -2,6 +2,8 @@
 #include "scheduler/options.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/units.h"
 #include "engine/engine.h"
 #include <math.h>
 #include <string.h>
@@ -41,4 +43,26 @@ char *wt_options_model_name(const char *source, const char *local)
   if (!source || strncmp(source, "hf://", 5) != 0)
     return wt_strdup(local ? local : "");
   return wt_strndup(source + 5, strcspn(source + 5, "@"));
+}
+
+/* --save-every: steps, or a time with its unit. */
+static enum wt_status check_save_every(const char *text, struct wt_error *err)
+{
+  double seconds = 0;
+  if (!text || (text[0] && text[strspn(text, "0123456789")] == 0))
+    return WT_OK;
+  if (wt_parse_time(text, "--save-every", &seconds, NULL) != WT_OK || !(seconds > 0))
+    return wt_fail(err, WT_EUSAGE, "--save-every: '%.80s' is not understood; write steps (500) or a time (10m)", text);
+  return WT_OK;
+}
+
+enum wt_status wt_run_options_check(const struct wt_run_options *o, struct wt_error *err)
+{
+  double when;
+  WT_TRY(check_save_every(o->save_every, err));
+  if (o->finish_by && !wt_stamp_parse(o->finish_by, &when))
+    return wt_fail(err, WT_EUSAGE, "--finish-by: '%.80s' is no moment; write \"2026-12-01 07:00\"", o->finish_by);
+  if (o->targets && !o->targets[0])
+    return wt_fail(err, WT_EUSAGE, "--targets: names nothing; write all-linear, attention or names of layers: q_proj,v_proj");
+  return WT_OK;
 }

@@ -93,6 +93,7 @@ static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, st
   r->st.lr = wt_lr_plan_make(r->plan.schedule, r->plan.lr, r->plan.warmup, r->plan.steps);
   wt_run_pilot_lr(r);
   books_begin(r);
+  WT_TRY(wt_run_folder_clear(r, err));
   WT_TRY(write_job(r, job, err));
   WT_TRY(write_document(r, "plan.json", r->plan_document, err));
   return wt_run_checkpoint(r, false, err);
@@ -107,6 +108,14 @@ struct spent_budget {
   const char *name;
   double limit, used, start; /* start: what it takes to begin again */
 };
+
+/* The report of the part before, which is still true. */
+static void report_of_before(const struct wt_run *r, struct wt_outcome *ret)
+{
+  WT_AUTO(wt_freep) char *path = wt_run_path(r, "report.json");
+  if (path)
+    (void)!wt_json_read_file(path, (size_t)1 << 26, &ret->report, NULL);
+}
 
 /* A continuation whose budget is used up ends before it spends more on getting ready. Needs the state alone: no model, no data, no machine.
  */
@@ -135,15 +144,29 @@ static enum wt_status refuse_spent(struct wt_run *r, const struct wt_run_options
     const struct spent_budget *b = &budgets[i];
     if (!(b->limit > 0) || b->used + b->start <= b->limit)
       continue;
-    WT_AUTO(wt_freep) char *path = wt_run_path(r, "report.json");
-    if (path)
-      (void)!wt_json_read_file(path, (size_t)1 << 26, &ret->report, NULL); /* of the part before: still true */
+    report_of_before(r, ret);
     wt_fail(err, WT_EBUDGET,
             "stopped at a budget, state saved in '%s': %.0f %% of the %s budget are used, the rest does not pay for a start", r->dir,
             100 * b->used / b->limit, b->name);
     return wt_error_hint(err, "a larger --max-%s goes on from step %.0f", b->name, step);
   }
+  double deadline_s = NAN;
+  if (o->finish_by && wt_stamp_parse(o->finish_by, &deadline_s) && deadline_s <= wt_real_s(&wt_clock_system)) {
+    report_of_before(r, ret);
+    wt_fail(err, WT_EBUDGET, "stopped at a budget, state saved in '%s': --finish-by '%s' has passed", r->dir, o->finish_by);
+    return wt_error_hint(err, "a later --finish-by goes on from step %.0f", step);
+  }
   return WT_OK;
+}
+
+/* A deadline is known as seconds from now, a budget of time counts from the run's start. */
+static void budget_of_deadline(struct wt_run *r)
+{
+  const struct wt_run_options *o = &r->s.o;
+  if (!isfinite(r->s.deadline_real_s))
+    return;
+  double total_s = wt_run_time_s(r) + r->s.deadline_real_s - wt_real_s(r->s.clock);
+  r->s.budgets.time_s = o->max_time_set ? fmin(o->max_time_s, total_s) : total_s;
 }
 
 /* What the options of the continuation change: more steps, other budgets. Without such a change the schedule stays to the bit. */
@@ -171,6 +194,7 @@ static enum wt_status plan_resumed(struct wt_run *r, const struct wt_json *job, 
     return plan_fresh(r, job, ret, err);
   r->resumed = true;
   books_begin(r);
+  budget_of_deadline(r);
   adopt_options(r);
   WT_AUTO(wt_freep) char *path = wt_run_path(r, "plan.json");
   if (path && wt_json_read_file(path, (size_t)1 << 26, &r->plan_document, NULL) == WT_OK)

@@ -43,6 +43,8 @@ struct wt_run {
   char *copies[4];           /* paths of model, data, evaluation data, adapter on this rank; NULL with one */
   char *dir;
   int lock_fd;
+  bool made_dir; /* nobody had it before: when nothing comes to lie in it, it goes */
+  bool replaces; /* --force: the run in it goes as soon as the new one has its plan */
   FILE *metrics, *log;
   struct wt_plan_set set;
   struct wt_plan plan; /* as carried out; config strings owned by plan_strings */
@@ -104,6 +106,8 @@ struct wt_run {
 /* ---- run_files.c ---- */
 /* Makes and locks the folder; refuses one that holds a run unless --force (then the run is removed) or --resume. */
 enum wt_status wt_run_folder_open(struct wt_run *r, const struct wt_run_options *o, struct wt_error *err) WT_MUST_CHECK;
+/* Removes the run that --force replaces. */
+enum wt_status wt_run_folder_clear(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
 void wt_run_folder_close(struct wt_run *r);
 char *wt_run_path(const struct wt_run *r, const char *name); /* heap */
 /* metrics.jsonl, cut to the lines of steps <= st.step, open for appending; run.log likewise uncut. */

@@ -31,15 +31,39 @@ static bool holds_run(const struct wt_run *r)
   return false;
 }
 
-static enum wt_status remove_run(const struct wt_run *r, struct wt_error *err)
+enum wt_status wt_run_folder_clear(struct wt_run *r, struct wt_error *err)
 {
+  if (!r->replaces)
+    return WT_OK;
   for (size_t i = 0; i < WT_COUNT(run_files); i++) {
     WT_AUTO(wt_freep) char *p = wt_run_path(r, run_files[i]);
     if (!p)
       return wt_fail(err, WT_ENOMEM, "'%s': out of memory", r->dir);
     WT_TRY(wt_fs_remove_tree(p, err));
   }
+  r->replaces = false;
   return WT_OK;
+}
+
+/* The lock is the file that bears its name: one whose holder has just ended and removed it is none. */
+static enum wt_status take_lock(struct wt_run *r, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) char *lock = wt_run_path(r, ".lock");
+  if (!lock)
+    return wt_fail(err, WT_ENOMEM, "'%s': out of memory", r->dir);
+  for (;;) {
+    struct stat held, named;
+    r->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (r->lock_fd < 0)
+      return wt_fail_errno(err, WT_EIO, "cannot write into '%s'", r->dir);
+    if (flock(r->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+      wt_closep(&r->lock_fd); /* it is not ours to remove */
+      return wt_fail(err, WT_EFAIL, "'%s': another run is writing here", r->dir);
+    }
+    if (fstat(r->lock_fd, &held) == 0 && stat(lock, &named) == 0 && held.st_ino == named.st_ino && held.st_dev == named.st_dev)
+      return WT_OK;
+    wt_closep(&r->lock_fd);
+  }
 }
 
 enum wt_status wt_run_folder_open(struct wt_run *r, const struct wt_run_options *o, struct wt_error *err)
@@ -53,15 +77,9 @@ enum wt_status wt_run_folder_open(struct wt_run *r, const struct wt_run_options 
     return WT_OK; /* rank 0 makes it and locks it */
   if (o->resume && !wt_fs_is_dir(r->dir))
     return wt_fail(err, WT_EUSAGE, "--resume: '%s' is no run's folder", r->dir);
+  r->made_dir = !wt_fs_exists(r->dir);
   WT_TRY(wt_fs_mkdirs(r->dir, err));
-  WT_AUTO(wt_freep) char *lock = wt_run_path(r, ".lock");
-  if (!lock)
-    return wt_fail(err, WT_ENOMEM, "'%s': out of memory", r->dir);
-  r->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (r->lock_fd < 0)
-    return wt_fail_errno(err, WT_EIO, "cannot write into '%s'", r->dir);
-  if (flock(r->lock_fd, LOCK_EX | LOCK_NB) != 0)
-    return wt_fail(err, WT_EFAIL, "'%s': another run is writing here", r->dir);
+  WT_TRY(take_lock(r, err));
   if (o->resume) {
     if (!holds_run(r))
       return wt_fail(err, WT_EUSAGE, "--resume: '%s' holds no run", r->dir);
@@ -73,7 +91,8 @@ enum wt_status wt_run_folder_open(struct wt_run *r, const struct wt_run_options 
     wt_fail(err, WT_EUSAGE, "'%s': holds a run already", r->dir);
     return wt_error_hint(err, "--resume continues it, --force replaces it");
   }
-  return remove_run(r, err);
+  r->replaces = true;
+  return WT_OK;
 }
 
 void wt_run_folder_close(struct wt_run *r)
@@ -84,6 +103,8 @@ void wt_run_folder_close(struct wt_run *r)
     WT_AUTO(wt_freep) char *lock = wt_run_path(r, ".lock");
     if (lock)
       unlink(lock);
+    if (r->made_dir)
+      (void)!rmdir(r->dir); /* only an empty one goes */
   }
   wt_closep(&r->lock_fd);
   wt_freep(&r->dir);

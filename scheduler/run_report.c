@@ -208,7 +208,7 @@ static double top_machine_w(const struct wt_run_summary *s)
 static size_t budgets_of(const struct wt_run *r, const struct wt_run_summary *s, struct wt_budget_figure *ret)
 {
   const struct wt_budgets *b = &r->s.budgets;
-  double disk_used = (double)r->plan.disk_bytes;
+  double disk_used = b->disk_bytes > 0 ? (double)wt_fs_tree_bytes(r->dir) : (double)NAN;
   const double limits[] = {b->time_s, b->energy_wh, b->cost, b->co2_g, b->power_w, (double)b->memory_bytes, (double)b->disk_bytes};
   const double used[] = {s->time_s, s->energy_wh, s->cost, s->co2_g, top_machine_w(s), (double)s->peak_rss_bytes, disk_used};
   size_t n = 0;
@@ -216,6 +216,7 @@ static size_t budgets_of(const struct wt_run *r, const struct wt_run_summary *s,
     if (limits[k] > 0) {
       memset(&ret[n], 0, sizeof ret[n]);
       snprintf(ret[n].name, sizeof ret[n].name, "%s", wt_budget_name(k));
+      ret[n].currency = k == WT_BUDGET_COST ? r->s.rate.currency : NULL;
       ret[n].limit = limits[k];
       ret[n++].used = used[k];
     }

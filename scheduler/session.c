@@ -372,7 +372,7 @@ static enum wt_status get_budgets(struct wt_session *s, struct wt_error *err)
   s->deadline_real_s = NAN;
   if (o->finish_by) {
     if (!wt_stamp_parse(o->finish_by, &s->deadline_real_s))
-      return wt_fail(err, WT_EUSAGE, "--finish-by: '%s' is no moment; write \"2026-12-01 07:00\"", o->finish_by);
+      return wt_run_options_check(o, err);
     double left = s->deadline_real_s - wt_real_s(s->clock);
     if (left <= 0)
       return wt_fail(err, WT_EUSAGE, "--finish-by: '%s' has passed", o->finish_by);
@@ -391,16 +391,6 @@ static void get_past(struct wt_session *s)
   s->past_n = wt_ledger_past(l, s->profile.fingerprint, model, s->past, WT_PAST_MAX);
 }
 
-/* --save-every: steps, or a time with its unit. */
-static enum wt_status check_save_every(const char *text, struct wt_error *err)
-{
-  double seconds = 0;
-  if (!text || (text[0] && text[strspn(text, "0123456789")] == 0))
-    return WT_OK;
-  WT_TRY(wt_parse_time(text, "--save-every", &seconds, err));
-  return seconds > 0 ? WT_OK : wt_fail(err, WT_EUSAGE, "--save-every: '%s' is no time; write steps (500) or a time (10m)", text);
-}
-
 enum wt_status wt_session_open(struct wt_session *s, const struct wt_run_options *o, const struct wt_observer *obs, double t0_s,
                                struct wt_error *err)
 {
@@ -412,7 +402,7 @@ enum wt_status wt_session_open(struct wt_session *s, const struct wt_run_options
   s->deadline_real_s = s->spent_wh = NAN;
   if (s->o.batch == 0)
     return wt_fail(err, WT_EUSAGE, "--batch: must be at least 1");
-  WT_TRY(check_save_every(s->o.save_every, err));
+  WT_TRY(wt_run_options_check(&s->o, err));
   WT_TRY(get_rate(s, err));
   WT_TRY(get_budgets(s, err));
   double t = wt_mono_s(s->clock);

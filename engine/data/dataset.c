@@ -261,7 +261,7 @@ static enum wt_status check_options(const struct wt_data_options *o, const struc
   if (o->raw_text && e->seq_len == 0)
     return wt_fail(err, WT_EUSAGE, "data '%s': raw text needs --seq-len to cut it into blocks", o->path);
   if (!tokenizer && kind != WT_SCHEMA_TOKENS)
-    return wt_fail(err, WT_EFORMAT, "data '%s': is %s, and the model has no tokenizer to read it with", o->path, e->schema->format);
+    return wt_fail(err, WT_EFORMAT, "data '%s': is %s, and " WT_DATA_NO_TOKENIZER, o->path, e->schema->format);
   if (o->train_on == WT_TRAIN_ON_COMPLETIONS && (kind == WT_SCHEMA_TEXT || kind == WT_SCHEMA_PLAIN))
     return wt_fail(err, WT_EUSAGE, "data '%s': is %s, which has no completions to pick out; leave --train-on out or say all", o->path,
                    e->schema->format);

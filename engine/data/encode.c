@@ -330,7 +330,7 @@ static enum wt_status finish_example(const struct wt_encoder *e, struct wt_chunk
   size_t n = c->ids.n - from;
   for (size_t t = from; e->vocab > 0 && t < c->ids.n; t++)
     if (c->ids.id[t] < 0 || (size_t)c->ids.id[t] >= e->vocab)
-      return wt_fail(err, WT_EUSAGE, "%s: the tokenizer gives the id %d, but the model has only %zu: they do not belong together", where,
+      return wt_fail(err, WT_EFORMAT, "%s: the tokenizer gives the id %d, but the model has only %zu: they do not belong together", where,
                      c->ids.id[t], e->vocab);
   if (n == 0)
     return WT_OK;

@@ -226,7 +226,7 @@ enum wt_status wt_peft_open(const char *dir, struct wt_peft **ret, struct wt_err
                          *mlx = wt_path_join(p->dir, "adapters.safetensors");
   if (!config || !weights || !mlx)
     return wt_fail(err, WT_ENOMEM, "adapter '%s': out of memory", dir);
-  WT_TRY(wt_json_read_file(config, CONFIG_MAX_BYTES, &p->config, err));
+  WT_TRY(wt_json_read_input(config, CONFIG_MAX_BYTES, &p->config, err));
   WT_TRY(wt_tensors_open(!wt_fs_exists(weights) && wt_fs_exists(mlx) ? mlx : weights, &p->tensors, err));
   WT_TRY(wt_peft_read_config(p, err));
   *ret = WT_TAKE(p);

@@ -358,7 +358,7 @@ static enum wt_status read_config(const char *path, struct wt_json **ret, struct
     return wt_fail(err, WT_EFORMAT, "model '%s': no such file or folder", path);
   if (!wt_fs_exists(config))
     return wt_fail(err, WT_EFORMAT, "model '%s': no config.json in it", path);
-  return wt_json_read_file(config, CONFIG_MAX_BYTES, ret, err);
+  return wt_json_read_input(config, CONFIG_MAX_BYTES, ret, err);
 }
 
 static enum wt_status read_gguf_config(const char *path, struct wt_json **ret, struct wt_error *err)

@@ -13,6 +13,8 @@ struct wt_tokenizer;
 
 /* path: a model folder (or a folder with only tokenizer files), a tokenizer file, or a .gguf. WT_EFORMAT naming what is missing. */
 enum wt_status wt_tokenizer_open(const char *path, struct wt_tokenizer **ret, struct wt_error *err) WT_MUST_CHECK;
+/* A tokenizer without a file, whose tokens are the 256 bytes; for data that are looked at before there is a model. */
+enum wt_status wt_tokenizer_bytes(struct wt_tokenizer **ret, struct wt_error *err) WT_MUST_CHECK;
 void wt_tokenizer_free(struct wt_tokenizer *t);
 void wt_tokenizer_freep(struct wt_tokenizer **t);
 

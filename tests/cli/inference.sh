@@ -44,6 +44,30 @@ expect 0 data --model "$model" --data "$T/text.txt"
 shows "format      plain text"
 expect 0 data --model "$model" --data "$SHARED/data/datasets/alpaca_en_demo.json" --json
 shows '"format": "alpaca json"'
-expect 5 data --data "$T/text.txt"
-says "hint: --model names the model whose tokenizer counts"
+# without a model: format, examples and what they look like; what would be counted in tokens is unknown
+expect 0 data --data "$T/text.txt"
+shows "tokens      unknown: --model names the model whose tokenizer counts"
+shows "ne day, a girl named Lily went to the park.⟧"
+expect 0 data --data "$SHARED/data/datasets/alpaca_en_demo.json" --json
+shows '"examples": 999'
+shows '"supervised_tokens": null'
+printf '{"input_ids":[1,2,3,4]}\n' >"$T/ids.jsonl"
+expect 0 data --data "$T/ids.jsonl" --seq-len 3 --json
+shows '"truncated": 1'
+[ "$(grep -c '"supervised_tokens": 2' "$T/out")" = 2 ] || fail "data counts the first token's label: $(cat "$T/out")"
+expect 2 data --data "$T/text.txt" --raw-text
+
+# --json is one document, however many turns and lines there were
+one_document() {
+  python3 -c "import json,sys; d = json.load(sys.stdin); sys.exit(not ($2))" <"$1" || fail "not the one document that was asked for: $(head -c 300 "$1")"
+}
+printf 'hello\nhow are you\n' | "$W" generate --model "$model" --chat --max-tokens 2 --json >"$T/chat" 2>"$T/err" || fail "chat: $(cat "$T/err")"
+one_document "$T/chat" "len(d['turns']) == 2 and d['turns'][1]['ids'] == d['ids'] and len(d['ids']) == 2"
+grep -q '> ' "$T/err" && fail "a chat asks although nobody is at the keyboard"
+"$W" generate --model "$model" --chat --json </dev/null >"$T/chat" 2>/dev/null || fail "an empty chat"
+one_document "$T/chat" "d == {'prompt_ids': [], 'ids': [], 'text': None, 'turns': []}"
+printf '"a"\n""\n' | "$W" tokenize --model "$model" --json >"$T/ids" || fail "tokenize --json"
+one_document "$T/ids" "len(d) == 2 and d[1] == []"
+"$W" tokenize --model "$model" --json </dev/null >"$T/ids" || fail "tokenize --json of nothing"
+one_document "$T/ids" "d == []"
 finish

@@ -16,6 +16,9 @@ silent out
 expect 2 tokenise
 says "wattune: tokenise: no such command"
 says "hint: did you mean wattune tokenize?"
+expect 2 --verison
+says "wattune: --verison: no such option"
+says "hint: did you mean wattune --version?"
 expect 2 zzzzzzzz
 says "hint: wattune --help lists the commands"
 
@@ -76,6 +79,18 @@ if has_command run; then
   says "wattune: --max-time: 'soon' is not understood; write 90s, 45m, 2h, 1d, 1h30m or a number of seconds"
   expect 2 run --max-cost 5
   says "wattune: --max-cost: '5' is not understood; write an amount with its currency, such as 0.25EUR"
+  # the form of an option is looked at before any file is
+  for words in "--save-every 10Wh" "--save-every 0s" "--finish-by tomorrow" "--targets ="; do
+    expect 2 run ${words/ =/=} --model "$T/none" --data "$T/none" --out "$T/r"
+    grep -q "^wattune: ${words%% *}: " "$T/err" || fail "$words: $(cat "$T/err")"
+  done
+  expect 2 run --finish-by "2026-13-01 07:00" --model "$T/none" --data "$T/none" --out "$T/r"
+  says 'wattune: --finish-by: '"'2026-13-01 07:00'"' is no moment; write "2026-12-01 07:00"'
+  printf '{"finish_by": "soon"}' >"$T/job.json"
+  expect 5 run --job "$T/job.json"
+  expect 5 run --job "$T/no-job.json"
+  says "wattune: cannot read '$T/no-job.json': No such file or directory"
+  expect 5 run --job "$T"
   expect 2 run --method lora2
   expect 2 run --ranc 3
   says "hint: did you mean --rank?"

@@ -247,12 +247,25 @@ static void digests(void **state)
   assert_string_equal(hex, "a9993e364706816aba3e25717850c26c9cd0d89d");
 }
 
+static void tree_bytes(void **state)
+{
+  (void)state;
+  WT_ASSERT_OK(wt_fs_mkdirs(in_folder("tree/in/ner"), &err), &err);
+  WT_ASSERT_OK(wt_fs_write_atomic(in_folder("tree/a"), "12345", 5, &err), &err);
+  WT_ASSERT_OK(wt_fs_write_atomic(in_folder("tree/in/ner/b"), "123", 3, &err), &err);
+  assert_int_equal(symlink("/etc/passwd", in_folder("tree/in/link")), 0);
+  assert_int_equal(wt_fs_tree_bytes(in_folder("tree")), 8);
+  assert_int_equal(wt_fs_tree_bytes(in_folder("tree/a")), 5);
+  assert_int_equal(wt_fs_tree_bytes(in_folder("nothing")), 0);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(writes_and_reads),
       cmocka_unit_test(read_limits),
       cmocka_unit_test(folders),
+      cmocka_unit_test(tree_bytes),
       cmocka_unit_test(uncommitted_files_vanish),
       cmocka_unit_test(every_failure_keeps_the_old_file),
       cmocka_unit_test(maps),

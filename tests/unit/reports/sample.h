@@ -12,7 +12,7 @@
 static inline struct wt_json *sample_report(const char *name, size_t points)
 {
   static const struct wt_phase_figure phases[] = {{"load", 1.5, 0.01}, {"train", 40, 0.3}, {"eval", 3, 0.02}};
-  static const struct wt_budget_figure budgets[] = {{"time", 60, 44.5}, {"energy", 1, 0.33}};
+  static const struct wt_budget_figure budgets[] = {{"time", 60, 44.5, NULL}, {"energy", 1, 0.33, NULL}};
   static const struct wt_decision decisions[] = {{12, "pause 0.4 s", "35.2 W over 10 s, cap 30 W"}};
   struct wt_sample_text samples[] = {{(char *)"Tell me about " WT_HOSTILE, (char *)"before " WT_HOSTILE, (char *)"after\n* name: kettle"}};
   struct wt_series_point *series = wt_calloc(points ? points : 1, sizeof *series);

@@ -5,6 +5,9 @@ T=$(mktemp -d)
 trap 'rm -rf "$T"' EXIT
 export XDG_STATE_HOME=$T/state XDG_CACHE_HOME=$T/cache HF_HOME=$T/hf
 unset HF_HUB_CACHE NO_COLOR
+# Where python3 is a script that looks for its interpreter at every start (a second each), it looks once.
+real_python=$(python3 -c 'import sys; print(sys.executable)')
+python3() { command "${real_python:-python3}" "$@"; }
 bad=0
 checks=0
 

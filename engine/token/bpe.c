@@ -291,15 +291,31 @@ static void add_unknown(const struct wt_tokenizer *t, struct wt_scratch *s, size
   u->len += len;
 }
 
-static int32_t find_char(const struct wt_tokenizer *t, const char *word, size_t n, size_t i, size_t len)
+/* The character at i with the affixes that stand around it in the vocabulary; *ret: its text, in name where there are any. false: too long.
+ */
+static bool with_affixes(const struct wt_tokenizer *t, const char *word, size_t n, size_t i, size_t *len, char *name, size_t size,
+                         const char **ret)
 {
-  bool first = i == 0, last = i + len == n;
+  bool first = i == 0, last = i + *len == n;
+  *ret = word + i;
   if ((first || !t->prefix) && (!last || !t->suffix))
-    return wt_vocab_find(&t->vocab, word + i, len);
-  char name[256];
-  int got =
-      snprintf(name, sizeof name, "%s%.*s%s", first || !t->prefix ? "" : t->prefix, (int)len, word + i, last && t->suffix ? t->suffix : "");
-  return got < (int)sizeof name ? wt_vocab_find(&t->vocab, name, (size_t)got) : -1;
+    return true;
+  int got = snprintf(name, size, "%s%.*s%s", first || !t->prefix ? "" : t->prefix, (int)*len, word + i, last && t->suffix ? t->suffix : "");
+  *ret = name;
+  *len = (size_t)got;
+  return got < (int)size;
+}
+
+/* Byte tokens of a character that the vocabulary lacks, affixes and all; false when one is missing. An unknown stretch before them stays
+ * pending: it comes behind them, as in the library that defines the format. */
+static bool add_bytes(const struct wt_tokenizer *t, struct wt_scratch *s, size_t *count, const char *text, size_t n, size_t pos, size_t len)
+{
+  for (size_t k = 0; k < n; k++)
+    if (t->byte_id[(unsigned char)text[k]] < 0)
+      return false;
+  for (size_t k = 0; k < n; k++)
+    add_symbol(s, count, t->byte_id[(unsigned char)text[k]], pos + (k < len ? k : len - 1), 1);
+  return true;
 }
 
 static size_t char_symbols(const struct wt_tokenizer *t, struct wt_scratch *s, const char *word, size_t n)
@@ -307,23 +323,19 @@ static size_t char_symbols(const struct wt_tokenizer *t, struct wt_scratch *s, c
   size_t count = 0, len;
   struct unknown u = {0, 0};
   for (size_t i = 0; i < n; i += len) {
+    char name[256];
+    const char *text;
     wt_utf8_decode(word + i, &len);
-    int32_t id = find_char(t, word, n, i, len);
+    size_t whole = len;
+    bool fits = with_affixes(t, word, n, i, &whole, name, sizeof name, &text);
+    int32_t id = fits ? wt_vocab_find(&t->vocab, text, whole) : -1;
     if (id >= 0) {
       flush_unknown(t, s, &count, &u);
       add_symbol(s, &count, id, i, len);
       continue;
     }
-    bool bytes = t->byte_fallback;
-    for (size_t k = 0; k < len; k++)
-      bytes &= t->byte_id[(unsigned char)word[i + k]] >= 0;
-    if (!bytes) {
+    if (!fits || !t->byte_fallback || !add_bytes(t, s, &count, text, whole, i, len))
       add_unknown(t, s, &count, &u, i, len);
-      continue;
-    }
-    flush_unknown(t, s, &count, &u);
-    for (size_t k = 0; k < len; k++)
-      add_symbol(s, &count, t->byte_id[(unsigned char)word[i + k]], i + k, 1);
   }
   flush_unknown(t, s, &count, &u);
   return count;
@@ -386,12 +398,13 @@ static enum wt_status merge_word(const struct wt_tokenizer *t, struct wt_scratch
   }
   if (n >= INT32_MAX / 2)
     return wt_fail(err, WT_EFAIL, "tokenizer: a single word of %zu bytes is too long", n);
-  if (s->symbols < n) {
-    struct wt_symbol *symbol = wt_realloc_array(s->symbol, n + 64, sizeof *symbol);
+  size_t room = n * (1 + (t->prefix ? strlen(t->prefix) : 0)) + (t->suffix ? strlen(t->suffix) : 0); /* byte tokens of affixes, too */
+  if (s->symbols < room) {
+    struct wt_symbol *symbol = wt_realloc_array(s->symbol, room + 64, sizeof *symbol);
     if (!symbol)
       return wt_fail(err, WT_ENOMEM, "tokenizer: out of memory");
     s->symbol = symbol;
-    s->symbols = n + 64;
+    s->symbols = room + 64;
   }
   size_t count = t->byte_level ? byte_symbols(t, s, word, n) : char_symbols(t, s, word, n);
   if (count <= SHORT_WORD)

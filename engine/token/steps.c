@@ -3,6 +3,10 @@
 #include "engine/token/internal.h"
 #include <string.h>
 
+/* \w of the Unicode standard (UTS 18), as the pre-tokeniser Whitespace has it; patterns of files are read by another engine's rules. */
+#define RUST_WORD_SET "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200C}\\x{200D}"
+#define RUST_WORD "[" RUST_WORD_SET "]"
+
 static enum wt_status no_memory(struct wt_error *err)
 {
   return wt_fail(err, WT_ENOMEM, "tokenizer: out of memory");
@@ -167,7 +171,7 @@ static enum wt_status read_pre(struct wt_tokenizer *t, const struct wt_json *v, 
     return wt_pre_add_split(t, "[!-/:-@\\[-`{-~\\p{P}]", NULL, behavior, false, err);
   }
   if (strcmp(type, "Whitespace") == 0)
-    return wt_pre_add_split(t, "\\w+|[^\\w\\s]+", NULL, WT_SPLIT_REMOVED, true, err);
+    return wt_pre_add_split(t, RUST_WORD "+|[^" RUST_WORD_SET "\\p{White_Space}]+", NULL, WT_SPLIT_REMOVED, true, err);
   if (strcmp(type, "WhitespaceSplit") == 0)
     return wt_pre_add_split(t, "\\s", NULL, WT_SPLIT_REMOVED, false, err);
   if (strcmp(type, "CharDelimiterSplit") == 0)

@@ -107,7 +107,13 @@ static void steps(void **state)
       {"{\"pre_tokenizer\":{\"type\":\"Digits\",\"individual_digits\":true}," MODEL(""), "a12", "a|1|2"},
       {"{\"pre_tokenizer\":{\"type\":\"Punctuation\"}," MODEL(""), "a.b", "a|.|b"},
       {"{\"pre_tokenizer\":{\"type\":\"Whitespace\"}," MODEL(""), "a b.", "a|b|."},
+      {"{\"pre_tokenizer\":{\"type\":\"Whitespace\"}," MODEL(""), "x\xE2\x80\x8Dy\xE2\x93\x90 a", "<unk>|a"}, /* joiners and circled letters are of a word */
       {"{\"pre_tokenizer\":null," MODEL(",\"ignore_merges\":true"), "ab", "ab"},
+      {"{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"end_of_word_suffix\":\"</w>\",\"vocab\":{\"a</w>\":0,\"<0x7A>\":1,\"<0x3C>\":2,\"<0x2F>\":3,"
+       "\"<0x77>\":4,\"<0x3E>\":5},\"merges\":[]}}",
+       "z", "<0x7A>|<0x3C>|<0x2F>|<0x77>|<0x3E>"},
+      {"{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"unk_token\":\"<unk>\",\"vocab\":{\"<unk>\":0,\"<0x7A>\":1,\"a\":2},\"merges\":[]}}", "yza",
+       "<0x7A>|<unk>|a"}, /* what is unknown comes behind the bytes that follow it */
   };
   for (size_t i = 0; i < WT_COUNT(row); i++) {
     WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *t = parse(row[i].json);

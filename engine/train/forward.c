@@ -11,8 +11,10 @@ void wt_engine_embed(struct wt_engine *e, float *x)
   size_t T = b->stream.T, C = s->hidden;
   wt_embed_forward(x, &e->embed->m, b->ids, T, C, (float)s->embedding_scale);
   for (size_t t = 0; e->prompt_n && t < T; t++)
-    if (b->ids[t] < 0)
-      memcpy(x + t * C, e->prompt + (size_t)b->pos[t] * C, C * sizeof *x);
+    if (b->ids[t] < 0) { /* virtual tokens stand for rows of the embedding, so they are scaled like those (Gemma) */
+      memset(x + t * C, 0, C * sizeof *x);
+      wt_axpy(x + t * C, (float)s->embedding_scale, e->prompt + (size_t)b->pos[t] * C, C);
+    }
   if (e->positions) {
     wt_embed_forward(e->x_final, &e->positions->m, b->pos, T, C, 1.0f); /* free until the last block writes it */
     wt_add(x, e->x_final, T * C);
@@ -41,7 +43,7 @@ static void embed_backward(struct wt_engine *e)
   if (e->positions && e->positions->grad)
     wt_embed_backward(e->positions->grad, e->g.dx, b->pos, T, C, 1.0f);
   for (size_t g = 0; e->dprompt && g < b->stream.segments; g++)
-    wt_add(e->dprompt, e->g.dx + (size_t)b->seg[g] * C, e->prompt_n * C);
+    wt_axpy(e->dprompt, (float)s->embedding_scale, e->g.dx + (size_t)b->seg[g] * C, e->prompt_n * C);
 }
 
 void wt_engine_backward(struct wt_engine *e)

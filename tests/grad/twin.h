@@ -254,7 +254,7 @@ static inline double twin_sequence(const struct twin *t, const struct wt_example
   double *h = twin_doubles(n * C), *q = twin_doubles(n * Q), *k = twin_doubles((F + n) * KV), *v = twin_doubles((F + n) * KV), *o = twin_doubles(Q), *z = twin_doubles(s->vocab), loss = 0;
   for (size_t i = 0; i < n; i++)
     for (size_t c = 0; c < C; c++) {
-      h[i * C + c] = i < P ? twin_of(t, e->prompt)[i * C + c] : s->embedding_scale * t->weight[e->model->embed][(size_t)x->ids[i - P] * C + c];
+      h[i * C + c] = s->embedding_scale * (i < P ? twin_of(t, e->prompt)[i * C + c] : t->weight[e->model->embed][(size_t)x->ids[i - P] * C + c]);
       if (e->positions)
         h[i * C + c] += t->weight[e->model->positions][(F + i) * C + c];
     }

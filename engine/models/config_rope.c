@@ -75,13 +75,25 @@ static enum wt_status need(const struct wt_json *r, const char *what, const char
   return *ret > 0 && *ret < 1e9 ? WT_OK : wt_fail(err, WT_EFORMAT, "%s: rope_scaling of type '%s' needs a '%s' above 0", what, type, key);
 }
 
+/* A number that may stand at the top of the config and among the rotary fields: readers differ in which of the two they take. */
+static enum wt_status read_either(const struct wt_json *c, const struct wt_json *r, const char *what, const char *key, double *ret,
+                                  struct wt_error *err)
+{
+  double top = NAN, inner = NAN;
+  WT_TRY(wt_config_real(c, what, key, &top, err));
+  WT_TRY(wt_config_real(r, what, key, &inner, err));
+  if (!isnan(top) && !isnan(inner) && top != inner)
+    return wt_fail(err, WT_EFORMAT, "%s: '%s' is %g at the top and %g among the rotary fields", what, key, top, inner);
+  *ret = !isnan(top) ? top : !isnan(inner) ? inner : *ret;
+  return WT_OK;
+}
+
 /* The positions that the model saw before its context was stretched: beside the factors, or at the top of the config. */
 static enum wt_status read_original(const struct wt_json *c, const struct wt_json *r, const char *what, double otherwise, struct wt_spec *s,
                                     struct wt_error *err)
 {
   s->rope_original_context = otherwise;
-  WT_TRY(wt_config_real(c, what, "original_max_position_embeddings", &s->rope_original_context, err));
-  WT_TRY(wt_config_real(r, what, "original_max_position_embeddings", &s->rope_original_context, err));
+  WT_TRY(read_either(c, r, what, "original_max_position_embeddings", &s->rope_original_context, err));
   if (!(s->rope_original_context > 1 && s->rope_original_context < 1e9))
     return wt_fail(err, WT_EFORMAT, "%s: 'original_max_position_embeddings' is %g", what, s->rope_original_context);
   return WT_OK;
@@ -116,22 +128,38 @@ static enum wt_status read_yarn(const struct wt_json *c, const struct wt_json *r
 static enum wt_status read_longrope(const struct wt_json *c, const struct wt_json *r, const char *what, struct wt_spec *s,
                                     struct wt_error *err)
 {
-  WT_TRY(read_original(c, r, what, strcmp(s->arch, "phi3") == 0 ? 4096 : (double)s->context, s, err));
-  s->rope_factor = (double)s->context / s->rope_original_context;
-  WT_TRY(wt_config_real(r, what, "factor", &s->rope_factor, err));
+  bool phi3 = strcmp(s->arch, "phi3") == 0;
+  double inner = 4096, ratio, factor = NAN;
+  WT_TRY(read_original(c, r, what, phi3 ? 4096 : (double)s->context, s, err));
+  WT_TRY(wt_config_real(r, what, "original_max_position_embeddings", &inner, err));
+  if (phi3 && !wt_json_get(c, "original_max_position_embeddings") && inner != 4096)
+    return wt_fail(err, WT_EFORMAT,
+                   "%s: 'original_max_position_embeddings' stands inside rope_scaling, phi3 reads it at the top of the config only", what);
+  ratio = (double)s->context / s->rope_original_context;
+  WT_TRY(wt_config_real(r, what, "factor", &factor, err));
+  s->rope_factor = isnan(factor) ? ratio : factor;
   s->rope_attention_factor =
       s->rope_factor > 1 ? sqrt(1 + log(s->rope_factor) / log(s->rope_original_context)) : 1; /* Ding et al. 2024, as Phi-3 uses it */
-  WT_TRY(wt_config_real(r, what, "attention_factor", &s->rope_attention_factor, err));
+  double own = NAN;
+  WT_TRY(wt_config_real(r, what, "attention_factor", &own, err));
+  /* with the original context at the top some readers take the ratio of the contexts and others the factor */
+  bool twice = phi3 || wt_json_get(c, "original_max_position_embeddings");
+  if (isnan(own) && twice && fabs(s->rope_factor / ratio - 1) > 1e-9)
+    return wt_fail(err, WT_EFORMAT, "%s: rope_scaling's 'factor' is %g, but the contexts make it %g", what, s->rope_factor, ratio);
+  if (!isnan(own))
+    s->rope_attention_factor = own;
   WT_TRY(read_factors(r, what, "short_factor", s, s->rope_short_factor, err));
   return read_factors(r, what, "long_factor", s, s->rope_long_factor, err);
 }
 
-static enum wt_status read_llama3(const struct wt_json *r, const char *what, struct wt_spec *s, struct wt_error *err)
+static enum wt_status read_llama3(const struct wt_json *c, const struct wt_json *r, const char *what, struct wt_spec *s,
+                                  struct wt_error *err)
 {
   WT_TRY(need(r, what, "llama3", "factor", &s->rope_factor, err));
   WT_TRY(need(r, what, "llama3", "low_freq_factor", &s->rope_low_freq, err));
   WT_TRY(need(r, what, "llama3", "high_freq_factor", &s->rope_high_freq, err));
   WT_TRY(need(r, what, "llama3", "original_max_position_embeddings", &s->rope_original_context, err));
+  WT_TRY(read_either(c, r, what, "original_max_position_embeddings", &s->rope_original_context, err));
   if (s->rope_high_freq == s->rope_low_freq)
     return wt_fail(err, WT_EFORMAT, "%s: rope_scaling's 'high_freq_factor' equals its 'low_freq_factor'", what);
   return WT_OK;
@@ -151,7 +179,7 @@ static enum wt_status read_scaling(const struct wt_json *c, const struct wt_json
   case WT_ROPE_SCALE_DYNAMIC:
     return need(r, what, type, "factor", &s->rope_factor, err);
   case WT_ROPE_SCALE_LLAMA3:
-    return read_llama3(r, what, s, err);
+    return read_llama3(c, r, what, s, err);
   case WT_ROPE_SCALE_YARN:
     return read_yarn(c, r, what, s, err);
   case WT_ROPE_SCALE_LONGROPE:
@@ -161,26 +189,39 @@ static enum wt_status read_scaling(const struct wt_json *c, const struct wt_json
   }
 }
 
-enum wt_status wt_config_rope(const struct wt_json *c, const char *what, double part, struct wt_spec *s, struct wt_error *err)
+/* One object says how positions turn; of two, readers take one without a word about the other. */
+static enum wt_status find_fields(const struct wt_json *c, const char *what, const struct wt_json **ret, struct wt_error *err)
 {
-  const struct wt_json *scaling = wt_json_get(c, "rope_scaling"), *parameters = wt_json_get(c, "rope_parameters");
+  static const char *const names[] = {"rope_scaling", "rope_parameters"};
+  *ret = NULL;
+  for (size_t i = 0; i < WT_COUNT(names); i++) {
+    const struct wt_json *v = wt_json_get(c, names[i]);
+    if (!v || wt_json_type(v) == WT_JSON_NULL)
+      continue;
+    if (wt_json_type(v) != WT_JSON_OBJECT)
+      return wt_fail(err, WT_EFORMAT, "%s: '%s' is not an object", what, names[i]);
+    if (*ret)
+      return wt_fail(err, WT_EFORMAT, "%s: both 'rope_scaling' and 'rope_parameters' say how positions turn", what);
+    *ret = v;
+  }
+  return WT_OK;
+}
+
+enum wt_status wt_config_rope(const struct wt_json *c, const char *what, double part, bool partial, struct wt_spec *s, struct wt_error *err)
+{
+  const struct wt_json *fields;
   if (s->rope == WT_ROPE_NONE)
     return WT_OK;
-  if (parameters && wt_json_type(parameters) != WT_JSON_OBJECT && wt_json_type(parameters) != WT_JSON_NULL)
-    return wt_fail(err, WT_EFORMAT, "%s: 'rope_parameters' is not an object", what);
-  if (scaling && wt_json_type(scaling) != WT_JSON_OBJECT && wt_json_type(scaling) != WT_JSON_NULL)
-    return wt_fail(err, WT_EFORMAT, "%s: 'rope_scaling' is not an object", what);
-  WT_TRY(wt_config_real(parameters, what, "rope_theta", &s->rope_theta, err));
-  WT_TRY(wt_config_real(c, what, "rope_theta", &s->rope_theta, err));
-  WT_TRY(wt_config_real(parameters, what, "partial_rotary_factor", &part, err));
-  WT_TRY(wt_config_real(c, what, "partial_rotary_factor", &part, err));
+  WT_TRY(find_fields(c, what, &fields, err));
+  WT_TRY(read_either(c, fields, what, "rope_theta", &s->rope_theta, err));
+  WT_TRY(read_either(c, fields, what, "partial_rotary_factor", &part, err));
   if (!(s->rope_theta > 1) || !(part > 0 && part <= 1))
     return wt_fail(err, WT_EFORMAT, "%s: rope_theta %g or partial_rotary_factor %g is out of range", what, s->rope_theta, part);
+  if (part != 1 && !partial)
+    return wt_fail(err, WT_EFORMAT, "%s: 'partial_rotary_factor' is %g, model_type '%s' turns whole heads", what, part, s->arch);
   s->rotary_dim = (size_t)((double)s->head_dim * part);
   if (s->rotary_dim % 2)
     return wt_fail(err, WT_EFORMAT, "%s: %zu rotary dimensions, an even number is needed", what, s->rotary_dim);
   s->rope_attention_factor = 1;
-  if (wt_json_type(scaling) != WT_JSON_OBJECT)
-    scaling = parameters;
-  return wt_json_type(scaling) == WT_JSON_OBJECT ? read_scaling(c, scaling, what, s, err) : WT_OK;
+  return fields ? read_scaling(c, fields, what, s, err) : WT_OK;
 }

@@ -162,15 +162,21 @@ static enum wt_status finish_glm(const struct wt_json *c, const char *what, stru
 
 static enum wt_status finish_chatglm(const struct wt_json *c, const char *what, struct wt_spec *s, struct wt_error *err)
 {
-  static const char *const must[] = {"rmsnorm", "post_layer_norm", "original_rope", "multi_query_attention"};
+  static const struct {
+    const char *key;
+    bool absent; /* what the family's code takes for a field that is not there */
+  } must[] = {{"rmsnorm", true}, {"post_layer_norm", true}, {"original_rope", true}, {"multi_query_attention", false}};
   bool linear = false;
   double ratio = 1;
   for (size_t i = 0; i < WT_COUNT(must); i++) {
-    bool flag = true;
-    WT_TRY(wt_config_flag(c, what, must[i], &flag, err));
+    bool flag = must[i].absent;
+    WT_TRY(wt_config_flag(c, what, must[i].key, &flag, err));
     if (!flag)
-      return wt_fail(err, WT_EFORMAT, "%s: '%s' false is not supported", what, must[i]);
+      return wt_fail(err, WT_EFORMAT, "%s: '%s' false is not supported", what, must[i].key);
   }
+  if (!wt_json_get(c, "multi_query_group_num"))
+    s->kv_heads = 1;
+  s->tied_head = false; /* its code has no such thing, whatever tie_word_embeddings says */
   WT_TRY(wt_config_flag(c, what, "add_qkv_bias", &s->bias_q, err));
   WT_TRY(wt_config_flag(c, what, "add_bias_linear", &linear, err));
   s->bias_q = s->bias_k = s->bias_v = s->bias_q || linear;
@@ -187,35 +193,37 @@ static enum wt_status finish_chatglm(const struct wt_json *c, const char *what, 
 
 #define ROTARY(kind, eps) .norm = WT_NORM_RMS, .pre_norm = true, .activation = WT_ACT_SILU, .gated = true, .rope = kind, .rope_theta = 10000, .norm_eps = eps
 #define COMMON ROTARY(WT_ROPE_HALF, 1e-6)
-#define GEMMA ROTARY(WT_ROPE_HALF, 1e-6), .norm_add_one = true, .tied_head = true
+#define GEMMA ROTARY(WT_ROPE_HALF, 1e-6), .norm_add_one = true, .tied_head = true, .context = 8192
 
-#define GLM ROTARY(WT_ROPE_INTERLEAVED, 1.5625e-07), .fused_gate_up = true, .bias_q = true, .head_dim = 128
+#define GLM ROTARY(WT_ROPE_INTERLEAVED, 1.5625e-07), .fused_gate_up = true, .bias_q = true, .head_dim = 128, .context = 131072
 
 static const struct wt_family families[] = {
     {.model_type = "llama", .keys = &keys_hf, .names = &names_llama, .defaults = {COMMON}, .finish = finish_llama},
-    {.model_type = "mistral", .keys = &keys_hf, .names = &names_llama, .defaults = {COMMON}, .windows = true, .finish = finish_mistral},
-    {.model_type = "qwen2", .keys = &keys_hf, .names = &names_llama, .defaults = {COMMON, .bias_q = true, .bias_k = true, .bias_v = true}, .windows = true, .finish = finish_qwen2},
-    {.model_type = "qwen3", .keys = &keys_hf, .names = &names_llama, .defaults = {COMMON, .qk_norm = true, .head_dim = 128}, .windows = true, .finish = finish_qwen3},
+    {.model_type = "mistral", .keys = &keys_hf, .names = &names_llama, .defaults = {COMMON, .context = 131072}, .windows = WT_WINDOWS_ALL, .finish = finish_mistral},
+    {.model_type = "qwen2", .keys = &keys_hf, .names = &names_llama, .defaults = {COMMON, .bias_q = true, .bias_k = true, .bias_v = true, .context = 32768}, .windows = WT_WINDOWS_BY_LAYER, .finish = finish_qwen2},
+    {.model_type = "qwen3", .keys = &keys_hf, .names = &names_llama, .defaults = {COMMON, .qk_norm = true, .head_dim = 128, .context = 32768}, .windows = WT_WINDOWS_BY_LAYER, .finish = finish_qwen3},
     {.model_type = "gemma", .keys = &keys_hf, .names = &names_llama, .defaults = {GEMMA, .head_dim = 256}, .finish = finish_gemma},
-    {.model_type = "gemma2", .keys = &keys_hf, .names = &names_gemma2, .defaults = {GEMMA, .head_dim = 256, .post_norm = true}, .windows = true, .finish = finish_gemma2},
-    {.model_type = "phi3", .keys = &keys_hf, .names = &names_phi3, .defaults = {ROTARY(WT_ROPE_HALF, 1e-5), .fused_qkv = true, .fused_gate_up = true}, .windows = true, .finish = finish_phi3},
+    {.model_type = "gemma2", .keys = &keys_hf, .names = &names_gemma2, .defaults = {GEMMA, .head_dim = 256, .post_norm = true}, .windows = WT_WINDOWS_BY_LAYER, .finish = finish_gemma2},
+    {.model_type = "phi3", .keys = &keys_hf, .names = &names_phi3, .defaults = {ROTARY(WT_ROPE_HALF, 1e-5), .fused_qkv = true, .fused_gate_up = true, .context = 4096}, .windows = WT_WINDOWS_ALL, .partial_rotary = true, .finish = finish_phi3},
     {.model_type = "gpt2",
      .keys = &keys_gpt2,
      .names = &names_gpt2,
      .ffn_times = 4,
      .defaults = {.norm = WT_NORM_LAYER, .norm_eps = 1e-5, .norm_bias = true, .pre_norm = true, .bias_q = true, .bias_k = true, .bias_v = true, .bias_o = true, .bias_mlp = true,
-                  .fused_qkv = true, .conv1d = true, .activation = WT_ACT_GELU_TANH, .rope = WT_ROPE_NONE, .learned_positions = true, .tied_head = true},
+                  .fused_qkv = true, .conv1d = true, .activation = WT_ACT_GELU_TANH, .rope = WT_ROPE_NONE, .learned_positions = true, .tied_head = true, .context = 1024},
      .finish = finish_gpt2},
-    {.model_type = "glm", .keys = &keys_hf, .names = &names_glm, .defaults = {GLM}, .finish = finish_glm},
+    {.model_type = "glm", .keys = &keys_hf, .names = &names_glm, .defaults = {GLM}, .partial_rotary = true, .finish = finish_glm},
     {.model_type = "glm4",
      .keys = &keys_hf,
      .names = &names_glm4,
      .defaults = {GLM, .post_norm = true},
+     .partial_rotary = true,
      .finish = finish_glm},
     {.model_type = "chatglm",
      .keys = &keys_chatglm,
      .names = &names_chatglm,
-     .defaults = {ROTARY(WT_ROPE_INTERLEAVED, 1e-5), .fused_qkv = true, .fused_gate_up = true},
+     .defaults = {ROTARY(WT_ROPE_INTERLEAVED, 1e-5), .fused_qkv = true, .fused_gate_up = true, .head_dim = 128},
+     .partial_rotary = true,
      .finish = finish_chatglm},
 };
 

@@ -16,13 +16,17 @@ struct wt_family_names {
   const char *linear[WT_LIN_COUNT]; /* module path inside a block, NULL when the family has no such linear */
 };
 
+/* Which layers see a window only: none; all or none, whatever layer_types would say; those that layer_types names. */
+enum wt_family_windows { WT_WINDOWS_NONE, WT_WINDOWS_ALL, WT_WINDOWS_BY_LAYER };
+
 struct wt_family {
   const char *model_type;
   const struct wt_family_keys *keys;
   const struct wt_family_names *names;
   struct wt_spec defaults;                 /* everything that does not come from a key */
   size_t ffn_times;                        /* the feed-forward's width in hidden sizes where the config leaves it out; 0: it may not */
-  bool windows;                            /* its code knows layers that see a window only: layer_types may say which */
+  enum wt_family_windows windows;
+  bool partial_rotary;                     /* its code can turn a part of each head only (partial_rotary_factor) */
   enum wt_status (*finish)(const struct wt_json *config, const char *what, struct wt_spec *s, struct wt_error *err); /* the family's own keys, or NULL */
 };
 
@@ -34,8 +38,8 @@ enum wt_status wt_config_flag(const struct wt_json *c, const char *what, const c
 enum wt_status wt_config_activation(const struct wt_json *c, const char *what, const char *key, enum wt_activation *ret, struct wt_error *err) WT_MUST_CHECK;
 
 /* config_rope.c: what turns queries and keys, from rope_theta, partial_rotary_factor, rope_scaling and rope_parameters; `part`: of each head that turns, unless
- * the config says so. */
-enum wt_status wt_config_rope(const struct wt_json *c, const char *what, double part, struct wt_spec *s, struct wt_error *err) WT_MUST_CHECK;
+ * the config says so; `partial`: whether it may be less than 1. */
+enum wt_status wt_config_rope(const struct wt_json *c, const char *what, double part, bool partial, struct wt_spec *s, struct wt_error *err) WT_MUST_CHECK;
 /* foreign.c: fields that change the mathematics of other families must have the value that changes nothing. */
 enum wt_status wt_config_refuse_foreign(const struct wt_json *c, const char *what, const char *model_type, struct wt_error *err) WT_MUST_CHECK;
 

@@ -70,7 +70,8 @@ static enum wt_status read_sizes(const struct wt_json *c, const char *what, cons
   WT_TRY(wt_config_size(c, what, k->head_dim, &s->head_dim, err));
   WT_TRY(wt_config_size(c, what, k->ffn, &s->ffn, err));
   WT_TRY(wt_config_size(c, what, k->vocab, &s->vocab, err));
-  s->context = 2048;
+  if (s->context == 0)
+    s->context = 2048;
   WT_TRY(wt_config_size(c, what, k->context, &s->context, err));
   WT_TRY(wt_config_real(c, what, k->eps, &s->norm_eps, err));
   s->initializer_range = 0.02;
@@ -101,8 +102,9 @@ double wt_spec_attention_scale(const struct wt_spec *s, size_t layer)
   return s->scale_by_layer ? s->attention_scale / (double)(layer + 1) : s->attention_scale;
 }
 
-/* layer_types: a name for each layer; it wins over what the family does by itself. */
-static enum wt_status read_layer_types(const struct wt_json *c, const char *what, bool windows, struct wt_spec *s, struct wt_error *err)
+/* layer_types: a name for each layer; it wins over what the family does by itself where the family's code reads it, and must agree with it
+ * where that code passes it over. */
+static enum wt_status read_layer_types(const struct wt_json *c, const char *what, enum wt_family_windows windows, struct wt_spec *s, struct wt_error *err)
 {
   const struct wt_json *list = value_of(c, "layer_types"), *v = wt_json_first(list);
   if (!list)
@@ -114,10 +116,12 @@ static enum wt_status read_layer_types(const struct wt_json *c, const char *what
     bool slides = type && strcmp(type, "sliding_attention") == 0;
     if (!slides && !(type && strcmp(type, "full_attention") == 0))
       return wt_fail(err, WT_EFORMAT, "%s: 'layer_types' of layer %zu is '%s', which is not supported", what, l, type ? type : "(not a name)");
-    if (slides && !windows)
+    if (slides && windows == WT_WINDOWS_NONE)
       return wt_fail(err, WT_EFORMAT, "%s: 'layer_types' of layer %zu is 'sliding_attention', which model_type '%s' does not know", what, l, s->arch);
     if (slides && s->sliding_window == 0)
       return wt_fail(err, WT_EFORMAT, "%s: 'layer_types' of layer %zu is 'sliding_attention', but no 'sliding_window' is in force", what, l);
+    if (windows == WT_WINDOWS_ALL && !slides && s->sliding_window)
+      return wt_fail(err, WT_EFORMAT, "%s: 'layer_types' of layer %zu is 'full_attention', but all layers of model_type '%s' see 'sliding_window' tokens", what, l, s->arch);
     wt_spec_set_full(s, l, !slides);
   }
   return WT_OK;
@@ -193,7 +197,7 @@ enum wt_status wt_spec_from_config(const struct wt_json *config, const char *wha
     s.ffn = f->ffn_times * s.hidden;
   WT_TRY(check_sizes(what, &s, err));
   /* the GLM families rotate half of each head unless told otherwise */
-  WT_TRY(wt_config_rope(config, what, s.rope == WT_ROPE_INTERLEAVED ? 0.5 : 1, &s, err));
+  WT_TRY(wt_config_rope(config, what, s.rope == WT_ROPE_INTERLEAVED ? 0.5 : 1, f->partial_rotary, &s, err));
   read_ids(config, &s);
   if (f->finish)
     WT_TRY(f->finish(config, what, &s, err));

@@ -39,6 +39,8 @@ static void test_refusals(void **state)
   refuse("{\"model_type\":\"llama\"," SIZES ",\"rope_theta\":\"10000\"}", "rope_theta");
   refuse("{\"model_type\":\"llama\"," SIZES ",\"tie_word_embeddings\":\"yes\"}", "tie_word_embeddings");
   refuse("{\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2,\"n_head\":4,\"n_positions\":32,\"vocab_size\":9,\"add_cross_attention\":true}", "add_cross_attention");
+#define CHATGLM "{\"model_type\":\"chatglm\",\"hidden_size\":64,\"ffn_hidden_size\":96,\"num_layers\":2,\"num_attention_heads\":4,\"padded_vocab_size\":100,"
+  refuse(CHATGLM "\"kv_channels\":16}", "multi_query_attention");
   refuse("{\"model_type\":\"gpt2\",\"n_embd\":66,\"n_layer\":2,\"n_head\":4,\"n_positions\":32,\"vocab_size\":9}", "divide");
 }
 
@@ -64,7 +66,13 @@ static void test_foreign_fields(void **state)
                {"llama", "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":2.0}", "low_freq_factor"},
                {"llama", "\"rope_scaling\":\"linear\"", "rope_scaling"},
                {"llama", "\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1e4}}", "full_attention"},
-               {"phi3", "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2.0}", "short_factor"},
+               {"phi3", "\"rope_scaling\":{\"type\":\"yarn\"}", "short_factor"},
+               {"phi3", "\"rope_scaling\":{\"type\":\"longrope\",\"original_max_position_embeddings\":32}", "original_max_position_embeddings"},
+               {"phi3", "\"original_max_position_embeddings\":64,\"rope_scaling\":{\"type\":\"longrope\",\"factor\":4.0}", "factor"},
+               {"llama", "\"rope_theta\":1e5,\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":2.0,\"rope_theta\":1e4}", "rope_theta"},
+               {"llama", "\"original_max_position_embeddings\":16,\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2.0,\"original_max_position_embeddings\":64}", "original_max_position_embeddings"},
+               {"llama", "\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":2.0},\"rope_parameters\":{\"rope_theta\":1e4}", "rope_parameters"},
+               {"qwen3", "\"partial_rotary_factor\":0.5", "partial_rotary_factor"},
                {"chatglm", "\"position_encoding_2d\":true", "position_encoding_2d"},
                {"chatglm", "\"apply_residual_connection_post_layernorm\":true", "apply_residual_connection_post_layernorm"}};
   for (size_t i = 0; i < WT_COUNT(cases); i++) {
@@ -93,7 +101,8 @@ static void test_windows(void **state)
 #define TYPES(a, b, c) "\"layer_types\":[\"" a "_attention\",\"" b "_attention\",\"" c "_attention\"]"
   check_windows("\"model_type\":\"mistral\",\"sliding_window\":5", "sss");
   check_windows("\"model_type\":\"mistral\",\"sliding_window\":null", "fff");
-  check_windows("\"model_type\":\"mistral\",\"sliding_window\":5," TYPES("full", "sliding", "full"), "fsf");
+  check_windows("\"model_type\":\"mistral\",\"sliding_window\":5," TYPES("sliding", "sliding", "sliding"), "sss");
+  check_windows("\"model_type\":\"phi3\",\"sliding_window\":null," TYPES("full", "full", "full"), "fff");
   check_windows("\"model_type\":\"gemma2\",\"sliding_window\":5", "sfs");
   check_windows("\"model_type\":\"gemma2\",\"sliding_window\":5," TYPES("full", "sliding", "sliding"), "fss");
   check_windows("\"model_type\":\"phi3\",\"sliding_window\":5", "sss");
@@ -103,6 +112,8 @@ static void test_windows(void **state)
   check_windows("\"model_type\":\"llama\"," TYPES("full", "full", "full"), "fff");
 #define THREE "\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":3,\"num_attention_heads\":4,\"vocab_size\":100,\"max_position_embeddings\":128"
   refuse("{\"model_type\":\"llama\",\"sliding_window\":5," THREE "," TYPES("full", "sliding", "full") "}", "layer_types");
+  refuse("{\"model_type\":\"mistral\",\"sliding_window\":5," THREE "," TYPES("full", "sliding", "full") "}", "layer_types");
+  refuse("{\"model_type\":\"phi3\"," THREE "," TYPES("full", "sliding", "full") "}", "layer_types");
   refuse("{\"model_type\":\"gemma2\"," THREE "," TYPES("full", "chunked", "full") "}", "chunked_attention");
   refuse("{\"model_type\":\"gemma2\"," THREE ",\"layer_types\":[\"full_attention\"]}", "layer_types");
   refuse("{\"model_type\":\"qwen2\",\"use_sliding_window\":false,\"sliding_window\":5," THREE "," TYPES("full", "sliding", "full") "}", "sliding_window");
@@ -125,6 +136,7 @@ static void test_rope_factors(void **state)
       {"phi3", "\"original_max_position_embeddings\":32,\"rope_scaling\":{\"type\":\"su\"," FOUR "}", 1.1832159566199232, 10000},
       {"phi3", "\"rope_scaling\":{\"type\":\"yarn\"," FOUR "}", 1, 10000}, /* 128 positions of the 4096 that phi3 takes for granted */
       {"llama", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}", 1, 10000},
+      {"llama", "\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":2,\"rope_theta\":500.0}", 1, 500},
   };
   for (size_t i = 0; i < WT_COUNT(cases); i++) {
     char text[640];
@@ -174,11 +186,15 @@ static void test_names_and_sizes(void **state)
   assert_false(wt_spec_tensor_name(&s, WT_ROLE_LINEAR_BIAS, WT_LIN_Q, 0, name, sizeof name));
   assert_false(wt_spec_module_name(&s, WT_LIN_QKV, 0, name, sizeof name));
   WT_ASSERT_OK(read_spec("{\"model_type\":\"chatglm\",\"num_layers\":28,\"hidden_size\":4096,\"num_attention_heads\":32,\"multi_query_attention\":true,\"multi_query_group_num\":2,"
-                         "\"kv_channels\":128,\"ffn_hidden_size\":13696,\"padded_vocab_size\":65024,\"seq_length\":8192,\"add_qkv_bias\":true,\"add_bias_linear\":false}",
+                         "\"kv_channels\":128,\"ffn_hidden_size\":13696,\"padded_vocab_size\":65024,\"seq_length\":8192,\"add_qkv_bias\":true,\"add_bias_linear\":false,\"tie_word_embeddings\":true}",
                          &s, &err),
                &err);
   assert_int_equal(s.rotary_dim, 64);
   assert_int_equal(wt_spec_params(&s), 6243584000);
+  assert_false(s.tied_head);
+  WT_ASSERT_OK(read_spec(CHATGLM "\"multi_query_attention\":true}", &s, &err), &err);
+  assert_int_equal(s.kv_heads, 1);
+  assert_int_equal(s.head_dim, 128);
   assert_true(wt_spec_module_name(&s, WT_LIN_QKV, 2, name, sizeof name));
   assert_string_equal(name, "transformer.encoder.layers.2.self_attention.query_key_value");
 }

@@ -27,6 +27,12 @@ bool wt_fs_is_dir(const char *path)
   return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+bool wt_fs_same(const char *a, const char *b)
+{
+  struct stat x, y;
+  return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 enum wt_status wt_fs_mkdirs(const char *path, struct wt_error *err)
 {
   WT_AUTO(wt_freep) char *p = wt_strdup(path);

@@ -11,6 +11,7 @@
 
 bool wt_fs_exists(const char *path);
 bool wt_fs_is_dir(const char *path);
+bool wt_fs_same(const char *a, const char *b); /* both lead to the same file or folder */
 /* mkdir -p, mode 0777 less the umask. */
 enum wt_status wt_fs_mkdirs(const char *path, struct wt_error *err) WT_MUST_CHECK;
 /* Whole file into b (appended); refuses more than max_bytes. what/err: "cannot read 'PATH': ...". */
@@ -40,6 +41,8 @@ struct wt_map {
   char *path;
 };
 enum wt_status wt_fs_map(const char *path, struct wt_map *ret, struct wt_error *err) WT_MUST_CHECK;
+/* The same of a file that the user names: one that cannot be read is bad input (WT_EFORMAT), not a failure of the machine. */
+enum wt_status wt_fs_map_input(const char *path, struct wt_map *ret, struct wt_error *err) WT_MUST_CHECK;
 void wt_map_release(struct wt_map *m);
 bool wt_map_damaged(const struct wt_map *m);
 /* WT_EIO naming the file when any mapping that is open now is damaged: what was computed from it is worth nothing. Cheap; asked where a result is handed out. */

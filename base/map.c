@@ -112,6 +112,16 @@ enum wt_status wt_fs_map(const char *path, struct wt_map *ret, struct wt_error *
   return WT_OK;
 }
 
+enum wt_status wt_fs_map_input(const char *path, struct wt_map *ret, struct wt_error *err)
+{
+  enum wt_status status = wt_fs_map(path, ret, err);
+  if (status != WT_EIO)
+    return status;
+  if (err)
+    err->status = WT_EFORMAT;
+  return WT_EFORMAT;
+}
+
 void wt_map_release(struct wt_map *m)
 {
   if (m->data && m->bytes) {

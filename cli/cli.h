@@ -61,5 +61,7 @@ const volatile int *wt_cli_catch_signals(void);
 /* ---- paths ---- */
 /* A local path for --model, --data or --adapter; a SOURCE is fetched first. config_only: no weights. Heap. */
 enum wt_status wt_cli_local_path(const char *source, bool config_only, char **ret, struct wt_error *err) WT_MUST_CHECK;
+/* --adapter: a PEFT folder or a run's folder. Where that run saved a whole model, it takes the place of *model (heap) and *ret stays NULL. */
+enum wt_status wt_cli_adapter_path(const char *source, char **model, char **ret, struct wt_error *err) WT_MUST_CHECK;
 
 #endif

@@ -78,7 +78,7 @@ static enum wt_status result_print(const struct wt_eval_out *out, size_t example
   return wt_cli_print_buf(&b, err);
 }
 
-static enum wt_status evaluate(const struct options *o, struct wt_model *m, const struct wt_dataset *d, struct wt_error *err)
+static enum wt_status evaluate(const struct options *o, struct wt_model *m, const char *adapter, const struct wt_dataset *d, struct wt_error *err)
 {
   size_t n = wt_dataset_count(d);
   WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
@@ -88,9 +88,6 @@ static enum wt_status evaluate(const struct options *o, struct wt_model *m, cons
     return wt_fail(err, WT_ENOMEM, "eval: out of memory");
   for (size_t i = 0; i < n; i++)
     examples[i] = wt_dataset_get(d, i);
-  WT_AUTO(wt_freep) char *adapter = NULL;
-  if (o->adapter)
-    WT_TRY(wt_cli_local_path(o->adapter, false, &adapter, err));
   WT_TRY(wt_cli_inference_open(m, &o->hold, adapter, wt_dataset_stats(d)->max_tok, &e, err));
   struct watch w = {wt_cli_catch_signals()};
   struct wt_step_hooks hooks = {.between = between, .ctx = &w};
@@ -112,18 +109,21 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
   WT_AUTO(options_release) struct options o = {0};
   WT_AUTO(wt_freep) char *model = NULL;
   WT_AUTO(wt_freep) char *data = NULL;
+  WT_AUTO(wt_freep) char *adapter = NULL;
   WT_AUTO(wt_model_freep) struct wt_model *m = NULL;
   WT_AUTO(wt_dataset_freep) struct wt_dataset *d = NULL;
   WT_TRY(wt_cli_parse(&wt_cmd_eval, &o, &o.common, &argc, argv, 0, 0, err));
   WT_TRY(wt_cli_need(o.model, "model", err));
   WT_TRY(wt_cli_need(o.data, "data", err));
   WT_TRY(wt_cli_local_path(o.model, false, &model, err));
+  if (o.adapter)
+    WT_TRY(wt_cli_adapter_path(o.adapter, &model, &adapter, err));
   WT_TRY(wt_cli_local_path(o.data, false, &data, err));
   WT_TRY(wt_model_open(model, WT_MODEL_WEIGHTS, &m, err));
   struct wt_data_options data_options = {.path = data, .template_name = o.chat_template, .seq_len = (size_t)o.seq_len, .skip_bad_rows = o.on_bad_row == 1};
   data_options.train_on = o.train_on;
   WT_TRY(wt_cli_dataset_open(m, &data_options, &d, err));
-  return evaluate(&o, m, d, err);
+  return evaluate(&o, m, adapter, d, err);
 }
 
 const struct wt_cli_command wt_cmd_eval = {"eval", "--model M [--adapter A] --data F", "mean loss over supervised tokens, and perplexity", table, &table_n, run};

@@ -52,7 +52,7 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
   WT_TRY(wt_cli_need(o.format_set ? "given" : NULL, "format", err));
   WT_TRY(wt_cli_local_path(o.model, false, &model, err));
   if (o.adapter)
-    WT_TRY(wt_cli_local_path(o.adapter, false, &adapter, err));
+    WT_TRY(wt_cli_adapter_path(o.adapter, &model, &adapter, err));
   WT_TRY(wt_export(model, adapter, (enum wt_export_format)o.format, o.dtype_set ? dtypes[o.dtype] : NULL, o.out, err));
   return result_print(&o, err);
 }

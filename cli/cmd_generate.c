@@ -355,7 +355,7 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
     return wt_fail(err, WT_EUSAGE, "generate: one of --prompt, --ids and --chat is needed");
   WT_TRY(wt_cli_local_path(o.model, false, &model, err));
   if (o.adapter)
-    WT_TRY(wt_cli_local_path(o.adapter, false, &adapter, err));
+    WT_TRY(wt_cli_adapter_path(o.adapter, &model, &adapter, err));
   WT_TRY(wt_model_open(model, WT_MODEL_WEIGHTS, &m, err));
   return o.chat ? chat(&o, m, adapter, err) : complete(&o, m, adapter, err);
 }

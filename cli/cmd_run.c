@@ -73,6 +73,8 @@ static enum wt_status options_get(int argc, char **argv, struct wt_cli_run *ret,
   if (rank > 0)
     return options_follow(ret, ret_work, err);
   enum wt_status mine = wt_cli_run_parse(&wt_cmd_run, argc, argv, ret, err);
+  if (mine == WT_OK && ret->run.resume && ret->run.out && !ret->run.model) /* the run's own job file would name it */
+    mine = wt_fail(err, WT_EUSAGE, "--resume: '%s' holds no run", ret->run.out);
   if (mine == WT_OK)
     mine = wt_cli_need(ret->run.model, "model", err);
   if (mine == WT_OK)

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define RATE_WINDOW_S 5.0
@@ -95,5 +96,19 @@ enum wt_status wt_cli_local_path(const char *source, bool config_only, char **re
   if (!path)
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", source);
   *ret = path;
+  return WT_OK;
+}
+
+enum wt_status wt_cli_adapter_path(const char *source, char **model, char **ret, struct wt_error *err)
+{
+  char *path = NULL;
+  WT_TRY(wt_cli_local_path(source, false, &path, err));
+  if (wt_source_is_remote(source) || strcmp(path, source) == 0) {
+    *ret = path;
+    return WT_OK;
+  }
+  wt_cli_note("'%s' saved a whole model: it is used instead of '%s'", source, *model);
+  free(*model);
+  *model = path;
   return WT_OK;
 }

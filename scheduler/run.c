@@ -142,12 +142,12 @@ static enum wt_status refuse_spent(struct wt_run *r, const struct wt_run_options
   };
   for (size_t i = 0; i < WT_COUNT(budgets); i++) {
     const struct spent_budget *b = &budgets[i];
-    if (!(b->limit > 0) || b->used + b->start <= b->limit)
+    if (isnan(b->limit) || b->used + b->start <= b->limit)
       continue;
     report_of_before(r, ret);
     wt_fail(err, WT_EBUDGET,
             "stopped at a budget, state saved in '%s': %.0f %% of the %s budget are used, the rest does not pay for a start", r->dir,
-            100 * b->used / b->limit, b->name);
+            b->limit > 0 ? 100 * b->used / b->limit : 100, b->name);
     return wt_error_hint(err, "a larger --max-%s goes on from step %.0f", b->name, step);
   }
   double deadline_s = NAN;
@@ -166,7 +166,7 @@ static void budget_of_deadline(struct wt_run *r)
   if (!isfinite(r->s.deadline_real_s))
     return;
   double total_s = wt_run_time_s(r) + r->s.deadline_real_s - wt_real_s(r->s.clock);
-  r->s.budgets.time_s = o->max_time_set ? fmin(o->max_time_s, total_s) : total_s;
+  r->s.budgets.time_s = fmax(o->max_time_set ? fmin(o->max_time_s, total_s) : total_s, 1e-9); /* 0 would be none */
 }
 
 /* What the options of the continuation change: more steps, other budgets. Without such a change the schedule stays to the bit. */

@@ -104,7 +104,7 @@ struct wt_run {
 };
 
 /* ---- run_files.c ---- */
-/* Makes and locks the folder; refuses one that holds a run unless --force (then the run is removed) or --resume. */
+/* Makes and locks the folder; refuses one that holds a run unless --force (wt_run_folder_clear removes it later) or --resume. */
 enum wt_status wt_run_folder_open(struct wt_run *r, const struct wt_run_options *o, struct wt_error *err) WT_MUST_CHECK;
 /* Removes the run that --force replaces. */
 enum wt_status wt_run_folder_clear(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;

@@ -348,17 +348,30 @@ static enum wt_status get_rate(struct wt_session *s, struct wt_error *err)
   return WT_OK;
 }
 
+#define LEAST_LIMIT 1e-12 /* of seconds, Wh, grams, watts, money */
+
+/* To the planner 0 is no budget; 0 that somebody has set is one that nothing fits. */
+static double limit_of(bool set, double x)
+{
+  return !set ? (double)NAN : x > 0 ? x : LEAST_LIMIT;
+}
+
+static uint64_t limit_of_bytes(bool set, uint64_t x)
+{
+  return set && x == 0 ? 1 : set ? x : 0;
+}
+
 static enum wt_status get_budgets(struct wt_session *s, struct wt_error *err)
 {
   const struct wt_run_options *o = &s->o;
   struct wt_budgets *b = &s->budgets;
-  b->time_s = o->max_time_set ? o->max_time_s : NAN;
-  b->energy_wh = o->max_energy_set ? o->max_energy_wh : NAN;
-  b->co2_g = o->max_co2_set ? o->max_co2_g : NAN;
-  b->power_w = o->max_power_set ? o->max_power_w : NAN;
-  b->cost = o->max_cost_set ? o->max_cost.amount : NAN;
-  b->memory_bytes = o->max_memory_set ? o->max_memory_bytes : 0;
-  b->disk_bytes = o->max_disk_set ? o->max_disk_bytes : 0;
+  b->time_s = limit_of(o->max_time_set, o->max_time_s);
+  b->energy_wh = limit_of(o->max_energy_set, o->max_energy_wh);
+  b->co2_g = limit_of(o->max_co2_set, o->max_co2_g);
+  b->power_w = limit_of(o->max_power_set, o->max_power_w);
+  b->cost = limit_of(o->max_cost_set, o->max_cost.amount);
+  b->memory_bytes = limit_of_bytes(o->max_memory_set, o->max_memory_bytes);
+  b->disk_bytes = limit_of_bytes(o->max_disk_set, o->max_disk_bytes);
   memcpy(b->currency, s->rate.currency, sizeof b->currency);
   if (o->max_cost_set) {
     if (isnan(s->rate.price_per_kwh))

@@ -32,7 +32,7 @@ struct file {
   struct wt_finisher *finisher;
   bool open, ended, no_ranges, told; /* told: on_progress has seen its end */
   unsigned tries, corrupt_times, active;
-  uint64_t have_then;           /* bytes at the last try */
+  uint64_t have_then;           /* most bytes that a try has reached */
   double not_before_s, begun_s; /* begun_s: first byte of this run, 0 = none yet */
   uint64_t begun_bytes;
 };
@@ -342,9 +342,10 @@ static enum wt_status feed(struct loop *l, struct wt_error *err)
 static enum wt_status plan_retry(struct loop *l, struct file *f, struct connection *c, CURLcode code, long status, struct wt_error *err)
 {
   uint64_t have = wt_partial_have(&f->partial);
-  if (have > f->have_then)
+  if (have > f->have_then) {
     f->tries = 0;
-  f->have_then = have;
+    f->have_then = have;
+  }
   if (c->wrong_range && c->reply.range_total != UINT64_MAX && c->reply.range_total != f->d->size)
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server announced %llu bytes and now has %llu: the file has changed", f->d->name,
                    (unsigned long long)f->d->size, (unsigned long long)c->reply.range_total);
@@ -412,8 +413,10 @@ static enum wt_status on_end(struct loop *l, size_t slot, CURLcode code, struct 
     __atomic_store_n(&p->size, f->d->size, __ATOMIC_RELEASE);
   } else if (p->part[c->part].at < p->part[c->part].end) {
     if (f->no_ranges) { /* nothing can be continued: begin again */
-      if (p->part[0].at > f->have_then)
+      if (p->part[0].at > f->have_then) { /* further than ever: the same bytes again are no progress */
         f->tries = 0;
+        f->have_then = p->part[0].at;
+      }
       p->part[0].at = 0;
     }
     result = plan_retry(l, f, c, code, status, err);

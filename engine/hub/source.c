@@ -73,11 +73,19 @@ static enum wt_status parse_repo(const char *text, const char *rest, bool datase
   return s->repo && (!at || s->revision) ? WT_OK : wt_fail(err, WT_ENOMEM, "source '%s': out of memory", text);
 }
 
+static bool has_host(const char *url)
+{
+  const char *host = strstr(url, "://") + 3;
+  return *host && !strchr("/:?#", *host);
+}
+
 enum wt_status wt_source_parse(const char *text, struct wt_source *ret, struct wt_error *err)
 {
   memset(ret, 0, sizeof *ret);
   enum wt_status status = WT_OK;
   if (starts(text, "https://") || starts(text, "http://")) {
+    if (!has_host(text))
+      return wt_fail(err, WT_EUSAGE, "source '%s': an address without a host", text);
     ret->kind = WT_SOURCE_URL;
     ret->url = wt_strdup(text);
   } else if (starts(text, "file://")) {

@@ -294,7 +294,7 @@ enum wt_status wt_gguf_load(const char *path, bool with_data, struct wt_gguf **r
   WT_AUTO(wt_gguf_freep) struct wt_gguf *g = wt_calloc(1, sizeof *g);
   if (!g || !(g->path = wt_strdup(path)))
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", path);
-  WT_TRY(wt_fs_map(path, &g->map, err));
+  WT_TRY(wt_fs_map_input(path, &g->map, err));
   struct cursor c = {g->map.data, g->map.bytes, g->path};
   const unsigned char *magic;
   uint32_t version;

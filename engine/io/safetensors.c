@@ -146,7 +146,7 @@ static enum wt_status read_header_only(struct wt_tensors *s, const char *path, s
 {
   WT_AUTO(wt_fclosep) FILE *f = fopen(path, "rbe");
   if (!f)
-    return wt_fail_errno(err, WT_EIO, "cannot read '%s'", path);
+    return wt_fail_errno(err, WT_EFORMAT, "cannot read '%s'", path);
   unsigned char start[8];
   size_t n = 0, have = fread(start, 1, sizeof start, f);
   WT_TRY(header_length(start, have, path, &n, err));
@@ -169,7 +169,7 @@ enum wt_status wt_safetensors_read(struct wt_tensors *s, const char *path, struc
   if (s->headers_only)
     return read_header_only(s, path, err);
   struct wt_map map = {0};
-  WT_TRY(wt_fs_map(path, &map, err));
+  WT_TRY(wt_fs_map_input(path, &map, err));
   const unsigned char *bytes = map.data;
   size_t size = map.bytes, n = 0;
   WT_TRY(wt_tensors_own_map(s, &map, err));

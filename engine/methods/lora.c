@@ -20,6 +20,16 @@ static double alpha_of(const struct wt_engine *e, const char *prefix, size_t r)
   return p->mlx ? p->alpha / (double)p->rank * (double)r : wt_peft_alpha(p, prefix + strlen("base_model.model."));
 }
 
+/* The scale is alpha over the rank that the config says: tensors of another rank would be scaled otherwise than PEFT does, which refuses them. mlx-lm's
+ * scale stands for itself. */
+static enum wt_status rank_check(const struct wt_peft *p, const char *prefix, const char *tensor, size_t r, struct wt_error *err)
+{
+  double said = p->mlx ? (double)r : wt_peft_rank(p, prefix + strlen("base_model.model."));
+  if (said == (double)r)
+    return WT_OK;
+  return wt_fail(err, WT_EFORMAT, "adapter '%s': tensor '%s' is of rank %zu, adapter_config.json says %g", p->dir, tensor, r, said);
+}
+
 static enum wt_status declare_one(struct wt_engine *e, struct wt_linear *l, const char *prefix, size_t rank, struct wt_error *err)
 {
   char name[256];
@@ -30,8 +40,10 @@ static enum wt_status declare_one(struct wt_engine *e, struct wt_linear *l, cons
   if (e->peft) { /* the rank is what the file holds */
     snprintf(name, sizeof name, "%s.lora_A.weight", prefix);
     const struct wt_tensor *t = wt_peft_find(e->peft, name, &transposed);
-    if (t && t->rank == 2)
+    if (t && t->rank == 2) {
       ad->r = t->shape[transposed ? 1 : 0];
+      WT_TRY(rank_check(e->peft, prefix, name, ad->r, err));
+    }
   }
   if (ad->r == 0 || ad->r > 4096)
     return wt_fail(err, WT_EFORMAT, "adapter: rank %zu of '%s' is out of range", ad->r, prefix);

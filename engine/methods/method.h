@@ -57,6 +57,7 @@ enum wt_status wt_peft_read_config(struct wt_peft *p, struct wt_error *err) WT_M
 const struct wt_tensor *wt_peft_find(const struct wt_peft *p, const char *name, bool *ret_transposed);
 /* lora_alpha of a module ("model.layers.0.self_attn.q_proj"), alpha_pattern looked at. mlx-lm: scale times the rank that its file says. */
 double wt_peft_alpha(const struct wt_peft *p, const char *module);
+double wt_peft_rank(const struct wt_peft *p, const char *module); /* r of a module, rank_pattern looked at */
 /* Values of every parameter of the engine from the files. A tensor of the files that no parameter takes is an error. */
 enum wt_status wt_peft_load(struct wt_engine *e, const struct wt_peft *p, struct wt_error *err) WT_MUST_CHECK;
 /* adapter_config.json and adapter_model.safetensors into dir. */

@@ -62,20 +62,31 @@ static bool compile_pattern(const char *key, regex_t *ret)
   return regcomp(ret, text, REG_EXTENDED | REG_NOSUB) == 0;
 }
 
-double wt_peft_alpha(const struct wt_peft *p, const char *module)
+/* What rank_pattern or alpha_pattern says of a module, else `otherwise`. */
+static double pattern_of(const struct wt_peft *p, const char *key, const char *module, double otherwise)
 {
-  const struct wt_json *all = wt_json_get(p->config, "alpha_pattern");
-  double alpha = p->alpha;
+  const struct wt_json *all = wt_json_get(p->config, key);
+  double x = otherwise;
   for (const struct wt_json *v = wt_json_first(all); v; v = wt_json_next(v)) {
     regex_t expression;
     if (!compile_pattern(wt_json_key(v), &expression))
       continue;
     bool matches = regexec(&expression, module, 0, NULL, 0) == 0;
     regfree(&expression);
-    if (matches && wt_json_num(v, &alpha))
+    if (matches && wt_json_num(v, &x))
       break;
   }
-  return alpha;
+  return x;
+}
+
+double wt_peft_alpha(const struct wt_peft *p, const char *module)
+{
+  return pattern_of(p, "alpha_pattern", module, p->alpha);
+}
+
+double wt_peft_rank(const struct wt_peft *p, const char *module)
+{
+  return pattern_of(p, "rank_pattern", module, (double)p->rank);
 }
 
 /* A key that must be absent, null, false, "none" or empty. */

@@ -358,7 +358,12 @@ static enum wt_status read_config(const char *path, struct wt_json **ret, struct
     return wt_fail(err, WT_EFORMAT, "model '%s': no such file or folder", path);
   if (!wt_fs_exists(config))
     return wt_fail(err, WT_EFORMAT, "model '%s': no config.json in it", path);
-  return wt_json_read_input(config, CONFIG_MAX_BYTES, ret, err);
+  WT_AUTO(wt_json_freep) struct wt_json *read = NULL;
+  WT_TRY(wt_json_read_input(config, CONFIG_MAX_BYTES, &read, err));
+  if (wt_json_type(read) != WT_JSON_OBJECT)
+    return wt_fail(err, WT_EFORMAT, "'%s': is no JSON object", config);
+  *ret = WT_TAKE(read);
+  return WT_OK;
 }
 
 static enum wt_status read_gguf_config(const char *path, struct wt_json **ret, struct wt_error *err)

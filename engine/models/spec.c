@@ -160,12 +160,16 @@ static void read_ids(const struct wt_json *c, struct wt_spec *s)
       s->eos_ids[s->eos_n++] = id_of(v);
 }
 
-static enum wt_status check_sizes(const char *what, const struct wt_spec *s, struct wt_error *err)
+static enum wt_status check_sizes(const char *what, const struct wt_family_keys *k, const struct wt_spec *s, struct wt_error *err)
 {
-  if (!s->layers || !s->hidden || !s->heads || !s->kv_heads || !s->head_dim || !s->ffn || !s->vocab || !s->context)
-    return wt_fail(err, WT_EFORMAT,
-                   "%s: a size is missing or zero (layers %zu, hidden %zu, heads %zu, kv heads %zu, head size %zu, feed-forward %zu, vocabulary %zu, context %zu)", what,
-                   s->layers, s->hidden, s->heads, s->kv_heads, s->head_dim, s->ffn, s->vocab, s->context);
+  const struct {
+    const char *key;
+    size_t value;
+  } sizes[] = {{k->layers, s->layers}, {k->hidden, s->hidden}, {k->heads, s->heads},     {k->kv_heads, s->kv_heads},
+               {k->ffn, s->ffn},       {k->vocab, s->vocab},   {k->context, s->context}, {k->head_dim, s->head_dim}};
+  for (size_t i = 0; i < WT_COUNT(sizes); i++)
+    if (sizes[i].value == 0)
+      return wt_fail(err, WT_EFORMAT, "%s: '%s' is missing or zero", what, sizes[i].key ? sizes[i].key : k->heads);
   if (s->layers > WT_LAYERS_MAX || s->hidden > (1u << 20) || s->heads > 65536 || s->head_dim > 65536 || s->ffn > (1u << 24) || s->vocab > (1u << 26) || s->context > (1u << 28))
     return wt_fail(err, WT_EFORMAT, "%s: a size is beyond any real model", what);
   if (s->heads % s->kv_heads)
@@ -177,6 +181,8 @@ static enum wt_status check_sizes(const char *what, const struct wt_spec *s, str
 
 enum wt_status wt_spec_from_config(const struct wt_json *config, const char *what, struct wt_spec *ret, struct wt_error *err)
 {
+  if (wt_json_type(config) != WT_JSON_OBJECT)
+    return wt_fail(err, WT_EFORMAT, "%s: is no JSON object", what);
   const char *type = wt_json_str_or(config, "model_type", NULL);
   if (!type)
     return wt_fail(err, WT_EFORMAT, "%s: no 'model_type'", what);
@@ -195,7 +201,7 @@ enum wt_status wt_spec_from_config(const struct wt_json *config, const char *wha
   s.attention_scale = s.head_dim ? 1 / sqrt((double)s.head_dim) : 0;
   if (s.ffn == 0)
     s.ffn = f->ffn_times * s.hidden;
-  WT_TRY(check_sizes(what, &s, err));
+  WT_TRY(check_sizes(what, f->keys, &s, err));
   /* the GLM families rotate half of each head unless told otherwise */
   WT_TRY(wt_config_rope(config, what, s.rope == WT_ROPE_INTERLEAVED ? 0.5 : 1, f->partial_rotary, &s, err));
   read_ids(config, &s);

@@ -235,10 +235,21 @@ static enum wt_status write_gguf(struct output *o, struct wt_model *m, const str
   return wt_gguf_write_model(out, config, o->source, o->n, dtype, t, wt_path_base(m->path), err);
 }
 
+/* What is read must not be what is written: a model would be replaced by what its own bf16 leaves of it. */
+static enum wt_status refuse_itself(const char *what, const char *source, const char *out, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) char *folder = source && wt_name_ends_in(source, ".safetensors") ? wt_path_dir(source) : NULL;
+  if (!source || (!wt_fs_same(source, out) && !(folder && wt_fs_same(folder, out))))
+    return WT_OK;
+  return wt_fail(err, WT_EUSAGE, "--out '%s': is the %s itself; it would be replaced by what is made of it", out, what);
+}
+
 enum wt_status wt_export(const char *model, const char *adapter, enum wt_export_format format, const char *dtype, const char *out, struct wt_error *err)
 {
   WT_AUTO(wt_model_freep) struct wt_model *m = NULL;
   WT_AUTO(wt_engine_freep) struct wt_engine *e = NULL;
+  WT_TRY(refuse_itself("model", model, out, err));
+  WT_TRY(refuse_itself("adapter", adapter, out, err));
   WT_TRY(wt_model_open(model, WT_MODEL_WEIGHTS, &m, err));
   WT_TRY(load_adapter(m, adapter, &e, err));
   if (format == WT_EXPORT_PEFT) {

@@ -75,6 +75,9 @@ ok "$(sum_sent org/big/model)" 40000000 "cut connections: no byte twice"
 start --busy 6; fetch hf://org/tiny; ok "$code" 0 "busy server: tried again"
 start --no-range --slow 0; fetch hf://org/big; ok "$code" 0 "no ranges: exit"
 cmp -s "$folder/model.safetensors" "$work/root/org/big/model.safetensors"; ok "$?" 0 "no ranges: same bytes"
+# the same first bytes again and again are no progress: a server without ranges that always cuts is not asked without a pause or an end
+start --no-range --drop 100000; timeout 3 "$wattune" fetch hf://org/tiny >/dev/null 2>&1
+n=$(grep -c '"where": "store", "method": "GET"' "$work/log"); [ "$n" -ge 1 ] && [ "$n" -le 12 ]; ok "$?" 0 "no ranges, always cut: $n requests in 3 s"
 start --drop 5000000 --expire 2; fetch hf://org/big; ok "$code" 0 "expired addresses are asked for again"
 start --token sesame
 fetch hf://org/tiny; ok "$code" 6 "token absent"

@@ -29,6 +29,13 @@ same "--force when nothing fits"
 expect 2 run "${tiny_task[@]}" --out "$T/run"
 same "without --force"
 
+# a limit of nothing is a limit
+for limit in "--max-time 0" "--max-energy 0Wh" "--max-cost 0EUR" "--max-co2 0" "--max-power 0W" "--max-memory 0" "--max-disk 0"; do
+  expect 3 estimate "${tiny_task[@]}" --price 0.30EUR/kWh --carbon 400 $limit
+done
+expect 4 run --resume --steps 9 --max-time 0 --out "$T/run" -q
+same "a continuation with a budget of nothing"
+
 # what nobody had before does not stay when nothing came of it
 expect 5 run "${tiny_task[@]}" --model "$T/none" --out "$T/new"
 expect 3 run "${tiny_task[@]}" --out "$T/new" --max-memory 100kB
@@ -36,6 +43,9 @@ expect 3 run "${tiny_task[@]}" --out "$T/new" --max-memory 100kB
 mkdir "$T/mine"
 expect 3 run "${tiny_task[@]}" --out "$T/mine" --max-memory 100kB
 [ -d "$T/mine" ] || fail "a folder that was there is gone"
+
+expect 2 run --resume --out "$T/mine"
+says "wattune: --resume: '$T/mine' holds no run"
 
 # who is refused must not take the other's lock away: the third one would get in
 mkdir "$T/busy"

@@ -1,0 +1,57 @@
+#!/bin/bash
+# Models and adapters as people name them: a run's folder of any kind, what is damaged, what would be overwritten.
+. "$2/tests/cli/lib.bash"
+has_command run || { echo "skipped: this build has no run"; exit 77; }
+. "$S/tests/cli/tiny_task.bash"
+"$W" profile --quick >/dev/null 2>&1
+
+# a run's folder stands for what the run made, also where that is a whole model
+loss() { python3 -c "import json; print(json.load(open('$T/out'))['loss'])"; }
+expect 0 run "${tiny_task[@]}" --method full --lr 1e-2 --steps 2 --out "$T/full"
+expect 0 eval --model "$T/full/model" --data "$T/rows.jsonl" --json
+want=$(loss)
+expect 0 eval --model "$T/model" --adapter "$T/full" --data "$T/rows.jsonl" --json
+[ "$(loss)" = "$want" ] || fail "the folder of a full run as adapter: loss $(loss) instead of $want"
+expect 0 generate --model "$T/model" --adapter "$T/full" --ids 1,2 --max-tokens 2
+expect 0 export --model "$T/model" --adapter "$T/full" --format safetensors --out "$T/merged"
+cmp -s "$T/merged/model.safetensors" "$T/full/model/model.safetensors" || fail "export of a full run gives another model"
+expect 5 eval --model "$T/model" --adapter "$T/model" --data "$T/rows.jsonl"
+
+# what is read is not written over
+before=$(cat "$T/model"/* | sha256sum)
+expect 2 export --model "$T/model" --format safetensors --dtype bf16 --out "$T/model"
+expect 2 export --model "$T/model/model.safetensors" --format safetensors --dtype bf16 --out "$T/../${T##*/}/model"
+expect 2 export --model "$T/model/model.safetensors" --format gguf --out "$T/model/model.safetensors"
+[ "$(cat "$T/model"/* | sha256sum)" = "$before" ] || fail "export wrote over its own model"
+
+# bad input is exit status 5 and says what is missing
+damaged_eval=(eval --data "$T/rows.jsonl" --model "$T/bad")
+damaged() { # what must be said; the damage comes before
+  expect 5 "${damaged_eval[@]}"
+  grep -qF -- "$1" "$T/err" || fail "lacks '$1': $(cat "$T/err")"
+  rm -rf "$T/bad"
+  cp -r "$T/model" "$T/bad"
+}
+cp -r "$T/model" "$T/bad"
+for key in num_hidden_layers hidden_size num_attention_heads intermediate_size vocab_size; do
+  python3 -c "import json; c = json.load(open('$T/model/config.json')); del c['$key']; json.dump(c, open('$T/bad/config.json', 'w'))"
+  damaged "'$key' is missing"
+done
+echo '[]' >"$T/bad/config.json"
+damaged "is no JSON object"
+rm "$T/bad/config.json" && mkdir "$T/bad/config.json"
+damaged "config.json': Is a directory"
+rm "$T/bad/model.safetensors" && mkdir "$T/bad/model.safetensors"
+damaged "model.safetensors': not a regular file"
+ln -sf /none/x "$T/bad/model.safetensors"
+damaged "model.safetensors': No such file or directory"
+expect 2 eval --model http:// --data "$T/rows.jsonl"
+says "wattune: source 'http://': an address without a host"
+
+# an adapter whose tensors are of another rank than its config says would be scaled wrongly
+expect 0 run "${tiny_task[@]}" --steps 1 --out "$T/lora"
+expect 0 eval --model "$T/model" --adapter "$T/lora" --data "$T/rows.jsonl"
+sed -i 's/"r": *4/"r": 8/' "$T/lora/adapter/adapter_config.json"
+expect 5 eval --model "$T/model" --adapter "$T/lora" --data "$T/rows.jsonl"
+grep -q "is of rank 4, adapter_config.json says 8" "$T/err" || fail "rank: $(cat "$T/err")"
+finish

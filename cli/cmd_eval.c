@@ -98,6 +98,10 @@ static enum wt_status evaluate(const struct options *o, struct wt_model *m, cons
     return status;
   if (out.abandoned)
     return wt_fail(err, WT_EINTERRUPTED, "eval: interrupted");
+  if (!isfinite(out.loss)) {
+    WT_TRY(wt_engine_blame(e, err));
+    return wt_fail(err, WT_EFAIL, "eval: the loss is no finite number, although every weight is one");
+  }
   if (!o->common.json)
     return result_print(&out, n, err);
   WT_AUTO(wt_json_freep) struct wt_json *doc = result_json(&out, each, n);

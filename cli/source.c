@@ -74,6 +74,14 @@ static char *local_folder(const char *path)
   return !wt_fs_exists(config) && wt_fs_exists(inner) ? wt_path_dir(inner) : wt_strdup(path);
 }
 
+/* ORG/NAME as other programs take it, and no folder ORG. */
+static bool is_hub_name(const char *s)
+{
+  size_t org = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
+  WT_AUTO(wt_freep) char *folder = wt_strndup(s, org);
+  return org && s[org] == '/' && s[org + 1] && s[org + 1] != '.' && !strchr(s + org + 1, '/') && folder && !wt_fs_exists(folder);
+}
+
 enum wt_status wt_cli_local_path(const char *source, bool config_only, char **ret, struct wt_error *err)
 {
   char *path = NULL;
@@ -89,7 +97,8 @@ enum wt_status wt_cli_local_path(const char *source, bool config_only, char **re
     if (status != WT_OK)
       return status;
   } else if (!wt_fs_exists(source)) {
-    return wt_fail_errno(err, WT_EFORMAT, "cannot read '%s'", source);
+    wt_fail_errno(err, WT_EFORMAT, "cannot read '%s'", source);
+    return is_hub_name(source) ? wt_error_hint(err, "hf://%s fetches it from the Hugging Face hub", source) : WT_EFORMAT;
   } else {
     path = local_folder(source);
   }

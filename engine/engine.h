@@ -248,6 +248,9 @@ enum wt_status wt_engine_step(struct wt_engine *e, const struct wt_example *exam
  * no notice. Before the first step, and before a checkpoint is loaded. */
 enum wt_status wt_engine_give_rows(struct wt_engine *e, const struct wt_example *rows, size_t n, size_t held_out,
                                    struct wt_error *err) WT_MUST_CHECK;
+/* Where a loss or an output is no finite number: WT_EFORMAT naming the tensor of the model, or (before the first update) of the adapter, that holds such a
+ * value; WT_OK when none does. Reads all weights. */
+enum wt_status wt_engine_blame(const struct wt_engine *e, struct wt_error *err) WT_MUST_CHECK;
 uint64_t wt_engine_steps_done(const struct wt_engine *e);
 
 struct wt_eval_out {

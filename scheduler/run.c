@@ -259,6 +259,8 @@ static enum wt_status begin_learning(struct wt_run *r, struct wt_error *err)
   WT_TRY(wt_run_samples(r, false, err));
   if (isnan(r->st.eval_before))
     WT_TRY(wt_run_evaluate(r, &r->st.eval_before, err));
+  if (r->s.eval_n > 0 && isnan(r->st.eval_before))
+    WT_TRY(wt_engine_blame(r->engine, err));
   r->st.eval_best = r->st.eval_before;
   r->plan.eval_s = fmax(r->plan.eval_s, wt_mono_s(r->s.clock) - began); /* what the end will take, measured */
   return WT_OK;

@@ -396,6 +396,7 @@ static bool is_sound(struct wt_run *r)
 
 static enum wt_status diverged(struct wt_run *r, const char *what, struct wt_error *err)
 {
+  WT_TRY(wt_engine_blame(r->engine, err)); /* a model that was damaged before has not diverged */
   if (r->checkpoint_step > 0)
     wt_fail(err, WT_EDIVERGED, "training diverged: %s; the state of step %llu is in '%s/checkpoint'", what,
             (unsigned long long)r->checkpoint_step, r->dir);

@@ -135,6 +135,23 @@ static enum wt_status check_patterns(const struct wt_peft *p, struct wt_error *e
   return WT_OK;
 }
 
+/* A key of another type must not fall back to a default: the adapter would be scaled otherwise without a word. */
+static enum wt_status check_types(const struct wt_peft *p, struct wt_error *err)
+{
+  static const struct {
+    const char *key;
+    enum wt_json_type type;
+    const char *what;
+  } rows[] = {{"r", WT_JSON_NUMBER, "number"},         {"lora_alpha", WT_JSON_NUMBER, "number"}, {"lora_dropout", WT_JSON_NUMBER, "number"},
+              {"use_rslora", WT_JSON_BOOL, "boolean"}, {"use_dora", WT_JSON_BOOL, "boolean"},    {"fan_in_fan_out", WT_JSON_BOOL, "boolean"}};
+  for (size_t i = 0; i < WT_COUNT(rows); i++) {
+    const struct wt_json *v = wt_json_get(p->config, rows[i].key);
+    if (v && wt_json_type(v) != WT_JSON_NULL && wt_json_type(v) != rows[i].type)
+      return wt_fail(err, WT_EFORMAT, "adapter '%s': '%s' is no %s", p->dir, rows[i].key, rows[i].what);
+  }
+  return WT_OK;
+}
+
 static enum wt_status read_lora(struct wt_peft *p, struct wt_error *err)
 {
   static const char *const off[] = {"layer_replication",         "lora_bias",         "trainable_token_indices", "use_qalora", "target_parameters",
@@ -143,6 +160,7 @@ static enum wt_status read_lora(struct wt_peft *p, struct wt_error *err)
   for (const char *const *key = off; *key; key++)
     if (!is_off(p->config, *key))
       return refuse(p, *key, err);
+  WT_TRY(check_types(p, err));
   WT_TRY(check_start(p, err));
   WT_TRY(check_patterns(p, err));
   p->method = wt_json_bool_or(p->config, "use_dora", false) ? WT_METHOD_DORA : WT_METHOD_LORA;

@@ -284,6 +284,16 @@ static enum wt_status check_prompt(const struct wt_engine *e, const int32_t *pro
   return WT_OK;
 }
 
+static enum wt_status check_logits(const struct wt_engine *e, const float *logits, struct wt_error *err)
+{
+  for (size_t i = 0; i < e->model->spec.vocab; i++)
+    if (isnan(logits[i])) {
+      WT_TRY(wt_engine_blame(e, err));
+      return wt_fail(err, WT_EFAIL, "generation: the model's answer is no number, although every weight is one");
+    }
+  return WT_OK;
+}
+
 static enum wt_status generate(struct wt_engine *e, const int32_t *prompt, size_t n, const struct wt_generate_options *o,
                                bool (*on_token)(void *ctx, int32_t id), void *ctx, struct wt_error *err)
 {
@@ -305,6 +315,7 @@ static enum wt_status generate(struct wt_engine *e, const int32_t *prompt, size_
     if (o->repetition_penalty > 0 && o->repetition_penalty != 1)
       penalise(logits, e->kv.ids, e->kv.n, o->repetition_penalty);
     WT_TRY(wt_maps_sound(err));
+    WT_TRY(check_logits(e, logits, err));
     int32_t id = o->temperature > 0 ? sample(logits, V, o, choices, &rng) : greedy(logits, V);
     if (stops(e, o, id) || (on_token && !on_token(ctx, id)) || e->kv.n >= total)
       break;

@@ -45,6 +45,18 @@ rm "$T/bad/model.safetensors" && mkdir "$T/bad/model.safetensors"
 damaged "model.safetensors': not a regular file"
 ln -sf /none/x "$T/bad/model.safetensors"
 damaged "model.safetensors': No such file or directory"
+python3 -c "
+f = open('$T/bad/model.safetensors', 'r+b')
+f.seek(-8, 2)
+f.write(bytes([0, 0, 192, 127]))  # NaN
+"
+expect 5 generate --model "$T/bad" --ids 1,2 --max-tokens 2
+grep -qE "tensor '.*': element [0-9]+ is -?nan" "$T/err" || fail "generate with NaN: $(cat "$T/err")"
+expect 5 run "${tiny_task[@]}" --model "$T/bad" --steps 4 --out "$T/nan"
+grep -qE "tensor '.*': element [0-9]+ is -?nan" "$T/err" || fail "run with NaN: $(cat "$T/err")"
+damaged "is nan"
+expect 5 eval --model org/name --data "$T/rows.jsonl"
+says "hint: hf://org/name fetches it from the Hugging Face hub"
 expect 2 eval --model http:// --data "$T/rows.jsonl"
 says "wattune: source 'http://': an address without a host"
 
@@ -54,4 +66,7 @@ expect 0 eval --model "$T/model" --adapter "$T/lora" --data "$T/rows.jsonl"
 sed -i 's/"r": *4/"r": 8/' "$T/lora/adapter/adapter_config.json"
 expect 5 eval --model "$T/model" --adapter "$T/lora" --data "$T/rows.jsonl"
 grep -q "is of rank 4, adapter_config.json says 8" "$T/err" || fail "rank: $(cat "$T/err")"
+sed -i 's/"r": *8/"r": 4/; s/"lora_alpha": *[0-9.]*/"lora_alpha": "8"/' "$T/lora/adapter/adapter_config.json"
+expect 5 eval --model "$T/model" --adapter "$T/lora" --data "$T/rows.jsonl"
+grep -q "'lora_alpha' is no number" "$T/err" || fail "types: $(cat "$T/err")"
 finish

@@ -93,6 +93,7 @@ static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, st
   r->st.lr = wt_lr_plan_make(r->plan.schedule, r->plan.lr, r->plan.warmup, r->plan.steps);
   wt_run_pilot_lr(r);
   books_begin(r);
+  wt_run_meter_update(r); /* the state that is written below says what the phases so far took: a continuation would book it twice */
   WT_TRY(wt_run_folder_clear(r, err));
   WT_TRY(write_job(r, job, err));
   WT_TRY(write_document(r, "plan.json", r->plan_document, err));

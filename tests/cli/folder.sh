@@ -58,6 +58,23 @@ mkdir "$T/busy"
 ) 9>"$T/busy/.lock" || fail "a locked folder: $(cat "$T/err")"
 checks=$((checks + 1))
 
+# killed before its first checkpoint and continued: the phases still sum to the whole
+"$W" run "${tiny_task[@]}" --steps 100000 --out "$T/struck" >/dev/null 2>&1 </dev/null &
+pid=$!
+for _ in $(seq 500); do [ -s "$T/struck/metrics.jsonl" ] && break; sleep 0.02; done
+sleep 0.3
+kill -KILL "$pid"
+wait "$pid" 2>/dev/null
+expect 0 run --resume --steps 3 --out "$T/struck" -q
+checks=$((checks + 1))
+python3 - "$T/struck" <<'P' || fail "killed and continued: the phases are not the whole"
+import json, sys
+r = json.load(open(sys.argv[1] + "/report.json"))
+time, energy = (sum(p[k] for p in r["phases"]) for k in ("time_s", "energy_wh"))
+print("phases", time, "of", r["actual"]["time_s"], [p["name"] for p in r["phases"]])
+sys.exit(not (abs(time - r["actual"]["time_s"]) < 0.03 and abs(energy - r["actual"]["energy_wh"]) < 0.02 * r["actual"]["energy_wh"]))
+P
+
 # a report in a file leaves stdout to the one document of --json
 expect 0 report "$T/run" --format csv --out "$T/r.csv" --json
 shows '"path"'

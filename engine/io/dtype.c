@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <math.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* name, weights a block, bytes a block (0: not a file format) */
 static const struct {
@@ -298,4 +300,14 @@ void wt_dtype_from_f32(enum wt_dtype t, const float *in, size_t n, void *out)
     break;
   default: assert(false && "not a type for writing");
   }
+}
+
+void wt_tensor_forget(const struct wt_tensor *t, uint64_t from, uint64_t bytes)
+{
+  if (!t->data || from > t->bytes || bytes > t->bytes - from)
+    return;
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)t->data + from;
+  uintptr_t begin = (first + page - 1) / page * page, end = (first + bytes) / page * page;
+  if (end > begin)
+    (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* of a read-only mapping */
 }

@@ -66,6 +66,9 @@ size_t wt_dtype_bytes(enum wt_dtype t, size_t n);
 size_t wt_dtype_block(enum wt_dtype t);
 /* True when data may be used as it lies in the mapping: plain layout, nothing to add, aligned for its type. Otherwise copy through wt_tensor_to_f32. */
 bool wt_tensor_in_place(const struct wt_tensor *t);
+/* Gives back the pages of `bytes` of the file from `from` on that have been read: they come again when they are read again. Resident memory would else hold what only
+ * passed through. */
+void wt_tensor_forget(const struct wt_tensor *t, uint64_t from, uint64_t bytes);
 /* File row of row r of the HF tensor for WT_LAYOUT_LLAMA_ROWS, and the way back. */
 size_t wt_llama_file_row(size_t r, size_t head_dim);
 size_t wt_llama_hf_row(size_t r, size_t head_dim);

@@ -71,8 +71,10 @@ static enum wt_status read_merged(void *ctx, size_t begin, size_t n, float *out,
   if (space->present != m->weight) {
     if (m->instead)
       memcpy(space->whole, m->instead, wt_weight_elements(m->weight) * sizeof *space->whole);
-    else
+    else {
       wt_weight_read(m->weight, 0, wt_weight_stored_rows(m->weight), space->whole);
+      wt_tensor_forget(m->weight->file, 0, m->weight->file->bytes);
+    }
     bool lora = m->linear && (m->linear->ad.kind == WT_ADAPTER_LORA || m->linear->ad.kind == WT_ADAPTER_DORA);
     if (lora && m->weight->matrix)
       merge_lora(space, m->weight, m->linear);

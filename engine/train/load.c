@@ -4,10 +4,7 @@
 
 #include "base/cleanup.h"
 #include "engine/kernels/quant.h"
-#include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum wt_dtype wt_engine_stored(const struct wt_engine *e, const struct wt_weight *w)
 {
@@ -54,13 +51,8 @@ bool wt_engine_packs(const struct wt_engine *e, const struct wt_slot *s)
 /* What was read from the file and is held in another form is not kept resident beside it. */
 static void forget_file(const struct wt_slot *s)
 {
-  const struct wt_tensor *t = s->def->file;
-  if (!t || !t->data)
-    return;
-  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)t->data + page - 1) / page * page,
-            end = ((uintptr_t)t->data + t->bytes) / page * page;
-  if (end > begin)
-    (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* of a read-only mapping: they come back when they are read */
+  if (s->def->file)
+    wt_tensor_forget(s->def->file, 0, s->def->file->bytes);
 }
 
 /* Packs a weight whose data is readable; pages of the file that nothing reads in a step are given back. */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define WORTH_BYTES ((size_t)4 << 20) /* less than this is quantised faster than a file is opened and checked */
+#define PIECE_BYTES ((uint64_t)16 << 20)
 
 static const char magic[8] = "WTQUANT1";
 
@@ -72,13 +73,19 @@ static uint64_t stamp_of(const struct wt_model *m)
   return h;
 }
 
+/* Piece by piece, so that a checkpoint that is larger than memory passes through it. */
 static uint64_t content_of(const struct wt_engine *e)
 {
   uint64_t h = WT_CHECKSUM_START;
   for (size_t i = 0; i < e->slots; i++)
     if (is_quantised(&e->slot[i])) {
       const struct wt_weight *w = e->slot[i].def;
-      h = wt_checksum(wt_checksum(h, w->name, strlen(w->name)), w->file->data, w->file->bytes);
+      h = wt_checksum(h, w->name, strlen(w->name));
+      for (uint64_t at = 0, n; at < w->file->bytes; at += n) {
+        n = w->file->bytes - at < PIECE_BYTES ? w->file->bytes - at : PIECE_BYTES;
+        h = wt_checksum(h, (const char *)w->file->data + at, (size_t)n);
+        wt_tensor_forget(w->file, at, n);
+      }
     }
   return h;
 }

@@ -80,6 +80,8 @@ static void memory_text(const struct wt_profile *p, struct wt_buf *b)
   wt_buf_addf(b, "\nstorage     %s free", wt_format_bytes((double)p->storage.free_bytes, disk));
   if (isfinite(p->storage.read_gbps))
     wt_buf_addf(b, ", read at %.2f GB/s", p->storage.read_gbps);
+  if (isfinite(p->storage.write_gbps))
+    wt_buf_addf(b, ", written at %.2f GB/s", p->storage.write_gbps);
   wt_buf_addc(b, '\n');
 }
 

@@ -3,6 +3,7 @@
  * Per thread count: multiply-add peak, one big product, memory bandwidth, copy, element-wise, optimizer sweep, attention, and the power
  * drawn while the product runs. Then a table of products over shapes. A rate is the best of short repeats: noise only ever makes a loop
  * slower. */
+#include "base/arena.h"
 #include "base/cleanup.h"
 #include "profiles/bench_kernels.h"
 #include "profiles/gemm_table.h"
@@ -15,10 +16,10 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 struct bench {
+  struct wt_arena arena;
   const struct wt_clock *clock;
   int threads;
   size_t n; /* elements of each stream */
@@ -29,10 +30,7 @@ struct bench {
 
 static void release_bench(struct bench *b)
 {
-  float *streams[] = {b->a, b->b, b->c, b->d};
-  for (size_t i = 0; i < WT_COUNT(streams); i++)
-    if (streams[i])
-      munmap(streams[i], b->n * sizeof(float));
+  wt_arena_release(&b->arena);
 }
 
 /* One pass of a kind over all threads' slices. */
@@ -109,12 +107,9 @@ static enum wt_status open_bench(struct bench *b, uint64_t cache_bytes, uint64_t
     bytes = UINT64_C(1) << 20;
   b->n = (size_t)(bytes / sizeof(float)) & ~(size_t)4095;
   float **streams[] = {&b->a, &b->b, &b->c, &b->d};
-  for (size_t i = 0; i < WT_COUNT(streams); i++) {
-    void *m = mmap(NULL, b->n * sizeof(float), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (m == MAP_FAILED)
-      return wt_fail_errno(err, WT_ENOMEM, "calibration: cannot map %zu bytes", b->n * sizeof(float));
-    *streams[i] = m;
-  }
+  WT_TRY(wt_arena_init(&b->arena, "calibration", 4 * (b->n * sizeof(float) + 64), err)); /* as the engine has its memory: of huge pages */
+  for (size_t i = 0; i < WT_COUNT(streams); i++)
+    *streams[i] = wt_arena_array(&b->arena, b->n, sizeof(float));
   return WT_OK;
 }
 
@@ -158,13 +153,13 @@ static void measure_rates(struct bench *b, double budget_s, struct wt_rate_point
   r->gemm_gflops = r->busy_w = NAN;
 }
 
-/* Sequential read of a nameless temporary file past the page cache, bytes a second; NaN where that is not possible. */
-static double read_rate(const struct wt_clock *clock, const char *dir, double budget_s)
+/* A nameless temporary file is written and synced, and read past the page cache, GB/s; NaN where that is not possible. */
+static void storage_rates(const struct wt_clock *clock, const char *dir, double budget_s, double *ret_read, double *ret_write)
 {
   enum { CHUNK = 4 << 20 };
   int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
   void *buf = NULL;
-  double rate = NAN;
+  *ret_read = *ret_write = NAN;
   if (fd < 0 || posix_memalign(&buf, 4096, CHUNK) != 0)
     goto done;
   memset(buf, 0x5a, CHUNK);
@@ -175,7 +170,11 @@ static double read_rate(const struct wt_clock *clock, const char *dir, double bu
       goto done;
     written += CHUNK;
   }
-  if (fdatasync(fd) != 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0 || wt_mono_s(clock) - t0 > budget_s)
+  if (fdatasync(fd) != 0)
+    goto done;
+  double write_s = wt_mono_s(clock) - t0;
+  *ret_write = (double)written / fmax(write_s, 1e-6) / 1e9;
+  if (posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0 || write_s > budget_s)
     goto done;
   int flags = fcntl(fd, F_GETFL);
   if (flags >= 0)
@@ -185,12 +184,11 @@ static double read_rate(const struct wt_clock *clock, const char *dir, double bu
     got += (size_t)n;
   double s = wt_mono_s(clock) - t0;
   if (got == written && s > 0)
-    rate = (double)got / s / 1e9;
+    *ret_read = (double)got / s / 1e9;
 done:
   free(buf);
   if (fd >= 0)
     close(fd);
-  return rate;
 }
 
 static uint64_t last_cache_bytes(const struct wt_profile *p)
@@ -341,10 +339,8 @@ enum wt_status wt_calibrate(const struct wt_profile_options *o, double budget_s,
   finish_power(p, meter != NULL);
   if (!p->power.measured && !o->quick)
     calibrate_on_battery(o, clock, 0.35 * budget_s, p);
-  if (!o->quick) {
-    say(o, "storage");
-    p->storage.read_gbps = read_rate(clock, p->storage.path, 0.06 * budget_s);
-  }
+  say(o, "storage");
+  storage_rates(clock, p->storage.path, fmax(0.06 * budget_s, 0.15), &p->storage.read_gbps, &p->storage.write_gbps);
   say(o, "matrix products");
   /* a machine so busy that the time is already over still gets its most telling points */
   wt_gemm_table_measure(o, fmax(0.15 * budget_s, budget_s - (wt_mono_s(clock) - start)), p);

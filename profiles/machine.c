@@ -300,7 +300,7 @@ enum wt_status wt_machine_detect(const struct wt_profile_options *o, struct wt_p
   const char *storage = o->storage_path ? o->storage_path : ".";
   wt_copy_text(p->storage.path, sizeof p->storage.path, storage);
   WT_TRY(wt_fs_free_bytes(storage, &p->storage.free_bytes, err));
-  p->storage.read_gbps = NAN;
+  p->storage.read_gbps = p->storage.write_gbps = NAN;
   if (gethostname(p->hostname, sizeof p->hostname - 1) != 0)
     wt_copy_text(p->hostname, sizeof p->hostname, "unknown");
   wt_stamp_iso(wt_real_s(o->clock ? o->clock : &wt_clock_system), p->created);

@@ -138,6 +138,7 @@ struct wt_json *wt_profile_to_json(const struct wt_profile *p)
   w->failed |= !wt_json_add_str(s, "path", p->storage.path);
   w->failed |= !wt_json_add_u64(s, "free_bytes", p->storage.free_bytes);
   w->failed |= !wt_json_add_num(s, "read_gbps", p->storage.read_gbps);
+  w->failed |= !wt_json_add_num(s, "write_gbps", p->storage.write_gbps);
   write_compute(w, p, root);
   write_power(w, p, root);
   if (writer.failed) {
@@ -326,6 +327,7 @@ enum wt_status wt_profile_from_json(const struct wt_json *j, const char *what, s
   text(&r, s, "path", p->storage.path, sizeof p->storage.path);
   p->storage.free_bytes = whole(&r, s, "free_bytes");
   p->storage.read_gbps = number(&r, s, "read_gbps");
+  p->storage.write_gbps = wt_json_num_or(s, "write_gbps", NAN); /* profiles of before have none */
   read_compute(&r, need(&r, j, "compute", WT_JSON_OBJECT), p);
   read_power(&r, need(&r, j, "power", WT_JSON_OBJECT), p);
   if (r.status == WT_OK)

@@ -73,7 +73,7 @@ struct wt_profile {
   struct {
     char path[256];
     uint64_t free_bytes;
-    double read_gbps;
+    double read_gbps, write_gbps; /* write: synced */
   } storage;
   struct wt_rate_point rates[WT_PROFILE_THREADS_MAX];
   size_t rates_n;

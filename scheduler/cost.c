@@ -17,7 +17,7 @@
 #define SPREAD_PROBE 0.07
 #define REPORT_S 0.15    /* plan, report and ledger files */
 #define SYNC_S 0.03      /* fsync of a checkpoint's files */
-#define WRITE_GBPS 0.3   /* of a plain disk, for files that are synced */
+#define WRITE_GBPS 0.3   /* of a plain disk, for files that are synced, where it was not measured */
 #define USED_SHARE 0.98   /* of a budget that binds, at the end */
 #define SHARE_MIN 0.01   /* a plan that carries out less of the asked steps is none, where there is another */
 #define SPREAD_LOAD 0.08 /* of watts, when the meter is the same model that predicts: only the load differs; the error that both share is told apart, as uncertainty_pct */
@@ -234,8 +234,9 @@ static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, cons
     t.cached_step_s = probed->cached_step_s > 0 ? probed->cached_step_s : t.cached_step_s * factor;
     t.eval_s *= factor;
   }
-  t.checkpoint_s = (double)e->checkpoint_bytes / (1e9 * WRITE_GBPS) + SYNC_S;
-  t.save_s = (double)e->adapter_bytes / (1e9 * WRITE_GBPS) + SYNC_S + REPORT_S;
+  double write_gbps = m->storage.write_gbps > 0 ? m->storage.write_gbps : WRITE_GBPS;
+  t.checkpoint_s = (double)e->checkpoint_bytes / (1e9 * write_gbps) + SYNC_S;
+  t.save_s = (double)e->adapter_bytes / (1e9 * write_gbps) + SYNC_S + REPORT_S;
   return t;
 }
 

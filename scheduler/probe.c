@@ -139,10 +139,10 @@ static enum wt_status time_steps(struct wt_session *s, const struct wt_plan *p, 
     WT_TRY(wt_engine_step(e, rows, p->batch, 0, NULL, &out, err));
     t->took[t->n] = wt_mono_s(s->clock) - began;
     t->tokens[t->n] = fmax(pick[which].tokens, 1);
-    bool late = wt_mono_s(s->clock) > end;
-    t->n += i > 0 || late || picks == 1; /* the first one counts where it is the only one */
+    bool last = wt_mono_s(s->clock) > end && (i > 0 || t->took[t->n] > budget_s);
+    t->n += i > 0 || last || picks == 1; /* the first one touches its memory, which is counted apart: it counts where a second would take too long */
     seen[which] = true;
-    if (late)
+    if (last)
       break;
   }
   if (timed[0].n + timed[1].n == 0)

@@ -10,15 +10,19 @@
 
 /* ---- samples ---- */
 
-/* Tokens before the first supervised one; of plain text, where all are, the first few. */
-static size_t prompt_tokens(const struct wt_example *e)
+/* Tokens before the first supervised one; of plain text, where all are, the first few. What the adapter puts before them and the answer after them fit the model's
+ * context too. */
+static size_t prompt_tokens(const struct wt_run *r, const struct wt_example *e)
 {
+  size_t taken = WT_RUN_SAMPLE_TOKENS + r->plan.config.virtual_tokens, context = wt_model_get_info(r->s.model)->context;
+  size_t most = context > taken + 16 ? context - taken : 16;
+  most = most < PROMPT_TOKENS_MAX ? most : PROMPT_TOKENS_MAX;
   size_t n = 0;
   while (n < e->n && e->labels[n] == WT_LABEL_NONE)
     n++;
   if (n <= 1 || n >= e->n)
     n = e->n / 2 < 16 ? e->n / 2 : 16;
-  return n < PROMPT_TOKENS_MAX ? n : PROMPT_TOKENS_MAX;
+  return n < most ? n : most;
 }
 
 struct collector {
@@ -58,7 +62,7 @@ static enum wt_status write_samples(struct wt_run *r, bool after, struct wt_erro
   g.stop_ids_n = eos >= 0;
   for (size_t i = 0; i < WT_RUN_SAMPLES && i < rows; i++) {
     struct wt_example e = wt_session_eval_row(&r->s, i * (rows / (rows < WT_RUN_SAMPLES ? rows : WT_RUN_SAMPLES)));
-    size_t n = prompt_tokens(&e);
+    size_t n = prompt_tokens(r, &e);
     if (n == 0)
       continue;
     if (wt_session_signalled(&r->s) || (isfinite(r->s.budgets.time_s) && wt_run_time_s(r) > 0.97 * r->s.budgets.time_s))

@@ -11,10 +11,10 @@
 #include <string.h>
 
 #define SPREAD_ANALYTIC 0.20
-#define SPREAD_THREADS 0.15 /* a slice of another method was timed */
-#define SPREAD_METHOD 0.10  /* a slice of this method */
-#define SPREAD_SLICE 0.07   /* a slice of this very configuration */
-#define SPREAD_PROBE 0.07
+#define SPREAD_THREADS 0.18 /* a slice of another method was timed */
+#define SPREAD_METHOD 0.13  /* a slice of this method */
+#define SPREAD_SLICE 0.10   /* a slice of this very configuration */
+#define SPREAD_PROBE 0.08
 #define REPORT_S 0.15    /* plan, report and ledger files */
 #define SYNC_S 0.03      /* fsync of a checkpoint's files */
 #define WRITE_GBPS 0.3   /* of a plain disk, for files that are synced, where it was not measured */

@@ -46,6 +46,7 @@ static const char *const migrations[] = {
     /* By what past runs the prediction had been corrected: without it, a later correction would learn from what an earlier one left. */
     "ALTER TABLE runs ADD COLUMN time_factor REAL;"
     "ALTER TABLE runs ADD COLUMN energy_factor REAL;",
+    "CREATE TABLE choices(task TEXT PRIMARY KEY, plan TEXT NOT NULL) WITHOUT ROWID;",
 };
 
 enum wt_status wt_ledger_sql_error(struct wt_ledger *l, const char *doing, struct wt_error *err)

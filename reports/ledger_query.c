@@ -232,3 +232,27 @@ size_t wt_ledger_past(struct wt_ledger *l, const char *fingerprint, const char *
   sqlite3_finalize(s);
   return got;
 }
+
+bool wt_ledger_choice(struct wt_ledger *l, const char *task, char *ret, size_t bytes)
+{
+  sqlite3_stmt *s = NULL;
+  if (sqlite3_prepare_v2(l->db, "SELECT plan FROM choices WHERE task = ?1", -1, &s, NULL) != SQLITE_OK)
+    return false;
+  sqlite3_bind_text(s, 1, task, -1, SQLITE_TRANSIENT);
+  bool known = sqlite3_step(s) == SQLITE_ROW && sqlite3_column_text(s, 0);
+  if (known)
+    snprintf(ret, bytes, "%s", (const char *)sqlite3_column_text(s, 0));
+  sqlite3_finalize(s);
+  return known;
+}
+
+void wt_ledger_choose(struct wt_ledger *l, const char *task, const char *plan)
+{
+  sqlite3_stmt *s = NULL;
+  if (sqlite3_prepare_v2(l->db, "INSERT OR REPLACE INTO choices VALUES(?1, ?2)", -1, &s, NULL) != SQLITE_OK)
+    return;
+  sqlite3_bind_text(s, 1, task, -1, SQLITE_TRANSIENT);
+  sqlite3_bind_text(s, 2, plan, -1, SQLITE_TRANSIENT);
+  (void)sqlite3_step(s);
+  sqlite3_finalize(s);
+}

@@ -139,6 +139,10 @@ struct wt_past_run {
   char method[16];
   bool same_model;
 };
+/* The plan that was chosen for a task (a digest of what it depends on): kept, so that the same command gets the same plan, and with it the same bits, although each
+ * planning times a little differently. False: none is known. */
+bool wt_ledger_choice(struct wt_ledger *l, const char *task, char *ret, size_t bytes);
+void wt_ledger_choose(struct wt_ledger *l, const char *task, const char *plan); /* not being able to is no failure */
 /* Finished runs, newest first, of the same model before the others: up to n; returns how many. */
 size_t wt_ledger_past(struct wt_ledger *l, const char *fingerprint, const char *model, struct wt_past_run *ret, size_t n);
 

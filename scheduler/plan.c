@@ -19,6 +19,8 @@ void wt_plan_set_release(struct wt_plan_set *s)
   s->n = s->pareto_n = s->rejected_n = 0;
 }
 
+#define KEEP_WITHIN 1.15 /* times the figure of the best plan */
+
 /* A candidate with what comparisons need. */
 struct mark {
   size_t index;
@@ -306,6 +308,23 @@ static void explain(const struct wt_plan_input *in, const struct wt_task *task, 
              feasible, cut);
 }
 
+/* The plan of before, where it learns like the best one and is not much slower: what lies nearer together than timing can tell would else change with each
+ * planning, and with it the order in which floats are summed. */
+static const struct mark *keep_before(const struct wt_plan_input *in, const struct wt_plan_set *s, const struct mark *marks, const struct mark *best)
+{
+  if (!in->before || !best)
+    return best;
+  const struct wt_plan *b = &s->plans[best->index];
+  for (size_t i = 0; i < s->n; i++) {
+    const struct wt_plan *p = &s->plans[marks[i].index];
+    if (strcmp(p->id, in->before) != 0 || marks[i].violates || marks[i].key != best->key || p->steps != b->steps)
+      continue;
+    enum wt_prefer prefer = (enum wt_prefer)in->options->prefer;
+    return metric(p, prefer) <= KEEP_WITHIN * metric(b, prefer) ? &marks[i] : best;
+  }
+  return best;
+}
+
 enum wt_status wt_plan_select(const struct wt_plan_input *in, const struct wt_task *task, struct wt_plan_set *s, struct wt_error *err)
 {
   s->chosen = SIZE_MAX;
@@ -324,6 +343,7 @@ enum wt_status wt_plan_select(const struct wt_plan_input *in, const struct wt_ta
   for (size_t i = 0; i < s->n; i++)
     if (marks[i].violates == 0 && (!best || compare_marks(&marks[i], best, &ranking) < 0))
       best = &marks[i];
+  best = keep_before(in, s, marks, best);
   if (best)
     s->chosen = best->index;
   if (!find_rejected(s, marks)) /* sorts marks */

@@ -109,6 +109,7 @@ struct wt_plan_input {
   size_t eval_n;
   double spent_s, spent_wh; /* used since the run's start before planning: profile, tokenising; counts against the budgets */
   bool samples;             /* the run will write answers before and after */
+  const char *before;       /* id of the plan that the same task got before, or NULL: kept while nothing is clearly better */
   double done_steps;        /* on resume: steps that are behind */
   const struct wt_probe_result *probes;
   size_t probes_n;

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/sha256.h"
 #include <malloc.h>
 #include <math.h>
 #include <stdarg.h>
@@ -452,6 +453,7 @@ struct wt_plan_input wt_session_input(const struct wt_session *s)
   in.options = &s->o;
   in.budgets = s->budgets;
   in.rate = s->rate;
+  in.before = s->before[0] ? s->before : NULL;
   in.past = s->past;
   in.past_n = s->past_n;
   in.fixed_bytes = s->fixed_bytes;
@@ -561,9 +563,33 @@ static double slice_budget_s(const struct wt_plan *p, double left_s)
   return fmin(fmin(SLICE_S, 0.01 * left_s), fmax(0.02 * p->time_s.mean, SLICE_LEAST_S));
 }
 
+/* What a choice depends on. What is left out only keeps a plan that fits no worse: candidates obey every option. */
+static void digest_task(const struct wt_session *s, char hex[WT_SHA256_HEX_BYTES])
+{
+  const struct wt_run_options *o = &s->o;
+  const struct wt_budgets *b = &s->budgets;
+  struct wt_buf t;
+  wt_buf_init(&t, 1 << 16);
+  wt_buf_addf(&t, "%s\n%s\n%s\n%zu %zu\n", s->profile.fingerprint, s->model_path, s->data_path, s->train_n, s->eval_n);
+  wt_buf_addf(&t, "%d %llu %llu %g %llu %llu %d\n", (int)o->method, (unsigned long long)o->batch, (unsigned long long)o->seq_len, o->epochs,
+              (unsigned long long)o->steps, (unsigned long long)o->seed, (int)o->prefer);
+  wt_buf_addf(&t, "%llu %llu %llu %d %d %d %d\n", (unsigned long long)o->threads, (unsigned long long)o->micro_batch_tok, (unsigned long long)o->rank,
+              (int)o->weights, (int)o->compute, (int)o->checkpointing, (int)o->optimizer);
+  /* a deadline comes nearer with every second, so that the budget of time is taken as it was given */
+  wt_buf_addf(&t, "%g %g %g %g %g %llu %llu\n", o->max_time_s, b->energy_wh, b->cost, b->co2_g, b->power_w, (unsigned long long)b->memory_bytes,
+              (unsigned long long)b->disk_bytes);
+  wt_sha256_hex(t.data ? t.data : "", t.len, hex);
+  wt_buf_release(&t);
+}
+
 enum wt_status wt_session_plan(struct wt_session *s, struct wt_plan_set *ret, struct wt_error *err)
 {
+  char task[WT_SHA256_HEX_BYTES];
+  WT_AUTO(wt_ledger_freep) struct wt_ledger *l = NULL;
   wt_session_phase(s, "planning");
+  digest_task(s, task);
+  if (s->machines_n > 1 || wt_ledger_open(NULL, &l, NULL) != WT_OK || !wt_ledger_choice(l, task, s->before, sizeof s->before))
+    s->before[0] = 0;
   WT_TRY(choose(s, ret, err));
   size_t added = 0;
   for (int round = 0; round < REFINE_ROUNDS; round++) { /* until the shapes of the plan that is chosen are known */
@@ -582,5 +608,7 @@ enum wt_status wt_session_plan(struct wt_session *s, struct wt_plan_set *ret, st
   }
   if (added)
     keep_profile(s);
+  if (l && s->machines_n <= 1 && ret->chosen != SIZE_MAX)
+    wt_ledger_choose(l, task, ret->plans[ret->chosen].id);
   return WT_OK;
 }

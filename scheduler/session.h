@@ -26,6 +26,7 @@ struct wt_session {
   struct wt_rate rate;
   struct wt_budgets budgets;
   double deadline_real_s; /* NaN = none */
+  char before[64]; /* plan that the same task got before; "" = none */
   struct wt_past_run past[WT_PAST_MAX];
   size_t past_n;
   double profile_s, tokenise_s, open_s, refine_s, slice_s, choose_s; /* what these took */

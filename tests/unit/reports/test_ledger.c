@@ -75,6 +75,12 @@ static void test_history(void **state)
   assert_string_equal(past[0].method, "lora");
   assert_false(past[0].same_model);
   assert_int_equal(wt_ledger_past(l, "another", NULL, past, 8), 0);
+  char plan[64];
+  assert_false(wt_ledger_choice(l, "task", plan, sizeof plan));
+  wt_ledger_choose(l, "task", "first");
+  wt_ledger_choose(l, "task", "lora-r16");
+  assert_true(wt_ledger_choice(l, "task", plan, sizeof plan));
+  assert_string_equal(plan, "lora-r16");
   wt_ledger_free(l);
 }
 

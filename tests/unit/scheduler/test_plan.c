@@ -534,6 +534,34 @@ static void slices_correct_what_was_counted(void **state)
   wt_plan_set_release(&after);
 }
 
+/* What the same task got before stays while it learns alike and is not much slower; nothing else does. */
+static void plan_of_before_stays_while_it_is_about_as_good(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_error err;
+  struct wt_plan_set fresh, again;
+  w->o.method = WT_METHOD_LORA;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &fresh, &err), &err);
+  const struct wt_plan *best = &fresh.plans[fresh.chosen];
+  size_t near = 0, kept = 0, left = 0;
+  for (size_t i = 0; i < fresh.n && near < 200; i++) {
+    const struct wt_plan *p = &fresh.plans[i];
+    w->in.before = p->id;
+    WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &again, &err), &err);
+    bool stays = strcmp(again.plans[again.chosen].id, p->id) == 0;
+    near++;
+    kept += stays && strcmp(p->id, best->id) != 0;
+    left += !stays;
+    assert_true(stays || strcmp(again.plans[again.chosen].id, best->id) == 0);
+    if (stays)
+      assert_true(p->quality_rank == best->quality_rank && p->time_s.mean <= 1.15 * best->time_s.mean);
+    wt_plan_set_release(&again);
+  }
+  assert_true(kept > 0 && left > 0);
+  wt_plan_set_release(&fresh);
+}
+
 static void depths_narrow_the_interval(void **state)
 {
   (void)state;
@@ -676,6 +704,7 @@ int main(void)
       cmocka_unit_test(getting_ready_costs_energy),
       cmocka_unit_test(changes_are_told_when_nothing_fits),
       cmocka_unit_test(slices_correct_what_was_counted),
+      cmocka_unit_test(plan_of_before_stays_while_it_is_about_as_good),
       cmocka_unit_test(depths_narrow_the_interval),
       cmocka_unit_test(correction_closes_in_and_starts_careful),
       cmocka_unit_test(rates_are_exact_at_points_and_between_them_elsewhere),

@@ -148,6 +148,7 @@ static enum wt_status add_longrope(struct build *b, struct wt_error *err)
 {
   static const char *const part[2][2] = {{"rope_factors_short.weight", "short_factor"}, {"rope_factors_long.weight", "long_factor"}};
   float v[512];
+  double context, factor;
   struct wt_json *s = wt_json_add_object(b->c, "rope_scaling");
   wt_json_add_str(s, "type", "longrope");
   for (size_t k = 0; k < 2; k++) {
@@ -158,12 +159,36 @@ static enum wt_status add_longrope(struct build *b, struct wt_error *err)
     for (size_t i = 0; i < n; i++)
       wt_json_push_num(list, shortest((double)v[i]));
   }
+  if (strcmp(b->family, "phi3") != 0 && num(b, "rope.scaling.original_context_length", &context)) /* phi3 has it at the top */
+    wt_json_add_num(s, "original_max_position_embeddings", context);
+  if (num(b, "rope.scaling.attn_factor", &factor) && factor > 0)
+    wt_json_add_num(s, "attention_factor", factor);
+  return WT_OK;
+}
+
+/* What YaRN's range may be told beside its factor; what would scale attention otherwise is refused. */
+static enum wt_status add_yarn(struct build *b, struct wt_json *s, struct wt_error *err)
+{
+  static const struct {
+    const char *suffix;
+    double plain;
+  } must[] = {{"rope.scaling.attn_factor", 1}, {"rope.scaling.yarn_attn_factor", 1}, {"rope.scaling.yarn_ext_factor", 1}, {"rope.scaling.yarn_log_multiplier", 0}};
+  static const char *const range[2][2] = {{"rope.scaling.yarn_beta_fast", "beta_fast"}, {"rope.scaling.yarn_beta_slow", "beta_slow"}};
+  double v;
+  for (size_t i = 0; i < WT_COUNT(must); i++)
+    if (num(b, must[i].suffix, &v) && v != must[i].plain)
+      return wt_fail(err, WT_EFORMAT, "'%s': %s.%s of %g is not supported", b->g->path, b->arch, must[i].suffix, v);
+  for (size_t i = 0; i < WT_COUNT(range); i++)
+    if (num(b, range[i][0], &v))
+      wt_json_add_num(s, range[i][1], v);
+  if (num(b, "rope.scaling.original_context_length", &v))
+    wt_json_add_num(s, "original_max_position_embeddings", v);
   return WT_OK;
 }
 
 static enum wt_status add_rope(struct build *b, struct wt_error *err)
 {
-  double base = 10000, factor, context;
+  double base = 10000, factor = 1;
   if (num(b, "rope.freq_base", &base))
     wt_json_add_num(b->c, "rope_theta", base);
   if (has_tensor(b, "rope_freqs.weight"))
@@ -171,20 +196,19 @@ static enum wt_status add_rope(struct build *b, struct wt_error *err)
   if (has_tensor(b, "rope_factors_long.weight"))
     return add_longrope(b, err);
   char key[160];
-  const char *type;
-  size_t n;
+  const char *type = "linear";
+  size_t n = 6;
   snprintf(key, sizeof key, "%s.rope.scaling.type", b->arch);
-  if (!wt_gguf_str(b->g, key, &type, &n) || (n == 4 && memcmp(type, "none", 4) == 0) || !num(b, "rope.scaling.factor", &factor) || factor == 1)
-    return WT_OK;
-  bool yarn = n == 4 && memcmp(type, "yarn", 4) == 0;
-  if (!yarn && !(n == 6 && memcmp(type, "linear", 6) == 0))
+  bool told = wt_gguf_str(b->g, key, &type, &n);
+  bool yarn = n == 4 && memcmp(type, "yarn", 4) == 0, none = n == 4 && memcmp(type, "none", 4) == 0;
+  if (!yarn && !none && !(n == 6 && memcmp(type, "linear", 6) == 0))
     return wt_fail(err, WT_EFORMAT, "'%s': %s '%.*s' is not supported", b->g->path, key, (int)(n > 32 ? 32 : n), type);
+  if (none || !num(b, told ? "rope.scaling.factor" : "rope.scale_linear", &factor) || factor == 1) /* the second is the older key */
+    return WT_OK;
   struct wt_json *s = wt_json_add_object(b->c, "rope_scaling");
   wt_json_add_str(s, "rope_type", yarn ? "yarn" : "linear");
   wt_json_add_num(s, "factor", factor);
-  if (yarn && num(b, "rope.scaling.original_context_length", &context))
-    wt_json_add_num(s, "original_max_position_embeddings", context);
-  return WT_OK;
+  return yarn ? add_yarn(b, s, err) : WT_OK;
 }
 
 /* Without an output matrix the embedding is used; GPT-2's files bring a second copy of it. */

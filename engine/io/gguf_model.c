@@ -176,7 +176,7 @@ static enum wt_status put_hyperparameters(struct wt_gguf_writer *w, const char *
   put_real(w, arch, "attention.layer_norm_rms_epsilon", s->norm_eps);
   put_count(w, arch, "attention.key_length", s->head_dim);
   put_count(w, arch, "attention.value_length", s->head_dim);
-  if (strcmp(arch, "gemma2") == 0 || strcmp(arch, "phi3") == 0) /* phi3: 0 tells that nothing slides */
+  if (strcmp(arch, "gemma2") == 0 || strcmp(arch, "phi3") == 0 || s->sliding_window) /* phi3: 0 tells that nothing slides */
     put_count(w, arch, "attention.sliding_window", s->sliding_window);
   if (s->attention_softcap != 0)
     put_real(w, arch, "attn_logit_softcapping", s->attention_softcap);

@@ -157,6 +157,9 @@ bool wt_gguf_family(const struct wt_gguf *g, char *buf, size_t n)
     return false;
   if (strcmp(buf, "chatglm") == 0 && wt_gguf_tensor(g, "blk.0.attn_q.weight"))
     snprintf(buf, n, "glm");
+  double window; /* Llama's name stands for Mistral as well, which is told by its window */
+  if (strcmp(buf, "llama") == 0 && wt_gguf_arch_num(g, buf, "attention.sliding_window", &window) && window > 0)
+    snprintf(buf, n, "mistral");
   return family_of(buf) != 0;
 }
 

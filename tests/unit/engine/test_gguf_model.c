@@ -115,6 +115,13 @@ static void compare_specs(const struct wt_json *a, const struct wt_json *b)
   assert_true(x.tied_head == y.tied_head);
   WT_ASSERT_CLOSE(x.norm_eps, y.norm_eps, 0, 0);
   WT_ASSERT_CLOSE(x.rope_theta, y.rope_theta, 0, 0);
+  WT_ASSERT_CLOSE(x.rope_attention_factor, y.rope_attention_factor, 1e-6, 0);
+  WT_ASSERT_CLOSE(x.rope_original_context, y.rope_original_context, 0, 0);
+  WT_ASSERT_CLOSE(x.attention_scale, y.attention_scale, 1e-12, 0);
+  WT_ASSERT_CLOSE(x.attention_softcap, y.attention_softcap, 0, 0);
+  WT_ASSERT_CLOSE(x.logit_softcap, y.logit_softcap, 0, 0);
+  for (size_t l = 0; l < x.layers; l++)
+    assert_int_equal(wt_spec_window(&x, l), wt_spec_window(&y, l));
 }
 
 static void independent_reader_agrees(const char *file);
@@ -276,6 +283,13 @@ static void other_families_round_trip(void **state)
           "\"rms_norm_eps\":1e-5,\"vocab_size\":10,\"max_position_embeddings\":131072,\"rope_theta\":500000.0,\"tie_word_embeddings\":false,\"hidden_act\":\"silu\","
           "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":32.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,\"original_max_position_embeddings\":8192}}",
           llama3, WT_COUNT(llama3));
+#define SAME_SIZES "\"hidden_size\":16,\"intermediate_size\":24,\"num_hidden_layers\":2,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"head_dim\":8,\"rms_norm_eps\":1e-5," \
+                   "\"vocab_size\":10,\"max_position_embeddings\":64,\"rope_theta\":10000.0,\"tie_word_embeddings\":false,\"hidden_act\":\"silu\""
+  made_up("{\"model_type\":\"mistral\"," SAME_SIZES ",\"sliding_window\":32}", llama3, WT_COUNT(llama3));
+  made_up("{\"model_type\":\"llama\"," SAME_SIZES ",\"rope_scaling\":{\"rope_type\":\"longrope\",\"original_max_position_embeddings\":16,\"attention_factor\":1.25,"
+          "\"short_factor\":[1.0,1.1,1.2,1.3],\"long_factor\":[1.5,2.5,3.5,4.5]}}",
+          llama3, WT_COUNT(llama3));
+  made_up("{\"model_type\":\"qwen2\"," SAME_SIZES ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"original_max_position_embeddings\":16}}", llama3, WT_COUNT(llama3));
 }
 
 static void refuses_what_has_no_place(void **state)

@@ -81,10 +81,12 @@ static size_t string_end(const char *text, size_t len, size_t at, const char **r
   return len;
 }
 
-/* What cJSON lets pass: too deep nesting, NUL bytes, control characters between the values. ret_open: brackets left open. */
-static enum wt_status text_check(const char *text, size_t len, const char *what, size_t *ret_open, struct wt_error *err)
+/* What cJSON lets pass: too deep nesting, NUL bytes, control characters between the values. ret_open: brackets left open. ret_reals: a
+ * number has a fraction or an exponent. */
+static enum wt_status text_check(const char *text, size_t len, const char *what, size_t *ret_open, bool *ret_reals, struct wt_error *err)
 {
   size_t depth = 0;
+  *ret_reals = false;
   for (size_t i = 0; i < len; i++) {
     char c = text[i];
     if (c == '"') {
@@ -100,10 +102,49 @@ static enum wt_status text_check(const char *text, size_t len, const char *what,
       depth -= depth > 0;
     } else if ((unsigned char)c < 32 && c != '\n' && c != '\r' && c != '\t') {
       return fail_at(text, i, what, "a control character outside of a string", err);
+    } else if (c == '.' || ((c == 'e' || c == 'E') && i && text[i - 1] >= '0' && text[i - 1] <= '9')) {
+      *ret_reals = true;
     }
   }
   *ret_open = depth;
   return WT_OK;
+}
+
+/* ---- 2.0 is not 2 ---- */
+
+/* On a number that is written with a fraction or an exponent; beyond the bits that cJSON uses. It keeps values only, so the text is gone
+ * through beside the tree, whose numbers come in the same order. */
+#define WRITTEN_REAL (1 << 16)
+
+/* Whether the next number of the text, from *at on, is written so. */
+static bool next_is_real(const char *text, size_t len, size_t *at)
+{
+  bool real = false;
+  const char *why;
+  for (; *at < len; ++*at) {
+    char c = text[*at];
+    if (c == '"')
+      *at = string_end(text, len, *at, &why);
+    else if (c == '-' || (c >= '0' && c <= '9')) {
+      for (; *at < len && memchr("+-.0123456789eE", text[*at], 15); ++*at)
+        real = real || text[*at] == '.' || text[*at] == 'e' || text[*at] == 'E';
+      return real;
+    }
+  }
+  return false;
+}
+
+static void reals_mark(cJSON *v, const char *text, size_t len, size_t *at)
+{
+  if (cJSON_IsNumber(v) && next_is_real(text, len, at))
+    v->type |= WRITTEN_REAL;
+  for (cJSON *c = v->child; c; c = c->next)
+    reals_mark(c, text, len, at);
+}
+
+bool wt_json_is_real(const struct wt_json *v)
+{
+  return v && (inside(v)->type & WRITTEN_REAL) != 0;
 }
 
 /* Strings end at a NUL inside, so the escape \u0000 is read as the two bytes C0 80, which valid UTF-8 never holds. */
@@ -226,8 +267,9 @@ enum wt_status wt_json_parse(const char *text, size_t len, const char *what, str
     start++;
   if (start == len)
     return wt_fail(err, WT_EFORMAT, "%s: empty where JSON was expected", what);
-  size_t open = 0;
-  WT_TRY(text_check(text, len, what, &open, err));
+  size_t open = 0, number = 0;
+  bool reals = false;
+  WT_TRY(text_check(text, len, what, &open, &reals, err));
   WT_AUTO(wt_buf_release) struct wt_buf copy;
   wt_buf_init(&copy, len + 1);
   nul_escapes_replace(text, len, &copy);
@@ -248,6 +290,8 @@ enum wt_status wt_json_parse(const char *text, size_t len, const char *what, str
   if (at < len)
     return fail_at(text, at, what, "text after the end of the JSON document", err);
   WT_TRY(duplicates_check(root, what, err));
+  if (reals)
+    reals_mark(root, text, len, &number);
   *ret = WT_TAKE(v);
   return WT_OK;
 }
@@ -417,8 +461,7 @@ struct wt_json *wt_json_array(void)
 
 struct wt_json *wt_json_add(struct wt_json *object, const char *key, struct wt_json *child)
 {
-  if (wt_json_type(object) != WT_JSON_OBJECT || !child ||
-      !cJSON_AddItemToObject((cJSON *)(void *)object, key, (cJSON *)(void *)child)) {
+  if (wt_json_type(object) != WT_JSON_OBJECT || !child || !cJSON_AddItemToObject((cJSON *)(void *)object, key, (cJSON *)(void *)child)) {
     wt_json_free(child);
     return NULL;
   }
@@ -504,8 +547,9 @@ struct wt_json *wt_json_copy(const struct wt_json *v)
 
 /* ---- writing ---- */
 
-/* Bytes of the character at s. *ret_escape: the code point that is written as an escape, or -1: it stands as it is. Escaped are control characters (C1 too, since a
- * document is also looked at on terminals), U+0000 in its clothes, U+2028 and U+2029 (the end of a line to some readers), and as U+FFFD what is no UTF-8. */
+/* Bytes of the character at s. *ret_escape: the code point that is written as an escape, or -1: it stands as it is. Escaped are control
+ * characters (C1 too, since a document is also looked at on terminals), U+0000 in its clothes, U+2028 and U+2029 (the end of a line to some
+ * readers), and as U+FFFD what is no UTF-8. */
 static size_t character_scan(const char *s, size_t n, int *ret_escape)
 {
   unsigned char c = (unsigned char)s[0];
@@ -549,7 +593,7 @@ void wt_json_quote(const char *s, size_t n, struct wt_buf *out)
   wt_buf_addc(out, '"');
 }
 
-static void number_print(double x, struct wt_buf *out)
+static void number_print(double x, bool real, struct wt_buf *out)
 {
   if (!isfinite(x)) {
     wt_buf_adds(out, "null");
@@ -557,7 +601,7 @@ static void number_print(double x, struct wt_buf *out)
   }
   char text[40];
   if (x == floor(x) && fabs(x) <= EXACT_MAX) {
-    snprintf(text, sizeof text, "%.0f", x == 0 ? 0.0 : x);
+    snprintf(text, sizeof text, real ? "%.1f" : "%.0f", x == 0 ? 0.0 : x);
   } else {
     for (int digits = 15; digits <= 17; digits++) {
       snprintf(text, sizeof text, "%.*g", digits, x);
@@ -592,7 +636,7 @@ static void value_print(const cJSON *v, bool pretty, int depth, struct wt_buf *o
     wt_buf_adds(out, "false");
     return;
   case cJSON_Number:
-    number_print(v->valuedouble, out);
+    number_print(v->valuedouble, (v->type & WRITTEN_REAL) != 0, out);
     return;
   case cJSON_String:
     wt_json_quote(v->valuestring, strlen(v->valuestring), out);

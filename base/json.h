@@ -35,6 +35,7 @@ const char *wt_json_key(const struct wt_json *child); /* key of an object's chil
 const char *wt_json_str(const struct wt_json *v);
 bool wt_json_text(const struct wt_json *v, struct wt_buf *out); /* appends the string's bytes; false when not a string */
 bool wt_json_num(const struct wt_json *v, double *ret); /* false when not a number; *ret untouched */
+bool wt_json_is_real(const struct wt_json *v); /* a number that the text wrote with a fraction or an exponent, like 2.0 */
 bool wt_json_u64(const struct wt_json *v, uint64_t *ret); /* integer >= 0 (number, or string of digits) */
 bool wt_json_bool(const struct wt_json *v, bool *ret);
 /* With a default: */

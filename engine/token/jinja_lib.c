@@ -136,8 +136,10 @@ static enum wt_status f_map(struct wt_jrun *r, const struct wt_jval *v, const st
   const char *name = attr ? NULL : wt_jmem_string(&r->mem, a->list[0].u.s.p, a->list[0].u.s.n);
   if (!attr && !name)
     return wt_jinja_no_memory(r);
-  WT_TRY(wt_jval_items(r, v, &items));
   WT_TRY(wt_jlist_new(r, ret));
+  if (v->kind == WT_J_NONE) /* Jinja passes over what is not true */
+    return WT_OK;
+  WT_TRY(wt_jval_items(r, v, &items));
   for (size_t i = 0; i < items.u.list->n; i++) {
     if (attr) {
       WT_TRY(attribute(r, &items.u.list->item[i], attr, &item));
@@ -162,8 +164,10 @@ static enum wt_status choose(struct wt_jrun *r, const struct wt_jval *v, const s
     return wt_jinja_fail(r, "select needs the name of a test");
   const char *test = a->n > at ? wt_jmem_string(&r->mem, a->list[at].u.s.p, a->list[at].u.s.n) : NULL;
   struct wt_jargs rest = rest_of(a, at + 1);
-  WT_TRY(wt_jval_items(r, v, &items));
   WT_TRY(wt_jlist_new(r, ret));
+  if (v->kind == WT_J_NONE)
+    return WT_OK;
+  WT_TRY(wt_jval_items(r, v, &items));
   for (size_t i = 0; i < items.u.list->n; i++) {
     bool holds;
     item = items.u.list->item[i];

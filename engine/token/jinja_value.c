@@ -430,7 +430,7 @@ enum wt_status wt_jval_from_json(struct wt_jrun *r, const struct wt_json *v, str
     return json_string_value(r, wt_json_str(v), ret);
   case WT_JSON_NUMBER:
     wt_json_num(v, &x);
-    *ret = x == floor(x) && fabs(x) < 9e15 ? wt_jval_int((int64_t)x) : (struct wt_jval){.kind = WT_J_FLOAT, .u.f = x};
+    *ret = !wt_json_is_real(v) && x == floor(x) && fabs(x) < 9e15 ? wt_jval_int((int64_t)x) : (struct wt_jval){.kind = WT_J_FLOAT, .u.f = x};
     return WT_OK;
   case WT_JSON_BOOL:
     wt_json_bool(v, &b);

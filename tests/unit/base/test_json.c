@@ -68,6 +68,26 @@ static void numbers_survive_the_round_trip(void **state)
   }
 }
 
+/* 2.0 stays apart from 2, in copies as well; strings with digits in them do not count. */
+static void fractions_are_told_apart(void **state)
+{
+  (void)state;
+  static const char text[] = "{\"a\":[2,2.0,-1e3,\"3.5 \\\" 4e1\",0.5,7],\"1.5\":8,\"b\":{\"c\":9.0}}";
+  WT_AUTO(wt_json_freep) struct wt_json *v = NULL, *copy = NULL;
+  WT_AUTO(wt_buf_release) struct wt_buf out;
+  wt_buf_init(&out, 4096);
+  WT_ASSERT_OK(wt_json_parse(text, sizeof text - 1, "text", &v, &err), &err);
+  copy = wt_json_copy(v);
+  static const bool real[] = {false, true, true, false, true, false};
+  size_t i = 0;
+  for (const struct wt_json *c = wt_json_first(wt_json_get(copy, "a")); c; c = wt_json_next(c), i++)
+    assert_true(wt_json_is_real(c) == real[i]);
+  assert_false(wt_json_is_real(wt_json_get(v, "1.5")));
+  assert_false(wt_json_is_real(NULL));
+  wt_json_print(copy, false, &out);
+  assert_string_equal(out.data, "{\"a\":[2,2.0,-1000.0,\"3.5 \\\" 4e1\",0.5,7],\"1.5\":8,\"b\":{\"c\":9.0}}");
+}
+
 static void refuses_what_is_not_json(void **state)
 {
   (void)state;
@@ -237,6 +257,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(prints_what_it_read),
+      cmocka_unit_test(fractions_are_told_apart),
       cmocka_unit_test(line_ends_are_escaped),
       cmocka_unit_test(what_is_no_text_is_escaped),
       cmocka_unit_test(numbers_survive_the_round_trip),

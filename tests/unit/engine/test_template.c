@@ -60,6 +60,23 @@ static void renders_like_jinja2(void **state)
   assert_true(checks >= 72);
 }
 
+/* Numbers of the data as Python has them, and filters that pass over none. */
+static void numbers_and_none(void **state)
+{
+  (void)state;
+  struct wt_error err = {0};
+  static const char text[] = "{{ x }} {{ x | tojson }} {{ none | selectattr('a', 'equalto', 1) | list | length }}{{ none | map('upper') | list | length }}";
+  static const char context[] = "{\"x\":[2.0,2,1e3,0.5,-0.0]}";
+  WT_AUTO(wt_template_freep) struct wt_template *t = NULL;
+  WT_AUTO(wt_json_freep) struct wt_json *c = NULL;
+  WT_AUTO(wt_buf_release) struct wt_buf out;
+  wt_buf_init(&out, 4096);
+  WT_ASSERT_OK(wt_template_compile(text, sizeof text - 1, "numbers", &t, &err), &err);
+  WT_ASSERT_OK(wt_json_parse(context, sizeof context - 1, "context", &c, &err), &err);
+  WT_ASSERT_OK(wt_template_render(t, c, &out, &err), &err);
+  assert_string_equal(out.data, "[2.0, 2, 1000.0, 0.5, -0.0] [2.0, 2, 1000.0, 0.5, -0.0] 00");
+}
+
 /* ---- what is learned ---- */
 
 /* The learned parts of a conversation, decoded, each in [..]. */
@@ -338,6 +355,7 @@ static void refused(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(renders_like_jinja2),
+                                     cmocka_unit_test(numbers_and_none),
                                      cmocka_unit_test(learns_every_turn),
                                      cmocka_unit_test(learns_rewritten_turns),
                                      cmocka_unit_test(everything_or_prompt),

@@ -300,10 +300,16 @@ static bool with_affixes(const struct wt_tokenizer *t, const char *word, size_t 
   *ret = word + i;
   if ((first || !t->prefix) && (!last || !t->suffix))
     return true;
-  int got = snprintf(name, size, "%s%.*s%s", first || !t->prefix ? "" : t->prefix, (int)*len, word + i, last && t->suffix ? t->suffix : "");
+  const char *prefix = first || !t->prefix ? "" : t->prefix, *suffix = last && t->suffix ? t->suffix : "";
+  size_t before = strlen(prefix), after = strlen(suffix);
+  if (before + *len + after > size)
+    return false;
+  memcpy(name, prefix, before);
+  memcpy(name + before, word + i, *len); /* not printed: the character may be NUL */
+  memcpy(name + before + *len, suffix, after);
   *ret = name;
-  *len = (size_t)got;
-  return got < (int)size;
+  *len += before + after;
+  return true;
 }
 
 /* Byte tokens of a character that the vocabulary lacks, affixes and all; false when one is missing. An unknown stretch before them stays

@@ -72,9 +72,8 @@ holds slower "w['exit'] == 130 and w['mean_w'] < 40 * 1.06" "over the cap"
 said slower "cap by cpufreq"
 checks=$((checks + 1))
 [ "$(cat "$T/slower.sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq")" = 3000000 ] || fail "slower: the highest frequency was not restored"
-under ignored --core 160 --limits ignored --stop-writes 2 -- --max-power 40W &
-under killed --core 160 --limits obeyed --kill-capped 1 -- --max-power 40W &
-wait
+under ignored --core 160 --limits ignored --stop-writes 2 -- --max-power 40W # alone as well
+under killed --core 160 --limits obeyed --kill-capped 1 -- --max-power 40W
 # three seconds of settling after the change of means, not the half minute a cap is held over; without pauses it were over 160 W
 holds ignored "w['exit'] == 130 and w['last_w'] < 40 * 1.3" "over the cap"
 holds ignored "w['limit_writes'] >= 2 and w['last_limit_w'] == w['first_limit_w']" "the limit that firmware ignores was not given up"

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define IDLE_SUSPECT 0.4 /* of the watts of one busy thread: idle watts above this are looked at again */
 #define TOUCH_PIECES 16
 #define TOUCH_S 0.25
 
@@ -250,6 +251,13 @@ static struct wt_meter *open_meter(const struct wt_profile_options *o, struct wt
   return m;
 }
 
+static double idle_watts(struct wt_meter *m, const struct wt_clock *clock, double budget_s)
+{
+  struct wt_meter_reading from = mark(m);
+  wt_sleep_s(clock, fmax(0.05 * budget_s, 0.1));
+  return mean_watts(m, &from);
+}
+
 static void finish_power(struct wt_profile *p, bool metered)
 {
   bool all = metered && !isnan(p->power.idle_w) && p->rates_n > 0;
@@ -338,9 +346,7 @@ enum wt_status wt_calibrate(const struct wt_profile_options *o, double budget_s,
   WT_AUTO(wt_meter_freep) struct wt_meter *meter = open_meter(o, p);
   if (meter) {
     say(o, "idle power");
-    struct wt_meter_reading from = mark(meter);
-    wt_sleep_s(clock, fmax(0.05 * budget_s, 0.1));
-    p->power.idle_w = mean_watts(meter, &from);
+    p->power.idle_w = idle_watts(meter, clock, budget_s);
   }
   say(o, "memory");
   p->first_touch_gbps = first_touch(&b, p->memory.available_bytes);
@@ -357,6 +363,8 @@ enum wt_status wt_calibrate(const struct wt_profile_options *o, double budget_s,
     r->busy_w = mean_watts(meter, &from);
   }
   p->rates_n = n;
+  if (meter && p->power.idle_w > IDLE_SUSPECT * p->rates[0].busy_w) /* something was at work, the start of this program at least */
+    p->power.idle_w = fmin(p->power.idle_w, idle_watts(meter, clock, budget_s));
   finish_power(p, meter != NULL);
   if (!p->power.measured && !o->quick)
     calibrate_on_battery(o, clock, 0.35 * budget_s, p);

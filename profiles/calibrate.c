@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define IDLE_SUSPECT 0.4 /* of the watts of one busy thread: idle watts above this are looked at again */
+#define IDLE_SETTLE_S 0.1 /* a counter may book what was computed a moment ago a moment late */
 #define TOUCH_PIECES 16
 #define TOUCH_S 0.25
 
@@ -253,6 +254,7 @@ static struct wt_meter *open_meter(const struct wt_profile_options *o, struct wt
 
 static double idle_watts(struct wt_meter *m, const struct wt_clock *clock, double budget_s)
 {
+  wt_sleep_s(clock, IDLE_SETTLE_S);
   struct wt_meter_reading from = mark(m);
   wt_sleep_s(clock, fmax(0.05 * budget_s, 0.1));
   return mean_watts(m, &from);

@@ -15,7 +15,11 @@ under() {
     shift
   done
   shift
-  python3 "$S/tests/cli/power_tree.py" "${tree[@]}" "$T/$name.sys" "$T/$name" -- "$W" run "${task[@]}" --sysfs "$T/$name.sys" --out "$T/$name" "$@" >"$T/$name.json" 2>"$T/$name.err"
+  for try in 1 2 3; do # a machine that was at work while its idle watts were measured refuses the cap: asked again
+    rm -rf "$T/$name.sys"
+    python3 "$S/tests/cli/power_tree.py" "${tree[@]}" "$T/$name.sys" "$T/$name" -- "$W" run "${task[@]}" --sysfs "$T/$name.sys" --out "$T/$name" "$@" >"$T/$name.json" 2>"$T/$name.err"
+    grep -q '"exit": 3,' "$T/$name.json" || break
+  done
 }
 
 # holds NAME EXPRESSION WHAT: over w (what the plant knows), r (the report), d (its decisions as lines)

@@ -95,8 +95,6 @@ static struct wt_action pause_for(double seconds, enum wt_budget_kind k, const c
 void wt_governor_hardware(struct wt_governor_state *g, bool on)
 {
   g->hardware = on;
-  if (on)
-    g->busy_w = fmax(fmin(g->busy_w, g->l.budgets.power_w), g->idle_w + 0.05);
 }
 
 bool wt_governor_pays_start(const struct wt_governor_state *g)
@@ -111,10 +109,17 @@ static bool is_fast(const struct wt_governor_state *g)
   return g->l.trust_s < FAST_TRUST_S;
 }
 
+/* What work is taken to draw. What was learned stays beside it: it may come from the moment before the limit took hold, and it is needed again when the limit turns
+ * out to be ignored, which the meter shows. */
+static double working_w(const struct wt_governor_state *g)
+{
+  return g->hardware ? fmax(fmin(g->busy_w, g->l.budgets.power_w), g->idle_w + 0.05) : g->busy_w;
+}
+
 /* What one stretch of work can add to the account. */
 static double swing_j(const struct wt_governor_state *g)
 {
-  return fmax(g->busy_w - g->l.budgets.power_w, 0) * g->swing_s;
+  return fmax(working_w(g) - g->l.budgets.power_w, 0) * g->swing_s;
 }
 
 /* What is aimed at: a little below the cap by pauses alone, a little above where pauses only mend what a hardware limit lets through. */
@@ -133,7 +138,7 @@ static double bounded_account(const struct wt_governor_state *g, double account_
 {
   double cap = g->l.budgets.power_w, room_s = 0.9 * WINDOW_S * OVER_SHARE - swing_j(g) / cap;
   double credit_s = g->hardware ? CREDIT_LEAST_S : fmin(fmax(room_s, CREDIT_LEAST_S), CREDIT_MOST_S);
-  double most = fmax(WINDOW_S * (g->busy_w - cap), cap);
+  double most = fmax(WINDOW_S * (working_w(g) - cap), cap);
   return fmin(fmax(account_j, -cap * credit_s), most);
 }
 
@@ -200,7 +205,7 @@ static void begin_account(struct wt_governor_state *g, const struct wt_governor_
   g->base_j = g->seen_j = g->last_j = energy_j;
   begin_block(g, r->t_s, energy_j);
   g->blind = !r->power_measured;
-  g->mean_w = g->busy_w;
+  g->mean_w = working_w(g);
   double over_j = energy_j - target_w(g) * r->t_s - START_SHARE * WINDOW_S * g->l.budgets.power_w;
   g->account_j = bounded_account(g, fmax(over_j, 0));
   g->pays_start = g->account_j > 0;
@@ -215,7 +220,7 @@ static void settle_account(struct wt_governor_state *g, const struct wt_governor
   }
   double dt = fmax(r->t_s - g->t_s, 0);
   bool paused = g->slept_s > 0; /* after a pause the next question comes before any work */
-  double model = (paused ? g->idle_w : g->busy_w) * dt, before = g->follow_j;
+  double model = (paused ? g->idle_w : working_w(g)) * dt, before = g->follow_j;
   bool odd = !paused && dt > ODD_S && dt > ODD_TIMES * g->swing_s;
   if (odd) { /* not work, or not only: the books know better than the model, and nothing is learned from it */
     model = fmax(energy_j - g->last_j, 0);

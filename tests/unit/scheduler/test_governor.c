@@ -433,6 +433,31 @@ static void energy_money_and_carbon_stop_too(void **state)
   }
 }
 
+/* A limit that the hardware keeps to is not disturbed by pauses, although the counter books a part of what came before it late, so that work seems to draw more than the
+ * limit lets it. */
+static void an_obeyed_limit_needs_no_pauses(void **state)
+{
+  (void)state;
+  struct wt_governor_limits l = {.budgets = {.power_w = 40}, .cap_margin = 0.02, .trust_s = 1, .idle_w = 9, .busy_w = 170, .max_temp_c = NAN, .deadline_real_s = NAN};
+  struct wt_governor_state *g = wt_governor_new(&l);
+  assert_non_null(g);
+  wt_governor_hardware(g, true);
+  double t = 2, joules = 150, paused_s = 0;
+  while (t < 12) {
+    double late_j = t < 4.5 ? 25 * fmin((t - 2) / 2.5, 1) : 25;
+    struct wt_governor_reading r = {.t_s = t, .time_used_s = t, .steps = 1000000, .steps_asked = 1000000, .power_measured = true, .temp_c = NAN, .machine_j = joules + late_j};
+    struct wt_action a = wt_governor_decide(g, &r);
+    bool sleeps = a.kind == WT_ACT_SLEEP;
+    double dt = sleeps ? a.sleep_s : 0.01;
+    paused_s += sleeps && t > 5.5 ? dt : 0;
+    joules += (sleeps ? 9 : 40.1) * dt;
+    t += dt;
+  }
+  wt_governor_free(g);
+  if (paused_s > 0.02 * 6.5)
+    fail_msg("paused for %.2f s of 6.5", paused_s);
+}
+
 static void heat_has_hysteresis_and_battery_pauses(void **state)
 {
   (void)state;
@@ -458,7 +483,7 @@ int main(void)
       cmocka_unit_test(cap_holds_with_a_lagging_meter),
       cmocka_unit_test(cap_holds_without_a_meter), cmocka_unit_test(idle_watts_are_learned_from_pauses), cmocka_unit_test(cap_below_idle_is_said_at_once), cmocka_unit_test(time_budget_is_kept_and_the_rate_has_decayed),
       cmocka_unit_test(a_cautious_plan_grows_to_what_is_affordable), cmocka_unit_test(no_budget_never_replans), cmocka_unit_test(energy_money_and_carbon_stop_too),
-      cmocka_unit_test(heat_has_hysteresis_and_battery_pauses),
+      cmocka_unit_test(an_obeyed_limit_needs_no_pauses), cmocka_unit_test(heat_has_hysteresis_and_battery_pauses),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,6 +55,7 @@ ap.add_argument("--index", type=int)
 ap.add_argument("--seconds", type=float, default=26)
 ap.add_argument("--shape", action="append", choices=NAMES)
 ap.add_argument("--csv", required=True)
+ap.add_argument("--warm-gb", type=float, default=0, help="memory that is touched and given back before the profile, the estimates and the run")
 ap.add_argument("--no-probe", action="store_true")
 ap.add_argument("--summary")
 ap.add_argument("--others", type=float, default=3, help="rows in whose run others took more than so many per cent of the machine are left out of a summary's times (default 3)")
@@ -197,9 +198,20 @@ def estimate(meter, base, extra, env):
     return seconds, json.loads(text)["chosen"]
 
 
+def settle():
+    """What the run before left to write is written, and with --warm-gb memory is asked of the host of a virtual machine and given back, since how much of it the
+    host holds already changes what the first touch of it costs by a factor of thirty from one minute to the next."""
+    os.sync()
+    if opt.warm_gb:
+        code = ("import mmap, ctypes, sys; n = int(float(sys.argv[1]) * 2**30); m = mmap.mmap(-1, n); m.madvise(mmap.MADV_HUGEPAGE); "
+                "ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(m)), 1, n)")
+        subprocess.run([sys.executable, "-c", code, str(opt.warm_gb)], check=True)
+
+
 def profile_of(meter, env):
     path = opt.work + "/profile.json"
     if not os.path.exists(path):
+        settle()
         meter.call([opt.wattune, "profile", "--sysfs", opt.work + "/sys", "--out", path], env)
     return path
 
@@ -212,6 +224,7 @@ def configuration(index, meter):
     env = dict(os.environ, XDG_STATE_HOME=opt.work + "/state", XDG_CACHE_HOME=opt.work + "/cache")
     learned = dict(env, XDG_STATE_HOME=opt.work + "/learned")
     shutil.rmtree(opt.work + "/state", ignore_errors=True)
+    settle()
     base = ["--model", model, "--data", data, "--sysfs", opt.work + "/sys", "--profile", profile_of(meter, env), *options]
     _, few = estimate(meter, base, ["--steps", "10"], env)
     per_step, fixed = few["parts"]["step_s"], few["time_s"]["mean"] - 10 * few["parts"]["step_s"]
@@ -221,6 +234,7 @@ def configuration(index, meter):
     probe_took, p = estimate(meter, base, ["--probe"], env) if not opt.no_probe else (None, None)
     _, l = estimate(meter, base, [], learned)
     out = opt.work + "/run"
+    settle()
     busy, wall = others_busy(), time.monotonic()
     wall_s, joules, rss, _ = meter.call([opt.wattune, "run", *base, "--out", out, "--force", "-q"], learned)
     with open(out + "/report.json") as f:

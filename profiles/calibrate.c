@@ -22,6 +22,7 @@
 #define IDLE_SETTLE_S 0.1 /* a counter may book what was computed a moment ago a moment late */
 #define TOUCH_PIECES 16
 #define TOUCH_S 0.25
+#define TOUCH_LEAST 3
 
 struct bench {
   struct wt_arena arena;
@@ -122,6 +123,7 @@ static void fill_streams(struct bench *b)
 {
 #pragma omp parallel for num_threads(b->threads)
   for (size_t i = 0; i < b->n; i++) {
+    b->a[i] = 0; /* so that no pass meets memory that was never touched: a virtual machine waits for its host there */
     b->b[i] = 1e-3f * (float)(i % 97);
     b->c[i] = 1e-3f * (float)(i % 89);
     b->d[i] = 1e-3f * (float)(i % 83) + 1e-3f;
@@ -319,8 +321,8 @@ static void calibrate_on_battery(const struct wt_profile_options *o, const struc
   wt_copy_text(p->power.boundary, sizeof p->power.boundary, "whole-pc");
 }
 
-/* GB/s of memory that is touched for the first time: the slowest of several pieces, since the first ones may be pages that a program has just given back, while
- * a virtual machine must ask its host for the others. */
+/* GB/s of memory that is touched for the first time: the second slowest of several pieces, since the first ones may be pages that a program has just given back, while
+ * a virtual machine must ask its host for the others, and one alone may have met a host that was busy. */
 static double first_touch(struct bench *b, uint64_t available_bytes)
 {
   size_t piece = (size_t)64 << 20, pieces = (size_t)(available_bytes / 16 / piece);
@@ -328,13 +330,15 @@ static double first_touch(struct bench *b, uint64_t available_bytes)
   WT_AUTO(wt_arena_release) struct wt_arena all = {0};
   if (wt_arena_init(&all, "first touch", pieces * piece, NULL) != WT_OK)
     return NAN;
-  double slowest_s = 0, end = wt_mono_s(b->clock) + TOUCH_S;
+  double slowest_s = 0, second_s = 0, end = wt_mono_s(b->clock) + TOUCH_S;
   struct bench one = *b;
-  for (size_t i = 0; i < pieces && wt_mono_s(b->clock) < end; i++) {
+  for (size_t i = 0; i < pieces && (i < TOUCH_LEAST || wt_mono_s(b->clock) < end); i++) {
     one.a = (float *)((char *)all.base + i * piece);
-    slowest_s = fmax(slowest_s, one_pass(&one, PASS_TOUCH, piece / sizeof(float)));
+    double s = one_pass(&one, PASS_TOUCH, piece / sizeof(float));
+    second_s = fmax(second_s, fmin(s, slowest_s));
+    slowest_s = fmax(slowest_s, s);
   }
-  return (double)piece / fmax(slowest_s, 1e-9) / 1e9;
+  return (double)piece / fmax(second_s > 0 ? second_s : slowest_s, 1e-9) / 1e9;
 }
 
 enum wt_status wt_calibrate(const struct wt_profile_options *o, double budget_s, struct wt_profile *p, struct wt_error *err)

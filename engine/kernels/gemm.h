@@ -49,6 +49,8 @@ void wt_matrix_backward(float *dx, size_t lddx, const float *dy, size_t lddy, co
 void wt_matrix_grad(float *dw, const float *dy, size_t lddy, const float *x, size_t ldx, size_t out, size_t in, bool transposed, size_t m);
 /* One row (of `out`) as floats: embedding look-ups, norms of rows, merging. */
 void wt_matrix_row(const struct wt_matrix *w, size_t row, float *ret);
+/* ret[out]: the sum of squares of each row (of `out`), in double and then rounded. */
+void wt_matrix_row_squares(const struct wt_matrix *w, float *ret);
 /* Rows [row, row + rows) of the logical [out, in] matrix as another matrix (same storage; not packed). */
 struct wt_matrix wt_matrix_rows(const struct wt_matrix *w, size_t row, size_t rows);
 

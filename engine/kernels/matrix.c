@@ -248,6 +248,47 @@ void wt_matrix_row(const struct wt_matrix *w, size_t row, float *ret)
     ret[i] = stored_at(w, i, row);
 }
 
+#define SQUARES 512 /* floats that are read at a time, whole blocks of NF4 */
+
+static void row_squares(const struct wt_matrix *w, float *ret)
+{
+  WT_PARALLEL_FOR(w->out * w->in)
+  for (size_t j = 0; j < w->out; j++) {
+    float piece[SQUARES];
+    double sum = 0;
+    for (size_t k0 = 0; k0 < w->in; k0 += SQUARES) {
+      size_t kc = smaller(SQUARES, w->in - k0);
+      wt_stored_piece(w, j, k0, kc, piece);
+      for (size_t i = 0; i < kc; i++)
+        sum += (double)piece[i] * (double)piece[i];
+    }
+    ret[j] = (float)sum;
+  }
+}
+
+/* Stored rows run across the logical ones: a stripe of columns at a time, in the same order of sums. */
+static void column_squares(const struct wt_matrix *w, float *ret)
+{
+  WT_PARALLEL_FOR(w->out * w->in)
+  for (size_t first = 0; first < w->out; first += SQUARES) {
+    float piece[SQUARES];
+    double sum[SQUARES] = {0};
+    size_t n = smaller(SQUARES, w->out - first);
+    for (size_t i = 0; i < w->in; i++) {
+      wt_stored_piece(w, i, first, n, piece);
+      for (size_t j = 0; j < n; j++)
+        sum[j] += (double)piece[j] * (double)piece[j];
+    }
+    for (size_t j = 0; j < n; j++)
+      ret[first + j] = (float)sum[j];
+  }
+}
+
+void wt_matrix_row_squares(const struct wt_matrix *w, float *ret)
+{
+  (w->transposed ? column_squares : row_squares)(w, ret);
+}
+
 struct wt_matrix wt_matrix_rows(const struct wt_matrix *w, size_t row, size_t rows)
 {
   assert(row + rows <= w->out);

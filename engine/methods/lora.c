@@ -92,15 +92,11 @@ static struct wt_linear *next_adapted(struct wt_engine *e, size_t *i)
   return NULL;
 }
 
-static enum wt_status prepare_dora(struct wt_engine *e, struct wt_linear *l, struct wt_error *err)
+static void prepare_dora(struct wt_linear *l)
 {
-  WT_AUTO(wt_freep) float *row = wt_malloc(l->in * sizeof *row);
-  if (!row)
-    return wt_fail(err, WT_ENOMEM, "model '%s': out of memory", e->model->path);
-  wt_linear_dora_prepare(l, row);
+  wt_matrix_row_squares(&l->w->m, l->ad.norm2); /* of the frozen weight, once */
   for (size_t j = 0; j < l->out; j++)
     l->ad.m[j] = sqrtf(l->ad.norm2[j]);
-  return WT_OK;
 }
 
 static enum wt_status init(struct wt_engine *e, struct wt_error *err)
@@ -109,7 +105,7 @@ static enum wt_status init(struct wt_engine *e, struct wt_error *err)
   for (size_t i = 0; (l = next_adapted(e, &i)) != NULL;) {
     init_random(e, l);
     if (l->ad.kind == WT_ADAPTER_DORA)
-      WT_TRY(prepare_dora(e, l, err));
+      prepare_dora(l);
     if (e->c.pissa)
       WT_TRY(wt_pissa_start(l, e->slot[l->w - e->slot].memory, e->c.seed, err));
   }

@@ -149,17 +149,6 @@ void wt_linear_backward(float *dx, float beta, const float *dy, size_t lddy, con
     lora_backward(dx, dy, lddy, x, l, acts, T, c);
 }
 
-void wt_linear_dora_prepare(struct wt_linear *l, float *row)
-{
-  for (size_t j = 0; j < l->out; j++) {
-    double sum = 0;
-    wt_matrix_row(&l->w->m, j, row);
-    for (size_t i = 0; i < l->in; i++)
-      sum += (double)row[i] * (double)row[i];
-    l->ad.norm2[j] = (float)sum;
-  }
-}
-
 /* n_j^2 = |W_j|^2 + 2 s B_j . (A W_j^T) + s^2 B_j (A A^T) B_j^T: one product of r rows instead of the whole of B A. */
 void wt_linear_dora_refresh(struct wt_linear *l, float *tmp, const struct wt_linear_context *c)
 {

@@ -92,7 +92,5 @@ void wt_linear_backward(float *dx, float beta, const float *dy, size_t lddy, con
                         const struct wt_linear_context *c);
 /* DoRA: norms and gains of the present A and B. tmp: r * out + r * r floats. */
 void wt_linear_dora_refresh(struct wt_linear *l, float *tmp, const struct wt_linear_context *c);
-/* DoRA: |W_j|^2 of the frozen weight, once. row: `in` floats. */
-void wt_linear_dora_prepare(struct wt_linear *l, float *row);
 
 #endif

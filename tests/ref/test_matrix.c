@@ -233,6 +233,19 @@ static void check_products(const struct weight *r, const struct wt_matrix *w, co
 
 static const size_t layers[][2] = {{1, 1}, {7, 5}, {65, 130}, {100, 33}, {31, 520}, {129, 96}};
 
+static void check_squares(const struct weight *r)
+{
+  float *got = (float *)malloc(r->w.out * sizeof *got);
+  wt_matrix_row_squares(&r->w, got);
+  for (size_t j = 0; j < r->w.out; j++) {
+    double want = 0;
+    for (size_t i = 0; i < r->w.in; i++)
+      want += (double)r->f32[j * r->w.in + i] * (double)r->f32[j * r->w.in + i];
+    assert_true(got[j] == (float)want);
+  }
+  free(got);
+}
+
 static void check_matrices(void)
 {
   static const size_t tokens[] = {1, 3, 37};
@@ -242,6 +255,7 @@ static void check_matrices(void)
         struct weight r = weight_make(dtypes[d], layers[l][0], layers[l][1], transposed);
         for (size_t t = 0; t < WT_COUNT(tokens); t++)
           check_products(&r, &r.w, r.f32, tokens[t], WT_GEMM_F32, 1e-5);
+        check_squares(&r);
         if (r.w.out >= 48) {
           struct wt_matrix part = wt_matrix_rows(&r.w, 17, 23);
           check_products(&r, &part, r.f32 + 17 * r.w.in, 20, WT_GEMM_F32, 1e-5);

@@ -8,8 +8,10 @@
 /* What the template in use can express; what it can't is put into words. */
 struct wt_talk {
   bool system;      /* else a system text goes in front of the first user turn */
-  bool tools;       /* else the list of tools goes to the system text */
+  bool tools;       /* else the list of tools goes to the system text, */
+  bool turn_tools;  /* or stands as `tools` in the system turn itself (GLM-4) */
   bool tool_calls;  /* else a call is the assistant's text, */
+  bool metadata;    /* or its arguments are, and the function's name is the turn's `metadata` (GLM), */
   bool call_tags;   /* inside <tool_call> marks where the vocabulary has them */
   bool tool_role;   /* else a tool's answer is a user turn */
   bool observation; /* the role of a tool's answer is called observation (GLM), not tool */

@@ -91,6 +91,8 @@ static enum wt_status tells_apart(const struct wt_encoder *e, const char *a, con
   "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"d\",\"parameters\":{\"type\":\"object\",\"properties\":{}}}}]"
 
 #define TOOL(content) "{\"role\":\"tool\",\"content\":\"" content "\"}"
+#define HEADED(name) "{\"role\":\"assistant\",\"metadata\":\"" name "\",\"content\":\"{}\"}"
+#define SYSTEM_TURN(more) "{\"role\":\"system\",\"content\":\"\"" more "}"
 
 /* GLM's templates write the role as a token, <|observation|> for what a tool says: whether they do so for the role of that name, and not
  * for "tool". */
@@ -132,6 +134,12 @@ static enum wt_status talk_of(const struct wt_encoder *e, struct wt_talk *ret, s
   WT_TRY(tells_apart(e, "[" USER "," CALL("a") "," TOOL("r") "," ANSWER "]", "[" USER "," CALL("b") "," TOOL("r") "," ANSWER "]", NULL,
                      &ret->tool_calls, err));
   WT_TRY(observes(e, &ret->observation, err));
+  if (!ret->tools)
+    WT_TRY(tells_apart(e, "[" SYSTEM_TURN("") "," USER "," ANSWER "]", "[" SYSTEM_TURN(",\"tools\":" TOOLS) "," USER "," ANSWER "]", NULL,
+                       &ret->turn_tools, err));
+  if (!ret->tool_calls)
+    WT_TRY(tells_apart(e, "[" USER "," HEADED("a") "," USER "," ANSWER "]", "[" USER "," HEADED("b") "," USER "," ANSWER "]", NULL,
+                       &ret->metadata, err));
   if (ret->tool_calls)
     return tells_apart(e, "[" USER "," CALL("a") "," TOOL("a") "," ANSWER "]", "[" USER "," CALL("a") "," TOOL("b") "," ANSWER "]", NULL,
                        &ret->tool_role, err);

@@ -80,12 +80,14 @@ static enum wt_status call_list(const struct wt_json *calls, const char *where, 
   return WT_OK;
 }
 
-static enum wt_status push(struct wt_turns *t, const char *role, const char *content, struct wt_json *calls, struct wt_error *err)
+/* A turn; key: of what it carries beside its content (taken over), or NULL. */
+static enum wt_status push(struct wt_turns *t, const char *role, const char *content, const char *key, struct wt_json *carried,
+                           struct wt_error *err)
 {
   struct wt_json *m = wt_json_push(t->item->messages, wt_json_object());
   bool ok = wt_json_add_str(m, "role", role) && wt_json_add_str(m, "content", content);
-  if (calls)
-    ok = wt_json_add(m, "tool_calls", calls) && ok;
+  if (key)
+    ok = wt_json_add(m, key, carried) && ok;
   if (t->reasoning && strcmp(role, "assistant") == 0)
     ok = wt_json_add_str(m, "reasoning_content", t->reasoning) && ok;
   return ok ? WT_OK : no_memory(t->where, err);
@@ -94,17 +96,20 @@ static enum wt_status push(struct wt_turns *t, const char *role, const char *con
 /* Before the first turn that is not system: the system text, with the tools where the template has no place for them. */
 static enum wt_status flush_system(struct wt_turns *t, struct wt_error *err)
 {
-  if (!t->begun && t->item->tools && !t->talk->tools) {
+  bool carries = !t->begun && t->item->tools && t->talk->turn_tools;
+  if (!t->begun && t->item->tools && !t->talk->tools && !carries) {
     wt_buf_adds(&t->system, t->system.len ? "\n\n" : "");
     wt_buf_adds(&t->system, "You may call these tools:\n");
     wt_json_print(t->item->tools, false, &t->system);
   }
   WT_TRY(wt_buf_ok(&t->system, t->where, err));
   t->begun = true;
-  if (t->system.len == 0 || !t->talk->system)
+  bool says = t->system.len > 0 && t->talk->system;
+  if (!says && !carries)
     return WT_OK;
-  WT_TRY(push(t, "system", t->system.data, NULL, err));
-  wt_buf_clear(&t->system);
+  WT_TRY(push(t, "system", says ? t->system.data : "", carries ? "tools" : NULL, carries ? wt_json_copy(t->item->tools) : NULL, err));
+  if (says)
+    wt_buf_clear(&t->system);
   return WT_OK;
 }
 
@@ -154,16 +159,34 @@ static void print_spaced(const struct wt_json *v, struct wt_buf *out)
   wt_buf_release(&compact);
 }
 
+/* GLM's way: the function's name in the header of the turn, its arguments as what is said. */
+static enum wt_status push_headed_call(struct wt_turns *t, const struct wt_json *function, struct wt_error *err)
+{
+  struct wt_buf b;
+  wt_buf_init(&b, 2 * WT_ROW_MAX_BYTES);
+  print_spaced(wt_json_get(function, "arguments"), &b);
+  enum wt_status status = wt_buf_ok(&b, t->where, err);
+  if (status == WT_OK)
+    status = push(t, "assistant", b.data, "metadata", wt_json_copy(wt_json_get(function, "name")), err);
+  wt_buf_release(&b);
+  return status;
+}
+
 static enum wt_status add_answer(struct wt_turns *t, const char *content, const struct wt_json *calls, struct wt_error *err)
 {
   if (!calls) {
     t->item->empty = t->item->empty || !content[strspn(content, " \t\r\n")];
-    return push(t, "assistant", content, NULL, err);
+    return push(t, "assistant", content, NULL, NULL, err);
   }
   struct wt_json *list = NULL;
   WT_TRY(call_list(calls, t->where, &list, err));
   if (list && t->talk->tool_calls)
-    return push(t, "assistant", content, list, err);
+    return push(t, "assistant", content, "tool_calls", list, err);
+  if (list && t->talk->metadata && wt_json_len(list) == 1 && !content[0]) {
+    enum wt_status headed = push_headed_call(t, wt_json_get(wt_json_first(list), "function"), err);
+    wt_json_free(list);
+    return headed;
+  }
   struct wt_buf b; /* the call in the assistant's own words */
   wt_buf_init(&b, 2 * WT_ROW_MAX_BYTES);
   wt_buf_adds(&b, content);
@@ -181,7 +204,7 @@ static enum wt_status add_answer(struct wt_turns *t, const char *content, const 
   wt_json_free(list);
   enum wt_status status = wt_buf_ok(&b, t->where, err);
   if (status == WT_OK)
-    status = push(t, "assistant", b.data, NULL, err);
+    status = push(t, "assistant", b.data, NULL, NULL, err);
   wt_buf_release(&b);
   return status;
 }
@@ -189,10 +212,15 @@ static enum wt_status add_answer(struct wt_turns *t, const char *content, const 
 enum wt_status wt_turns_add(struct wt_turns *t, enum wt_turn_role role, const char *content, const struct wt_json *calls, double weight,
                             struct wt_error *err)
 {
+  bool one = wt_json_type(calls) == WT_JSON_OBJECT || wt_json_len(calls) == 1;
+  if (calls && one && content[0] && t->talk->metadata) { /* what is said before the call is a turn of its own there */
+    WT_TRY(wt_turns_add(t, WT_TURN_ASSISTANT, content, NULL, weight, err));
+    content = "";
+  }
   WT_TRY(note_weight(t, role, weight, err));
   if (role == WT_TURN_SYSTEM) {
     if (t->begun && t->talk->system)
-      return push(t, "system", content, NULL, err);
+      return push(t, "system", content, NULL, NULL, err);
     if (content[0]) {
       wt_buf_adds(&t->system, t->system.len ? "\n\n" : "");
       wt_buf_adds(&t->system, content);
@@ -204,13 +232,13 @@ enum wt_status wt_turns_add(struct wt_turns *t, enum wt_turn_role role, const ch
   if (role == WT_TURN_ASSISTANT || role == WT_TURN_CALL)
     return add_answer(t, content, calls, err);
   if (role == WT_TURN_TOOL && t->talk->tool_role)
-    return push(t, t->talk->observation ? "observation" : "tool", content, NULL, err);
+    return push(t, t->talk->observation ? "observation" : "tool", content, NULL, NULL, err);
   if (t->system.len == 0)
-    return push(t, "user", content, NULL, err);
+    return push(t, "user", content, NULL, NULL, err);
   wt_buf_adds(&t->system, "\n\n");
   wt_buf_adds(&t->system, content);
   WT_TRY(wt_buf_ok(&t->system, t->where, err));
-  WT_TRY(push(t, "user", t->system.data, NULL, err));
+  WT_TRY(push(t, "user", t->system.data, NULL, NULL, err));
   wt_buf_clear(&t->system);
   return WT_OK;
 }
@@ -302,8 +330,8 @@ static enum wt_status add_turn(struct wt_turns *t, const struct wt_json *turn, c
   wt_buf_init(&b, 2 * WT_ROW_MAX_BYTES);
   WT_AUTO(wt_json_freep) struct wt_json *parsed = NULL;
   enum wt_status status = content_text(content, t->where, &b, err);
-  if (status == WT_OK && role == WT_TURN_CALL && !calls && (t->talk->tool_calls || t->talk->call_tags) &&
-      wt_json_parse(b.data, b.len, "call", &parsed, NULL) == WT_ENOMEM)
+  bool formed = t->talk->tool_calls || t->talk->metadata || t->talk->call_tags;
+  if (status == WT_OK && role == WT_TURN_CALL && !calls && formed && wt_json_parse(b.data, b.len, "call", &parsed, NULL) == WT_ENOMEM)
     status = no_memory(t->where, err);
   if (status == WT_OK && wt_json_type(parsed) >= WT_JSON_ARRAY) {
     struct wt_json *list = NULL;

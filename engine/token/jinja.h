@@ -36,6 +36,7 @@ enum wt_jkind {
 struct wt_jval {
   enum wt_jkind kind;
   bool tuple; /* LIST: prints with round brackets */
+  bool safe;  /* STRING: came from the filters safe or escape; what + joins to it is escaped (Python's Markup) */
   union {
     bool b;
     int64_t i;
@@ -216,7 +217,15 @@ bool wt_jval_order(const struct wt_jval *a, const struct wt_jval *b, int *ret); 
 const char *wt_jval_type(const struct wt_jval *v);
 /* str(): what printing gives; repr: as inside a list. */
 void wt_jval_text(const struct wt_jval *v, bool repr, unsigned depth, struct wt_buf *out);
-void wt_jval_json(const struct wt_jval *v, int indent, unsigned depth, struct wt_buf *out);
+/* How tojson writes. */
+struct wt_jjson {
+  int indent;               /* < 0: all in one line */
+  struct wt_jval item, key; /* strings: behind an item that another follows, behind a key */
+  bool ascii, sorted;
+};
+void wt_jval_json(const struct wt_jval *v, const struct wt_jjson *how, unsigned depth, struct wt_buf *out);
+/* &, <, >, \" and ' as HTML writes them. */
+enum wt_status wt_jval_escape(struct wt_jrun *r, const struct wt_jval *v, struct wt_jval *ret) WT_MUST_CHECK;
 enum wt_status wt_jval_to_string(struct wt_jrun *r, const struct wt_jval *v, struct wt_jval *ret) WT_MUST_CHECK;
 enum wt_status wt_jval_take(struct wt_jrun *r, struct wt_buf *b,
                             struct wt_jval *ret) WT_MUST_CHECK; /* moves a built string into the run's memory */

@@ -24,14 +24,24 @@ static enum wt_status f_default(struct wt_jrun *r, const struct wt_jval *v, cons
 
 static enum wt_status f_tojson(struct wt_jrun *r, const struct wt_jval *v, const struct wt_jargs *a, struct wt_jval *ret)
 {
-  const struct wt_jval *indent = a->named ? wt_jdict_gets(a->named, "indent") : NULL;
-  if (!indent && a->n)
-    indent = &a->list[a->n > 1 ? 1 : 0]; /* (ensure_ascii, indent) or (indent) */
-  WT_AUTO(wt_buf_release) struct wt_buf b;
-  wt_buf_init(&b, WT_JINJA_OUT_BYTES);
+  const struct wt_jval *ascii = wt_jargs_get(a, 0, "ensure_ascii"), *indent = wt_jargs_get(a, 1, "indent"),
+                       *by = wt_jargs_get(a, 2, "separators"), *sorted = wt_jargs_get(a, 3, "sort_keys");
+  struct wt_jjson how = {.indent = indent && indent->kind == WT_J_INT && indent->u.i >= 0 && indent->u.i < 64 ? (int)indent->u.i : -1,
+                         .key = wt_jval_cstr(": "),
+                         .ascii = ascii && wt_jval_truth(ascii),
+                         .sorted = sorted && wt_jval_truth(sorted)};
+  how.item = wt_jval_cstr(how.indent < 0 ? ", " : ",");
   if (v->kind == WT_J_UNDEFINED)
     return wt_jinja_fail(r, "tojson of an undefined value");
-  wt_jval_json(v, indent && indent->kind == WT_J_INT && indent->u.i >= 0 && indent->u.i < 64 ? (int)indent->u.i : -1, 0, &b);
+  if (by && by->kind != WT_J_NONE) {
+    if (by->kind != WT_J_LIST || by->u.list->n != 2 || by->u.list->item[0].kind != WT_J_STRING || by->u.list->item[1].kind != WT_J_STRING)
+      return wt_jinja_fail(r, "tojson: separators are two strings");
+    how.item = by->u.list->item[0];
+    how.key = by->u.list->item[1];
+  }
+  WT_AUTO(wt_buf_release) struct wt_buf b;
+  wt_buf_init(&b, WT_JINJA_OUT_BYTES);
+  wt_jval_json(v, &how, 0, &b);
   return wt_jval_take(r, &b, ret);
 }
 
@@ -398,24 +408,23 @@ static enum wt_status f_indent(struct wt_jrun *r, const struct wt_jval *v, const
     wt_buf_addc(&b, s.u.s.p[i]);
     start = s.u.s.p[i] == '\n';
   }
-  return wt_jval_take(r, &b, ret);
+  WT_TRY(wt_jval_take(r, &b, ret));
+  ret->safe = s.safe;
+  return WT_OK;
 }
 
 static enum wt_status f_escape(struct wt_jrun *r, const struct wt_jval *v, const struct wt_jargs *a, struct wt_jval *ret)
 {
-  struct wt_jval s;
   (void)a;
-  WT_TRY(wt_jval_to_string(r, v, &s));
-  WT_AUTO(wt_buf_release) struct wt_buf b;
-  wt_buf_init(&b, WT_JINJA_OUT_BYTES);
-  for (size_t i = 0; i < s.u.s.n; i++) {
-    char c = s.u.s.p[i];
-    if (c == '&' || c == '<' || c == '>' || c == '"' || c == '\'')
-      wt_buf_adds(&b, c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&#34;" : "&#39;");
-    else
-      wt_buf_addc(&b, c);
-  }
-  return wt_jval_take(r, &b, ret);
+  return wt_jval_escape(r, v, ret);
+}
+
+static enum wt_status f_safe(struct wt_jrun *r, const struct wt_jval *v, const struct wt_jargs *a, struct wt_jval *ret)
+{
+  (void)a;
+  WT_TRY(wt_jval_to_string(r, v, ret));
+  ret->safe = true;
+  return WT_OK;
 }
 
 static const struct {
@@ -435,7 +444,7 @@ static const struct {
                {"select", f_select},
                {"reject", f_reject},
                {"string", f_string},
-               {"safe", f_string},
+               {"safe", f_safe},
                {"selectattr", f_selectattr},
                {"rejectattr", f_rejectattr},
                {"int", f_int},
@@ -465,7 +474,9 @@ enum wt_status wt_jinja_filter(struct wt_jrun *r, const char *name, const struct
       bool known;
       WT_TRY(wt_jval_to_string(r, v, &s));
       r->steps += (unsigned)(s.u.s.n / WT_JINJA_STEP_BYTES);
-      return wt_jinja_text_method(r, &s, i == 0 ? "strip" : name, a, ret, &known);
+      WT_TRY(wt_jinja_text_method(r, &s, i == 0 ? "strip" : name, a, ret, &known));
+      ret->safe = ret->safe && i != 3 && i != 5; /* title and replace make a new string */
+      return WT_OK;
     }
   return wt_jinja_fail(r, "no filter is called '%.60s'", name);
 }

@@ -97,7 +97,9 @@ static enum wt_status multiply_text(struct wt_jrun *r, const struct wt_jval *v, 
     return wt_jinja_no_memory(r);
   for (int64_t i = 0; v->u.s.n && i < times; i++)
     wt_buf_add(&b, v->u.s.p, v->u.s.n);
-  return wt_jval_take(r, &b, ret);
+  WT_TRY(wt_jval_take(r, &b, ret));
+  ret->safe = v->safe;
+  return WT_OK;
 }
 
 static enum wt_status integers(struct wt_jrun *r, enum wt_jop op, int64_t a, int64_t b, struct wt_jval *ret)
@@ -184,6 +186,11 @@ static enum wt_status eval_binary(struct wt_jrun *r, const struct wt_jnode *n, s
     WT_TRY(wt_jval_to_string(r, &a, &a));
     WT_TRY(wt_jval_to_string(r, &b, &b));
   }
+  bool safe = n->op == WT_O_ADD && a.kind == WT_J_STRING && b.kind == WT_J_STRING && (a.safe || b.safe);
+  if (safe) {
+    WT_TRY(wt_jval_escape(r, &a, &a));
+    WT_TRY(wt_jval_escape(r, &b, &b));
+  }
   if ((n->op == WT_O_ADD || n->op == WT_O_CONCAT) && a.kind == WT_J_STRING && b.kind == WT_J_STRING) {
     size_t total = a.u.s.n + b.u.s.n;
     char *p = wt_jmem_alloc(&r->mem, total + 1);
@@ -192,6 +199,7 @@ static enum wt_status eval_binary(struct wt_jrun *r, const struct wt_jnode *n, s
     memcpy(p, a.u.s.p, a.u.s.n);
     memcpy(p + a.u.s.n, b.u.s.p, b.u.s.n);
     *ret = wt_jval_string(p, total);
+    ret->safe = safe;
     return WT_OK;
   }
   if (n->op == WT_O_ADD && a.kind == WT_J_LIST && b.kind == WT_J_LIST)

@@ -305,8 +305,8 @@ static struct wt_jval without(const struct wt_jval *s, const struct wt_jval *par
   return wt_jval_string(start ? s->u.s.p + part->u.s.n : s->u.s.p, s->u.s.n - part->u.s.n);
 }
 
-enum wt_status wt_jinja_text_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a,
-                                    struct wt_jval *ret, bool *ret_known)
+static enum wt_status text_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a,
+                                  struct wt_jval *ret, bool *ret_known)
 {
   const struct wt_jval *first = wt_jargs_get(a, 0, "chars");
   const struct wt_jval *chars = first && first->kind == WT_J_STRING ? first : NULL;
@@ -350,5 +350,17 @@ enum wt_status wt_jinja_text_method(struct wt_jrun *r, const struct wt_jval *sel
       return WT_OK;
     }
   *ret_known = false;
+  return WT_OK;
+}
+
+enum wt_status wt_jinja_text_method(struct wt_jrun *r, const struct wt_jval *self, const char *name, const struct wt_jargs *a,
+                                    struct wt_jval *ret, bool *ret_known)
+{
+  WT_TRY(text_method(r, self, name, a, ret, ret_known));
+  if (!*ret_known || !self->safe)
+    return WT_OK;
+  ret->safe = ret->kind == WT_J_STRING; /* of escaped text, parts are escaped too */
+  for (size_t i = 0; ret->kind == WT_J_LIST && i < ret->u.list->n; i++)
+    ret->u.list->item[i].safe = ret->u.list->item[i].kind == WT_J_STRING;
   return WT_OK;
 }

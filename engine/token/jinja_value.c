@@ -256,6 +256,15 @@ void wt_jval_text(const struct wt_jval *v, bool repr, unsigned depth, struct wt_
   }
 }
 
+/* Bytes of the character at p; broken bytes count one each. */
+static size_t char_len(const char *p, size_t n)
+{
+  size_t bad;
+  bool cut;
+  size_t len = wt_utf8_step(p, n, &bad, &cut);
+  return len ? len : 1;
+}
+
 static void json_break(int indent, unsigned depth, struct wt_buf *out)
 {
   if (indent < 0)
@@ -265,13 +274,30 @@ static void json_break(int indent, unsigned depth, struct wt_buf *out)
     wt_buf_addc(out, ' ');
 }
 
-static void json_string(const struct wt_jval *v, struct wt_buf *out)
+/* One character as \uXXXX, above U+FFFF as a pair of surrogates; bytes that are no UTF-8 count one each. Returns its length. */
+static size_t json_ascii(const char *p, size_t n, struct wt_buf *out)
+{
+  size_t len = char_len(p, n), whole = len;
+  uint32_t c = len == 1 ? (unsigned char)*p : wt_utf8_decode(p, &len);
+  if (c >= 0x10000)
+    wt_buf_addf(out, "\\u%04x\\u%04x", 0xD800u + ((c - 0x10000) >> 10), 0xDC00u + ((c - 0x10000) & 0x3FF));
+  else
+    wt_buf_addf(out, "\\u%04x", c);
+  return whole;
+}
+
+static void json_string(const struct wt_jval *v, bool ascii, struct wt_buf *out)
 {
   wt_buf_addc(out, '"');
-  for (size_t i = 0; i < v->u.s.n; i++) {
+  for (size_t i = 0; i < v->u.s.n;) {
     static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
     char c = v->u.s.p[i];
     const char *at = c ? strchr(from, c) : NULL;
+    if ((unsigned char)c >= 0x7F && ascii) {
+      i += json_ascii(v->u.s.p + i, v->u.s.n - i, out);
+      continue;
+    }
+    i++;
     if (at) {
       wt_buf_addc(out, '\\');
       wt_buf_addc(out, to[at - from]);
@@ -283,7 +309,32 @@ static void json_string(const struct wt_jval *v, struct wt_buf *out)
   wt_buf_addc(out, '"');
 }
 
-void wt_jval_json(const struct wt_jval *v, int indent, unsigned depth, struct wt_buf *out)
+/* Which pair comes as number i: that of the file, or by the order of the keys. */
+static const struct wt_jpair *json_pair(const struct wt_jdict *d, size_t i, bool sorted)
+{
+  if (!sorted)
+    return &d->pair[i];
+  for (size_t k = 0; k < d->n; k++) {
+    size_t before = 0;
+    int order;
+    for (size_t j = 0; j < d->n; j++)
+      before += wt_jval_order(&d->pair[j].key, &d->pair[k].key, &order) && order < 0;
+    if (before == i)
+      return &d->pair[k];
+  }
+  return &d->pair[i]; /* keys that cannot be compared */
+}
+
+static void json_key(const struct wt_jval *key, const struct wt_jjson *how, unsigned depth, struct wt_buf *out)
+{
+  bool text = key->kind == WT_J_STRING;
+  wt_buf_adds(out, text ? "" : "\"");
+  wt_jval_json(key, how, depth + 1, out);
+  wt_buf_adds(out, text ? "" : "\"");
+  wt_jval_text(&how->key, false, 0, out);
+}
+
+void wt_jval_json(const struct wt_jval *v, const struct wt_jjson *how, unsigned depth, struct wt_buf *out)
 {
   size_t n = v->kind == WT_J_LIST ? v->u.list->n : v->kind == WT_J_DICT ? v->u.dict->n : 0;
   if (depth > MAX_NESTING || out->failed || v->kind == WT_J_NONE || v->kind == WT_J_UNDEFINED)
@@ -291,31 +342,23 @@ void wt_jval_json(const struct wt_jval *v, int indent, unsigned depth, struct wt
   else if (v->kind == WT_J_BOOL)
     wt_buf_adds(out, v->u.b ? "true" : "false");
   else if (v->kind == WT_J_STRING)
-    json_string(v, out);
+    json_string(v, how->ascii, out);
   else if (v->kind != WT_J_LIST && v->kind != WT_J_DICT)
     wt_jval_text(v, false, 0, out);
   else {
     bool list = v->kind == WT_J_LIST;
     wt_buf_addc(out, list ? '[' : '{');
     for (size_t i = 0; i < n; i++) {
+      const struct wt_jpair *pair = list ? NULL : json_pair(v->u.dict, i, how->sorted);
       if (i)
-        wt_buf_adds(out, indent < 0 ? ", " : ",");
-      json_break(indent, depth + 1, out);
-      if (!list) {
-        struct wt_jval key = v->u.dict->pair[i].key;
-        if (key.kind == WT_J_STRING)
-          json_string(&key, out);
-        else {
-          wt_buf_addc(out, '"');
-          wt_jval_json(&key, -1, depth + 1, out);
-          wt_buf_addc(out, '"');
-        }
-        wt_buf_adds(out, ": ");
-      }
-      wt_jval_json(list ? &v->u.list->item[i] : &v->u.dict->pair[i].value, indent, depth + 1, out);
+        wt_jval_text(&how->item, false, 0, out);
+      json_break(how->indent, depth + 1, out);
+      if (pair)
+        json_key(&pair->key, how, depth, out);
+      wt_jval_json(pair ? &pair->value : &v->u.list->item[i], how, depth + 1, out);
     }
     if (n)
-      json_break(indent, depth, out);
+      json_break(how->indent, depth, out);
     wt_buf_addc(out, list ? ']' : '}');
   }
 }
@@ -328,6 +371,25 @@ enum wt_status wt_jval_take(struct wt_jrun *r, struct wt_buf *b, struct wt_jval 
   if (!copy)
     return wt_jinja_no_memory(r);
   *ret = wt_jval_string(copy, b->len);
+  return WT_OK;
+}
+
+enum wt_status wt_jval_escape(struct wt_jrun *r, const struct wt_jval *v, struct wt_jval *ret)
+{
+  WT_TRY(wt_jval_to_string(r, v, ret));
+  if (!ret->safe) {
+    WT_AUTO(wt_buf_release) struct wt_buf b;
+    wt_buf_init(&b, WT_JINJA_OUT_BYTES);
+    for (size_t i = 0; i < ret->u.s.n; i++) {
+      char c = ret->u.s.p[i];
+      if (c == '&' || c == '<' || c == '>' || c == '"' || c == '\'')
+        wt_buf_adds(&b, c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&#34;" : "&#39;");
+      else
+        wt_buf_addc(&b, c);
+    }
+    WT_TRY(wt_jval_take(r, &b, ret));
+  }
+  ret->safe = true;
   return WT_OK;
 }
 
@@ -461,15 +523,6 @@ enum wt_status wt_jval_from_json(struct wt_jrun *r, const struct wt_json *v, str
 
 /* ---- looking into values ---- */
 
-/* Bytes of the character at p; broken bytes count one each. */
-static size_t char_len(const char *p, size_t n)
-{
-  size_t bad;
-  bool cut;
-  size_t len = wt_utf8_step(p, n, &bad, &cut);
-  return len ? len : 1;
-}
-
 size_t wt_jval_chars(const struct wt_jval *s)
 {
   size_t chars = 0;
@@ -586,6 +639,7 @@ enum wt_status wt_jval_item(struct wt_jrun *r, const struct wt_jval *v, const st
     for (; i > 0; i--)
       at += char_len(v->u.s.p + at, v->u.s.n - at);
     *ret = wt_jval_string(v->u.s.p + at, char_len(v->u.s.p + at, v->u.s.n - at));
+    ret->safe = v->safe;
   }
   return WT_OK;
 }
@@ -621,6 +675,9 @@ enum wt_status wt_jval_slice(struct wt_jrun *r, const struct wt_jval *v, const s
     else
       WT_TRY(wt_jlist_push(r, ret, *item));
   }
+  if (v->kind == WT_J_STRING)
+    WT_TRY(wt_jval_take(r, &text, ret));
   ret->tuple = v->tuple;
-  return v->kind == WT_J_STRING ? wt_jval_take(r, &text, ret) : WT_OK;
+  ret->safe = v->safe;
+  return WT_OK;
 }

@@ -60,8 +60,9 @@ static enum wt_status render(const struct talk *k, size_t n, bool prompt, size_t
   size_t i = 0;
   for (const struct wt_json *m = wt_json_first(k->messages); m && i < n && good; m = wt_json_next(m), i++)
     good = wt_json_push(messages, copy_message(m, i == stand_in ? STAND_IN : NULL)) != NULL;
-  if (k->tools && good)
-    good = wt_json_add(context, "tools", wt_json_copy(k->tools)) != NULL;
+  /* what is not given is none, not undefined, as where templates are published for */
+  good = good && (k->tools ? wt_json_add(context, "tools", wt_json_copy(k->tools)) : wt_json_add_null(context, "tools"));
+  good = good && wt_json_add_null(context, "documents");
   good = good && wt_json_add_bool(context, "add_generation_prompt", prompt);
   good = good && wt_json_add_str(context, "bos_token", wt_tokenizer_bos_string(k->tok));
   good = good && wt_json_add_str(context, "eos_token", wt_tokenizer_eos_string(k->tok));

@@ -36,7 +36,12 @@ const struct wt_named_template wt_named_templates[] = {
                  "endif %}{% endfor %}"
                  "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"},
     {"phi3", false, ROLE_TURNS("<|", "|>\\n", "<|end|>\\n") "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"},
-    {"glm4", false, "{{ '[gMASK]<sop>' }}" ROLE_TURNS("<|", "|>\\n", "") "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"},
+    {"glm4", false,
+     "{{ '[gMASK]<sop>' }}"
+     "{% for tool in tools or [] %}{% set f = tool.function or tool %}{{ '<|system|>\\n# 可用工具' if loop.first else '' }}"
+     "{{ '\\n\\n## ' ~ f.name ~ '\\n\\n' ~ f|tojson(indent=4) ~ '\\n在调用上述函数时，请使用 Json 格式表示调用的参数。' }}{% endfor %}"
+     "{% for m in messages %}{{ '<|' ~ m.role ~ '|>' ~ (m.metadata or '') ~ '\\n' ~ (m.content or '') }}{% endfor %}"
+     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"},
     {"chatglm3", false,
      "{{ '[gMASK]<sop>' }}" ROLE_TURNS("<|", "|>\\n ", "") "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"},
     {"alpaca", true,

@@ -179,8 +179,64 @@ static void glm_tools(void **state)
   wt_tokenizer_free(t);
 }
 
+/* A folder with the tokenizer of the fixtures and a template of its own. */
+static void make_tokenizer(const char *dir, const char *template_file)
+{
+  static const char *const parts[] = {"tokenizer.json", "tokenizer_config.json"};
+  char path[512];
+  struct wt_error err = {0};
+  WT_AUTO(wt_buf_release) struct wt_buf text, config;
+  wt_buf_init(&text, 1 << 20);
+  wt_buf_init(&config, 1 << 20);
+  snprintf(path, sizeof path, "%s/%s", dir, parts[0]);
+  WT_ASSERT_OK(wt_fs_copy(WT_SOURCE_DIR "/tests/fixtures/tokenizers/bytes/tokenizer.json", path, &err), &err);
+  WT_ASSERT_OK(wt_fs_read(template_file, 1 << 20, &text, &err), &err);
+  wt_buf_adds(&config, "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\",\"chat_template\":");
+  wt_json_quote(text.data, text.len, &config);
+  wt_buf_adds(&config, "}");
+  snprintf(path, sizeof path, "%s/%s", dir, parts[1]);
+  WT_ASSERT_OK(wt_fs_write_atomic(path, config.data, config.len, &err), &err);
+}
+
+/* GLM-4's own template: the tools stand in the system turn, a call is a turn with the function's name in its header. */
+static void glm4_own_tools(void **state)
+{
+  (void)state;
+  static const char row[] =
+      "{\"conversations\":[{\"from\":\"human\",\"value\":\"h\"},{\"from\":\"function_call\",\"value\":\"{\\\"name\\\": \\\"f\\\", "
+      "\\\"arguments\\\": {\\\"x\\\": 1}}\"},{\"from\":\"observation\",\"value\":\"{1}\"},{\"from\":\"gpt\",\"value\":\"g\"}],"
+      "\"system\":\"s\",\"tools\":\"[{\\\"name\\\":\\\"f\\\"}]\"}\n";
+  char dir[] = "/tmp/wattune-glm4-XXXXXX", path[512];
+  struct wt_tokenizer *t = NULL;
+  struct wt_dataset *d = NULL;
+  struct wt_error err = {0};
+  WT_AUTO(wt_buf_release) struct wt_buf b;
+  wt_buf_init(&b, 1 << 20);
+  assert_non_null(mkdtemp(dir));
+  make_tokenizer(dir, WT_SOURCE_DIR "/tests/fixtures/templates/glm4.jinja");
+  snprintf(path, sizeof path, "%s/d.jsonl", dir);
+  WT_ASSERT_OK(wt_fs_write_atomic(path, row, strlen(row), &err), &err);
+  WT_ASSERT_OK(wt_tokenizer_open(dir, &t, &err), &err);
+  for (int named = 0; named < 2; named++) {
+    struct wt_data_options o = {.path = path, .no_cache = true, .template_name = named ? "glm4" : NULL};
+    WT_ASSERT_OK(wt_dataset_open(&o, t, 0, wt_tokenizer_vocab(t), &d, &err), &err);
+    wt_buf_clear(&b);
+    WT_ASSERT_OK(wt_dataset_show(d, t, 0, &b, &err), &err);
+    const char *tools = strstr(b.data, "## f\n\n{\n    \"name\": \"f\"\n}\n"),
+               *system = strstr(b.data, "<|system|>\ns<|user|>\nh<|assistant|>" L);
+    assert_non_null(tools);
+    assert_true(system > tools);
+    assert_string_equal(strstr(b.data, "<|assistant|>"),
+                        "<|assistant|>" L "f\n{\"x\": 1}<|observation|>" R "\n{1}<|assistant|>" L "\ng<|user|>" R);
+    wt_dataset_free(d);
+  }
+  wt_tokenizer_free(t);
+  WT_ASSERT_OK(wt_fs_remove_tree(dir, &err), &err);
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(stories), cmocka_unit_test(qwen3), cmocka_unit_test(glm_tools)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(stories), cmocka_unit_test(qwen3), cmocka_unit_test(glm_tools),
+                                     cmocka_unit_test(glm4_own_tools)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* engine/io/gguf_vocab.c: a tokenizer as GGUF's keys. */
 #include "engine/io/gguf_vocab.h"
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "engine/token/export.h"
 #include <string.h>
 
@@ -14,11 +15,11 @@ static const char *pre_tokenizer(const struct wt_token_export *e, const char *ar
 {
   if (!e->byte_level)
     return "default";
-  if (strcmp(arch, "chatglm") == 0 || strcmp(arch, "glm4") == 0)
-    return "chatglm-bpe";
-  if (e->digits == 1)
-    return "qwen2";
-  return e->digits == 3 ? (e->ignore_merges ? "llama-bpe" : "smaug-bpe") : "gpt-2";
+  if (!e->words)
+    wt_warn("export: GGUF has no name for the way in which this tokenizer cuts text into words; the file says GPT-2's, so that other programs may give other ids");
+  else if ((strcmp(e->words, "llama-bpe") == 0 || strcmp(e->words, "smaug-bpe") == 0) && (strcmp(arch, "chatglm") == 0 || strcmp(arch, "glm4") == 0))
+    return "chatglm-bpe"; /* the same words, other special tokens in front */
+  return e->words ? e->words : "gpt-2";
 }
 
 static void put_id(struct wt_gguf_writer *w, const char *key, int64_t id, size_t n)

@@ -151,28 +151,6 @@ static enum wt_status list_merges(const struct wt_tokenizer *t, struct wt_token_
   return WT_OK;
 }
 
-/* How many of a row of digits the patterns keep together. */
-static enum wt_status measure_digits(const struct wt_tokenizer *t, unsigned *ret, struct wt_error *err)
-{
-  static const char digits[] = "1234567";
-  struct wt_scratch *s = wt_scratch_take(t);
-  if (!s)
-    return out_of_memory(t, err);
-  enum wt_status status = WT_OK;
-  size_t least = sizeof digits - 1;
-  for (size_t i = 0; i < t->pres && status == WT_OK; i++) {
-    size_t from, to = 0;
-    if (t->pre[i].kind != WT_PRE_SPLIT || t->pre[i].behavior == WT_SPLIT_CONTIGUOUS)
-      continue;
-    status = wt_pattern_find(&t->pre[i].pattern, s, digits, sizeof digits - 1, 0, &from, &to, err);
-    if (status == WT_OK && from == 0 && to > 0 && to < least)
-      least = to;
-  }
-  wt_scratch_give(t, s);
-  *ret = least == sizeof digits - 1 ? 0 : (unsigned)least;
-  return status;
-}
-
 static bool puts_space_first(const struct wt_tokenizer *t)
 {
   for (size_t i = 0; i < t->norms; i++)
@@ -190,8 +168,11 @@ static enum wt_status fill(const struct wt_tokenizer *t, struct wt_token_export 
   list_scores(t, e);
   if (!t->byte_level)
     return WT_OK;
+  const struct wt_words *words;
   WT_TRY(list_merges(t, e, err));
-  return measure_digits(t, &e->digits, err);
+  WT_TRY(wt_words_of(t, &words, err));
+  e->words = words ? words->name : NULL;
+  return WT_OK;
 }
 
 enum wt_status wt_tokenizer_export(const struct wt_tokenizer *t, size_t n, struct wt_token_export *ret, struct wt_error *err)

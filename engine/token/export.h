@@ -8,7 +8,7 @@ enum wt_piece_type { WT_PIECE_NORMAL = 1, WT_PIECE_UNKNOWN, WT_PIECE_CONTROL, WT
 
 struct wt_token_export {
   bool byte_level;           /* byte-level BPE with merges, else sentencepiece-style with scores */
-  unsigned digits;           /* digits that stay together when text is cut into words: 1, 3, or 0 for all */
+  const char *words;         /* byte_level: GGUF's name for the way in which text is cut into words; NULL: it has none */
   bool ignore_merges;        /* a word that is a piece is taken whole */
   bool add_bos, add_eos;     /* what encoding adds around a text */
   bool space_prefix;         /* a space is put before the text */

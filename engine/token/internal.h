@@ -202,6 +202,7 @@ struct wt_scratch {
   size_t symbols;
   struct wt_candidate *heap;
   size_t heap_n, heap_capacity;
+  bool measures;               /* words are not encoded, their lengths are pushed */
   struct wt_cache_slot *cache; /* words seen: open addressing */
   size_t cache_used;
   char *keys;
@@ -231,6 +232,17 @@ enum wt_status wt_normalize(const struct wt_tokenizer *t, struct wt_scratch *s, 
 /* first: the piece stands at the very start of the text. */
 enum wt_status wt_pretokenize(const struct wt_tokenizer *t, struct wt_scratch *s, size_t step, const char *text, size_t n, bool first,
                               struct wt_ids *ids, struct wt_error *err) WT_MUST_CHECK;
+
+/* ---- words.c ---- */
+struct wt_words {
+  const char *name, *regex;
+  bool single_digits; /* each digit alone, before the regex */
+  bool nfc, ignore_merges;
+};
+const struct wt_words *wt_words_find(const char *name, size_t n); /* NULL when unknown */
+enum wt_status wt_words_add(struct wt_tokenizer *t, const struct wt_words *w, struct wt_error *err) WT_MUST_CHECK;
+/* The named way that cuts text as this tokenizer does; NULL: there is none. */
+enum wt_status wt_words_of(const struct wt_tokenizer *t, const struct wt_words **ret, struct wt_error *err) WT_MUST_CHECK;
 
 /* ---- readers ---- */
 struct wt_tokenizer *wt_tokenizer_new(const char *name); /* NULL: out of memory */

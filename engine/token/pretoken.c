@@ -132,7 +132,7 @@ enum wt_status wt_pretokenize(const struct wt_tokenizer *t, struct wt_scratch *s
   if (n == 0)
     return WT_OK;
   if (step == t->pres)
-    return wt_bpe_word(t, s, text, n, ids, err);
+    return s->measures ? wt_ids_push(ids, (int32_t)n, err) : wt_bpe_word(t, s, text, n, ids, err);
   struct run r = {.t = t, .s = s, .step = step + 1, .text = text, .n = n, .first = first, .ids = ids};
   const struct wt_pre_step *p = &t->pre[step];
   return p->kind == WT_PRE_SPLIT ? split(&r, p, err) : rewrite(&r, p, err);

@@ -92,18 +92,12 @@ static enum wt_status sentencepiece_steps(struct wt_tokenizer *t, const struct w
 /* Merges as lines of merges.txt; words are cut as tokenizer.ggml.pre says. */
 static enum wt_status byte_level_steps(struct wt_tokenizer *t, const struct wt_gguf *g, struct wt_error *err)
 {
-  static const struct {
-    const char *pre, *regex;
-    bool nfc, ignore_merges;
-  } known[] = {
-      {"gpt-2", WT_REGEX_GPT2, false, false},     {"llama-bpe", WT_REGEX_LLAMA3, false, true},   {"llama3", WT_REGEX_LLAMA3, false, true},
-      {"llama-v3", WT_REGEX_LLAMA3, false, true}, {"smaug-bpe", WT_REGEX_LLAMA3, false, false},  {"dbrx", WT_REGEX_LLAMA3, false, false},
-      {"qwen2", WT_REGEX_QWEN2, true, false},     {"chatglm-bpe", WT_REGEX_LLAMA3, false, true}, {"glm4", WT_REGEX_LLAMA3, false, true}};
-  size_t k = 0;
-  while (k < WT_COUNT(known) && !text_is(g, "tokenizer.ggml.pre", known[k].pre))
-    k++;
-  if (k == WT_COUNT(known))
-    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': its pre-tokenizer (tokenizer.ggml.pre) is not supported", t->name);
+  const char *pre = "";
+  size_t pre_n = 0;
+  const struct wt_words *words = wt_gguf_str(g, "tokenizer.ggml.pre", &pre, &pre_n) ? wt_words_find(pre, pre_n) : NULL;
+  if (!words)
+    return wt_fail(err, WT_EFORMAT, "tokenizer '%s': its pre-tokenizer '%.*s' (tokenizer.ggml.pre) is not supported", t->name,
+                   (int)(pre_n < 60 ? pre_n : 60), pre);
   WT_AUTO(wt_buf_release) struct wt_buf lines;
   wt_buf_init(&lines, (size_t)1 << 30);
   for (size_t i = 0; i < wt_gguf_array_len(g, "tokenizer.ggml.merges"); i++) {
@@ -116,10 +110,11 @@ static enum wt_status byte_level_steps(struct wt_tokenizer *t, const struct wt_g
   }
   WT_TRY(wt_buf_ok(&lines, "tokenizer: its merges", err));
   WT_TRY(wt_tokenizer_read_merges_text(t, lines.data, lines.len, err));
-  t->ignore_merges = known[k].ignore_merges;
-  if (known[k].nfc)
+  t->ignore_merges = words->ignore_merges;
+  if (words->nfc)
     WT_TRY(wt_norm_add(t, WT_NORM_NFC, NULL, NULL, err));
-  WT_TRY(wt_pre_add_byte_level(t, false, known[k].regex, err));
+  WT_TRY(wt_words_add(t, words, err));
+  WT_TRY(wt_pre_add_byte_level(t, false, NULL, err));
   return wt_dec_add(t, WT_DEC_BYTE_LEVEL, NULL, NULL, err);
 }
 

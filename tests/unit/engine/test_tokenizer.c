@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/fs.h"
+#include "engine/token/export.h"
 #include "engine/token/internal.h"
 #include <pthread.h>
 
@@ -107,13 +108,16 @@ static void steps(void **state)
       {"{\"pre_tokenizer\":{\"type\":\"Digits\",\"individual_digits\":true}," MODEL(""), "a12", "a|1|2"},
       {"{\"pre_tokenizer\":{\"type\":\"Punctuation\"}," MODEL(""), "a.b", "a|.|b"},
       {"{\"pre_tokenizer\":{\"type\":\"Whitespace\"}," MODEL(""), "a b.", "a|b|."},
-      {"{\"pre_tokenizer\":{\"type\":\"Whitespace\"}," MODEL(""), "x\xE2\x80\x8Dy\xE2\x93\x90 a", "<unk>|a"}, /* joiners and circled letters are of a word */
+      {"{\"pre_tokenizer\":{\"type\":\"Whitespace\"}," MODEL(""), "x\xE2\x80\x8Dy\xE2\x93\x90 a",
+       "<unk>|a"}, /* joiners and circled letters are of a word */
       {"{\"pre_tokenizer\":null," MODEL(",\"ignore_merges\":true"), "ab", "ab"},
-      {"{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"end_of_word_suffix\":\"</w>\",\"vocab\":{\"a</w>\":0,\"<0x7A>\":1,\"<0x3C>\":2,\"<0x2F>\":3,"
+      {"{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"end_of_word_suffix\":\"</w>\",\"vocab\":{\"a</"
+       "w>\":0,\"<0x7A>\":1,\"<0x3C>\":2,\"<0x2F>\":3,"
        "\"<0x77>\":4,\"<0x3E>\":5},\"merges\":[]}}",
        "z", "<0x7A>|<0x3C>|<0x2F>|<0x77>|<0x3E>"},
-      {"{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"unk_token\":\"<unk>\",\"vocab\":{\"<unk>\":0,\"<0x7A>\":1,\"a\":2},\"merges\":[]}}", "yza",
-       "<0x7A>|<unk>|a"}, /* what is unknown comes behind the bytes that follow it */
+      {"{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"unk_token\":\"<unk>\",\"vocab\":{\"<unk>\":0,\"<0x7A>\":1,\"a\":2},"
+       "\"merges\":[]}}",
+       "yza", "<0x7A>|<unk>|a"}, /* what is unknown comes behind the bytes that follow it */
   };
   for (size_t i = 0; i < WT_COUNT(row); i++) {
     WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *t = parse(row[i].json);
@@ -140,7 +144,7 @@ static void refused(void **state)
       "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"unk_token\":\"u\"}}",
       "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"normalizer\":{\"type\":\"Precompiled\"}}",
       ("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":"
-      "\"Isolated\"}}"),
+       "\"Isolated\"}}"),
       "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"decoder\":{\"type\":\"CTC\"}}",
       "{\"model\":{\"vocab\":{\"\xFF\":0},\"merges\":[]}}", /* not UTF-8 */
   };
@@ -266,11 +270,63 @@ static void many_threads(void **state)
   }
 }
 
+#define SPLIT(regex) "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},\"behavior\":\"Isolated\",\"invert\":false}"
+#define BYTE_LEVEL(regex) "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":" regex "}"
+#define SEQUENCE(...) "{\"type\":\"Sequence\",\"pretokenizers\":[" __VA_ARGS__ "]}"
+#define FRONT "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?"
+#define HIGH "[\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]"
+#define LOW "[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]"
+#define TAIL "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n/]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
+#define ENDS "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+
+/* The names under which other programs know how the published tokenizers cut text: SmolLM2's digits one by one, Mistral-Nemo's and
+ * Phi-4-mini's cases. */
+static void names_of_words(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *pre, *ignore, *want;
+  } row[] = {
+      {BYTE_LEVEL("true"), "false", "gpt-2"},
+      {SEQUENCE("{\"type\":\"Digits\",\"individual_digits\":true}," BYTE_LEVEL("true")), "false", "smollm"},
+      {SEQUENCE(SPLIT(FRONT HIGH "*" LOW "+|" FRONT HIGH "+" LOW "*|\\\\p{N}" TAIL) "," BYTE_LEVEL("false")), "true", "tekken"},
+      {SEQUENCE(SPLIT(FRONT HIGH "*" LOW "+" ENDS "|" FRONT HIGH "+" LOW "*" ENDS "|\\\\p{N}{1,3}" TAIL) "," BYTE_LEVEL("false")), "false",
+       "gpt-4o"},
+      {SEQUENCE(SPLIT("(?i:'s|'t|'re|'ve|'m|'ll|'d)|" FRONT "\\\\p{L}+|\\\\p{N}{1,3}| "
+                      "?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|"
+                      "\\\\s+") "," BYTE_LEVEL("fals"
+                                               "e")),
+       "true", "llama-bpe"},
+      {SEQUENCE(SPLIT(
+           "(?i:'s|'t|'re|'ve|'m|'ll|'d)|" FRONT
+           "\\\\p{L}+|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+") "," BYTE_LEVEL("fals"
+                                                                                                                                    "e")),
+       "false", "qwen2"},
+      {SEQUENCE(SPLIT("[a-z]+") "," BYTE_LEVEL("false")), "false", NULL},
+  };
+  for (size_t i = 0; i < WT_COUNT(row); i++) {
+    struct wt_error err = {0};
+    WT_AUTO(wt_freep)
+    char *json = wt_asprintf("{\"model\":{\"type\":\"BPE\",\"ignore_merges\":%s,\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a "
+                             "b\"]},\"pre_tokenizer\":%s}",
+                             row[i].ignore, row[i].pre);
+    WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *t = wt_tokenizer_new("words");
+    WT_AUTO(wt_token_export_release) struct wt_token_export e = {0};
+    WT_ASSERT_OK(wt_tokenizer_parse_json(t, json, strlen(json), &err), &err);
+    WT_ASSERT_OK(wt_tokenizer_finish(t, &err), &err);
+    WT_ASSERT_OK(wt_tokenizer_export(t, 3, &e, &err), &err);
+    if (row[i].want)
+      assert_string_equal(e.words, row[i].want);
+    else
+      assert_null(e.words);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(added_tokens), cmocka_unit_test(steps),      cmocka_unit_test(refused),      cmocka_unit_test(legacy_files),
-      cmocka_unit_test(json_strings), cmocka_unit_test(long_words), cmocka_unit_test(many_threads),
+      cmocka_unit_test(names_of_words), cmocka_unit_test(added_tokens), cmocka_unit_test(steps),      cmocka_unit_test(refused),
+      cmocka_unit_test(legacy_files),   cmocka_unit_test(json_strings), cmocka_unit_test(long_words), cmocka_unit_test(many_threads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,7 +38,7 @@ const struct wt_opt wt_cli_run_table[] = {
     {"pissa", 0, WT_OPT_FLAG, AT(pissa), NO, 0, 0, NULL, NULL, "Method", "start LoRA from the principal singular vectors"},
     {"loraplus-ratio", 0, WT_OPT_NUMBER, AT(loraplus_ratio), NO, 1, 1e6, NULL, "X", "Method", "learning rate of B over that of A (default 1 = off)"},
     {"dropout", 0, WT_OPT_NUMBER, AT(dropout), NO, 0, 0.99, NULL, "X", "Method", "on the input of adapters (default 0)"},
-    {"targets", 0, WT_OPT_STRING, AT(targets), AT(targets_set), 0, 0, NULL, "T", "Method", "all-linear, attention, or names with or without a rank: q_proj,v_proj:8"},
+    {"targets", 0, WT_OPT_STRING, AT(targets), AT(targets_set), 0, 0, NULL, "T", "Method", "all-linear, attention, names with or without a rank: q_proj,v_proj:8; also embed_tokens, lm_head"},
     {"train-layers", 0, WT_OPT_INT, AT(train_layers), AT(train_layers_set), 0, 1e6, NULL, "N", "Method", "only the top N blocks"},
     {"virtual-tokens", 0, WT_OPT_INT, AT(virtual_tokens), AT(virtual_tokens_set), 1, 1e6, NULL, "N", "Method", "of prompt-tuning and prefix (default 16)"},
     {"init-text", 0, WT_OPT_STRING, AT(init_text), NO, 0, 0, NULL, "T", "Method", "text that virtual tokens start from"},

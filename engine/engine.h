@@ -149,7 +149,8 @@ struct wt_train_config {
   double alpha, dropout;
   bool rslora, pissa;
   double loraplus_ratio; /* 1 = off */
-  const char *targets;   /* "all-linear", "attention", or "q_proj,v_proj:8" (a rank of its own); NULL = the method's default */
+  const char *targets;   /* "all-linear", "attention", names, "v_proj:8" (a rank of its own), of lora and dora also "embed_tokens" and "lm_head" as the family
+                          * calls them, with commas between; NULL = the method's default */
   const char
       *modules_to_save; /* lora, dora, ia3: modules that learn as a whole and are saved with the adapter, "lm_head,norm"; NULL = none */
   size_t train_layers;  /* layers: top blocks trained; lora & co: adapters in the top N blocks only (0 = all) */

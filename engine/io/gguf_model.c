@@ -143,6 +143,8 @@ static enum wt_status put_rope(struct wt_gguf_writer *w, const char *arch, const
 static enum wt_status check_sayable(const char *arch, const struct wt_spec *s, const char *path, struct wt_error *err)
 {
   bool gemma = strncmp(arch, "gemma", 5) == 0, gemma2 = strcmp(arch, "gemma2") == 0, gpt2 = s->norm == WT_NORM_LAYER;
+  if (gemma && !s->tied_head)
+    return wt_fail(err, WT_EUSAGE, "'%s': GGUF's '%s' takes its output matrix from the embedding, this model's is another one", path, arch);
   bool windowed = gemma2 || strcmp(arch, "phi3") == 0 || strcmp(arch, "llama") == 0;
   for (size_t l = 0; s->sliding_window && l < s->layers; l++)
     if (!windowed || (wt_spec_window(s, l) == 0) != (gemma2 && l % 2 == 1))

@@ -28,3 +28,21 @@ void wt_embed_backward(float *dtable, const float *dy, const int32_t *ids, size_
         simd->axpy(dtable + (size_t)ids[t] * C + c, scale, dy + t * C + c, n);
   }
 }
+
+void wt_embed_columns(float *u, const float *a, const int32_t *ids, size_t T, size_t R, size_t V)
+{
+  WT_PARALLEL_FOR(T * R)
+  for (size_t t = 0; t < T; t++)
+    for (size_t r = 0; r < R; r++)
+      u[t * R + r] = ids[t] < 0 ? 0.0f : a[r * V + (size_t)ids[t]];
+}
+
+/* Each thread owns rows of A and walks all tokens in order. */
+void wt_embed_columns_backward(float *da, const float *du, const int32_t *ids, size_t T, size_t R, size_t V)
+{
+  WT_PARALLEL_FOR(T * R)
+  for (size_t r = 0; r < R; r++)
+    for (size_t t = 0; t < T; t++)
+      if (ids[t] >= 0)
+        da[r * V + (size_t)ids[t]] += du[t * R + r];
+}

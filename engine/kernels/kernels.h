@@ -18,6 +18,10 @@ struct wt_matrix;
 void wt_embed_forward(float *y, const struct wt_matrix *table, const int32_t *ids, size_t T, size_t C, float scale);
 /* dtable[ids[t]] += scale * dy[t]; deterministic. */
 void wt_embed_backward(float *dtable, const float *dy, const int32_t *ids, size_t T, size_t C, float scale);
+/* u[T,R] = columns ids[t] of a[R,V], zeros for negative ids: the product with one-hot rows (LoRA of an embedding). */
+void wt_embed_columns(float *u, const float *a, const int32_t *ids, size_t T, size_t R, size_t V);
+/* da[:,ids[t]] += du[t]; deterministic. */
+void wt_embed_columns_backward(float *da, const float *du, const int32_t *ids, size_t T, size_t R, size_t V);
 
 /* ---- norms ---- rows of C; gain w[C] (NULL = ones), bias b[C] (NULL = none); add_one: gain is 1 + w. rstd[T], mean[T] (layer norm only,
  * NULL for rms) are kept for backward. */

@@ -73,14 +73,26 @@ enum wt_status wt_declare_block(struct wt_engine *e, size_t layer, size_t group,
   return WT_OK;
 }
 
-/* Whether a comma-separated list names this module, by its last component or a longer tail of its path. *ret_rank (may be NULL): what
- * stands behind a colon. */
-static bool listed(const char *list, const char *module, size_t *ret_rank)
+/* Words that stand for many linear layers of the blocks. lin: WT_LIN_COUNT outside of them. */
+static bool is_group(const char *word, size_t n, bool *ret_member, enum wt_linear_id lin)
+{
+  bool all = n == strlen("all-linear") && memcmp(word, "all-linear", n) == 0;
+  bool attention = n == strlen("attention") && memcmp(word, "attention", n) == 0;
+  *ret_member = (all && lin < WT_LIN_COUNT) || (attention && lin <= WT_LIN_O);
+  return all || attention;
+}
+
+/* Whether a comma-separated list names this module, by its last component, a longer tail of its path or a word for many. *ret_rank (may be
+ * NULL): what stands behind a colon. */
+static bool listed(const char *list, enum wt_linear_id lin, const char *module, size_t *ret_rank)
 {
   size_t n = strlen(module);
   for (const char *p = list; *p;) {
     size_t whole = strcspn(p, ","), k = strcspn(p, ",:");
-    if (k && k <= n && memcmp(module + n - k, p, k) == 0 && (k == n || module[n - k - 1] == '.')) {
+    bool found = false;
+    if (!is_group(p, k, &found, lin))
+      found = k && k <= n && memcmp(module + n - k, p, k) == 0 && (k == n || module[n - k - 1] == '.');
+    if (found) {
       if (ret_rank)
         *ret_rank = k < whole ? (size_t)strtoul(p + k + 1, NULL, 10) : 0;
       return true;
@@ -88,16 +100,6 @@ static bool listed(const char *list, const char *module, size_t *ret_rank)
     p += whole + (p[whole] == ',');
   }
   return false;
-}
-
-static bool targeted(const char *targets, enum wt_linear_id lin, const char *module, size_t *ret_rank)
-{
-  *ret_rank = 0;
-  if (strcmp(targets, "all-linear") == 0)
-    return true;
-  if (strcmp(targets, "attention") == 0)
-    return lin <= WT_LIN_O;
-  return listed(targets, module, ret_rank);
 }
 
 /* ":8" behind a target. */
@@ -112,28 +114,34 @@ static enum wt_status check_rank(const char *text, size_t n, struct wt_error *er
              : wt_fail(err, WT_EUSAGE, "--targets: '%.*s' is no rank (a target is NAME or NAME:RANK, 1 to 4096)", (int)n, text);
 }
 
-/* Every name of the list must name a linear of the family. */
-static enum wt_status check_list(const struct wt_engine *e, const char *targets, struct wt_error *err)
+/* The names that --targets may say, for people. */
+static void name_targets(const struct wt_engine *e, size_t ends, char *buf, size_t size)
 {
-  if (strcmp(targets, "all-linear") == 0 || strcmp(targets, "attention") == 0)
-    return WT_OK;
+  size_t blocks = e->model->spec.layers * WT_LIN_COUNT;
+  buf[0] = '\0';
+  for (size_t i = 0; i < ends; i = i + 1 == WT_LIN_COUNT ? blocks : i + 1) { /* the first block stands for all */
+    char module[160];
+    const char *name = wt_engine_linear(e, i) ? wt_engine_module_name(e, i, module, sizeof module) : NULL, *dot = name ? strrchr(name, '.') : NULL;
+    if (name)
+      snprintf(buf + strlen(buf), size - strlen(buf), ", %s", dot ? dot + 1 : name);
+  }
+}
+
+/* Every name of the list must name a layer of the family that can be adapted: the first `ends` of the engine's linears. */
+static enum wt_status check_list(const struct wt_engine *e, const char *targets, size_t ends, struct wt_error *err)
+{
   for (const char *p = targets; *p;) {
     size_t k = strcspn(p, ","), name_n = strcspn(p, ",:");
     char one[160], module[160];
-    bool found = false;
+    bool member, found = is_group(p, name_n, &member, WT_LIN_COUNT);
     WT_TRY(check_rank(p + name_n, k - name_n, err));
     snprintf(one, sizeof one, "%.*s", (int)name_n, p);
-    for (size_t l = 0; l < e->model->spec.layers && !found; l++) /* a name may be a whole path, of one block */
-      for (unsigned lin = 0; lin < WT_LIN_COUNT; lin++)
-        found |= wt_spec_module_name(&e->model->spec, (enum wt_linear_id)lin, l, module, sizeof module) && listed(one, module, NULL);
+    for (size_t i = 0; i < ends && !found; i++) /* a name may be a whole path, of one block */
+      found = wt_engine_linear(e, i) && wt_engine_module_name(e, i, module, sizeof module) && listed(one, WT_LIN_COUNT, module, NULL);
     if (!found) {
-      char have[256] = "";
-      for (unsigned lin = 0; lin < WT_LIN_COUNT; lin++) {
-        const char *name = wt_spec_target_name(&e->model->spec, (enum wt_linear_id)lin);
-        if (name)
-          snprintf(have + strlen(have), sizeof have - strlen(have), "%s%s", have[0] ? ", " : "", name);
-      }
-      return wt_fail(err, WT_EUSAGE, "--targets: '%s' is no linear layer of a %s model (there are all-linear, attention, %s)", one,
+      char have[320];
+      name_targets(e, ends, have, sizeof have);
+      return wt_fail(err, WT_EUSAGE, "--targets: '%s' is no layer of a %s model that can be adapted (there are all-linear, attention%s)", one,
                      e->model->spec.arch, have);
     }
     p += k + (p[k] == ',');
@@ -141,45 +149,43 @@ static enum wt_status check_list(const struct wt_engine *e, const char *targets,
   return WT_OK;
 }
 
-/* In an adapter that is read, a linear takes part when one of its tensors is there. */
-static bool in_files(const struct wt_peft *peft, const char *prefix, const char *const *suffixes)
+/* In an adapter that is read, a layer takes part when one of its tensors is there. */
+static bool in_files(const struct wt_peft *peft, const char *prefix, const char *suffix)
 {
-  for (; *suffixes; suffixes++) {
-    char name[256];
-    bool transposed;
-    snprintf(name, sizeof name, "%s%s", prefix, *suffixes);
-    if (wt_peft_find(peft, name, &transposed))
-      return true;
-  }
-  return false;
+  char name[256];
+  bool transposed;
+  snprintf(name, sizeof name, "%s%s", prefix, suffix);
+  return wt_peft_find(peft, name, &transposed) != NULL;
 }
 
-enum wt_status wt_declare_targets(struct wt_engine *e, const char *const *suffixes, const char *default_targets,
-                                  enum wt_status (*fn)(struct wt_engine *e, struct wt_linear *l, const char *prefix, size_t rank,
-                                                       struct wt_error *err),
+enum wt_status wt_declare_targets(struct wt_engine *e, const char *suffix, const char *embedding_suffix, const char *default_targets, wt_declare_fn *fn,
                                   struct wt_error *err)
 {
   const struct wt_spec *s = &e->model->spec;
   const char *targets = e->targets ? e->targets : default_targets;
-  size_t first = e->c.train_layers && e->c.train_layers < s->layers ? s->layers - e->c.train_layers : 0, found = 0;
+  size_t blocks = s->layers * WT_LIN_COUNT, all = embedding_suffix ? blocks + 2 : blocks, found = 0;
+  size_t first = e->c.train_layers && e->c.train_layers < s->layers ? (s->layers - e->c.train_layers) * WT_LIN_COUNT : 0;
   if (!e->peft)
-    WT_TRY(check_list(e, targets, err));
-  for (size_t l = 0; l < s->layers; l++)
-    for (unsigned lin = 0; lin < WT_LIN_COUNT; lin++) {
-      char module[160], prefix[192];
-      size_t rank = 0;
-      if (!wt_spec_module_name(s, (enum wt_linear_id)lin, l, module, sizeof module))
-        continue;
-      snprintf(prefix, sizeof prefix, "base_model.model.%s", module);
-      if (e->peft ? !in_files(e->peft, prefix, suffixes) : l < first || !targeted(targets, (enum wt_linear_id)lin, module, &rank))
-        continue;
-      WT_TRY(fn(e, &e->block[l].lin[lin], prefix, rank, err));
-      found++;
-    }
+    WT_TRY(check_list(e, targets, all, err));
+  for (size_t k = 0; k < all; k++) {
+    size_t i = embedding_suffix ? (k + blocks) % all : k; /* embedding and output matrix first: the gradients at the end are final first (reduce.c) */
+    bool inside = i < blocks;
+    char module[160], prefix[192];
+    size_t rank = 0;
+    struct wt_linear *l = wt_engine_linear(e, i);
+    if (!l || !wt_engine_module_name(e, i, module, sizeof module))
+      continue;
+    snprintf(prefix, sizeof prefix, "base_model.model.%s", module);
+    if (e->peft ? !in_files(e->peft, prefix, i == blocks ? embedding_suffix : suffix)
+                : (inside && i < first) || !listed(targets, inside ? l->id : WT_LIN_COUNT, module, &rank))
+      continue;
+    WT_TRY(fn(e, l, prefix, rank, err));
+    found++;
+  }
   if (!found && e->peft)
     return wt_fail(err, WT_EFORMAT, "adapter '%s': none of its tensors belongs to the model '%s'", e->peft->dir, e->model->path);
   if (!found)
-    return wt_fail(err, WT_EUSAGE, "--targets: '%s' names no linear layer of the model '%s'", targets, e->model->path);
+    return wt_fail(err, WT_EUSAGE, "--targets: '%s' names no layer of the model '%s'", targets, e->model->path);
   return WT_OK;
 }
 
@@ -189,7 +195,7 @@ enum wt_status wt_declare_targets(struct wt_engine *e, const char *const *suffix
 static bool name_in_files(const struct wt_peft *peft, const struct wt_weight *w, char *buf, size_t size)
 {
   bool transposed;
-  if (!peft->tensors) /* a chosen prompt holds none */
+  if (!peft->tensors || wt_peft_adapts(peft, w)) /* a chosen prompt holds none; the base under an adapter does not learn */
     return false;
   snprintf(buf, size, "base_model.model.%s", w->name);
   if (wt_peft_find(peft, buf, &transposed))
@@ -206,7 +212,7 @@ static bool named_to_save(const char *list, const struct wt_weight *w)
   char module[128];
   const char *dot = strrchr(w->name, '.');
   snprintf(module, sizeof module, "%.*s", dot ? (int)(dot - w->name) : (int)strlen(w->name), w->name);
-  return listed(list, module, NULL);
+  return listed(list, WT_LIN_COUNT, module, NULL);
 }
 
 /* Every name of --modules-to-save must name something that is not adapted as well. */
@@ -249,6 +255,15 @@ static enum wt_status check_saved(const struct wt_peft *peft, struct wt_error *e
   return WT_OK;
 }
 
+static bool is_adapted(const struct wt_engine *e, const struct wt_slot *slot)
+{
+  const struct wt_weight *w = slot->def;
+  if (slot == e->embedding.table && e->embedding.lin.ad.kind != WT_ADAPTER_NONE)
+    return true;
+  const struct wt_linear *l = w->role == WT_ROLE_LINEAR ? &e->block[w->layer].lin[w->lin] : slot == e->head.lin.w ? &e->head.lin : NULL;
+  return l && l->ad.kind != WT_ADAPTER_NONE;
+}
+
 enum wt_status wt_declare_whole(struct wt_engine *e, struct wt_error *err)
 {
   const char *list = e->peft ? NULL : e->c.modules_to_save;
@@ -262,7 +277,7 @@ enum wt_status wt_declare_whole(struct wt_engine *e, struct wt_error *err)
     snprintf(name, sizeof name, "base_model.model.%s", w->name);
     if (e->peft ? !name_in_files(e->peft, w, name, sizeof name) : !named_to_save(list, w))
       continue;
-    if (w->role == WT_ROLE_LINEAR && e->block[w->layer].lin[w->lin].ad.kind != WT_ADAPTER_NONE)
+    if (is_adapted(e, &e->slot[i]))
       return wt_fail(err, e->peft ? WT_EFORMAT : WT_EUSAGE, "'%s' cannot both have an adapter and be trained as a whole", w->name);
     WT_TRY(declare_weight_as(e, i, SIZE_MAX, name, err));
   }

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const suffixes[] = {".ia3_l", NULL};
-
 static enum wt_status declare_one(struct wt_engine *e, struct wt_linear *l, const char *prefix, size_t rank, struct wt_error *err)
 {
   (void)rank;
@@ -31,7 +29,7 @@ static enum wt_status declare(struct wt_engine *e, struct wt_error *err)
     snprintf(targets, sizeof targets, "%s,%s", wt_spec_target_name(s, WT_LIN_QKV), tail ? tail : down);
   else
     snprintf(targets, sizeof targets, "%s,%s,%s", wt_spec_target_name(s, WT_LIN_K), wt_spec_target_name(s, WT_LIN_V), tail ? tail : down);
-  WT_TRY(wt_declare_targets(e, suffixes, targets, declare_one, err));
+  WT_TRY(wt_declare_targets(e, ".ia3_l", NULL, targets, declare_one, err));
   return wt_declare_whole(e, err);
 }
 

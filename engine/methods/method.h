@@ -49,12 +49,18 @@ struct wt_peft {
   double alpha;  /* mlx: scale * rank */
   double dropout;
   bool rslora;
+  bool *base_known; /* [2]: what lies in the file of the base under an adapted embedding and output matrix was found to be the model's */
 };
 /* wt_peft_open takes a PEFT folder, an mlx-lm folder, a chosen prompt (its file or its folder), or a run's folder with adapter/ in it. What adapter_config.json
  * says is read into p by: */
 enum wt_status wt_peft_read_config(struct wt_peft *p, struct wt_error *err) WT_MUST_CHECK;
 /* The tensor saved as `name` (PEFT's), also where it lies under mlx-lm's name; NULL when absent. ret_transposed: mlx. */
 const struct wt_tensor *wt_peft_find(const struct wt_peft *p, const char *name, bool *ret_transposed);
+/* Whether the files hold an adapter of this weight: of the embedding or the output matrix. */
+bool wt_peft_adapts(const struct wt_peft *p, const struct wt_weight *w);
+/* PEFT saves an adapted embedding and output matrix with their adapter (save_embedding_layers) and puts them in the model's place when it reads: WT_EFORMAT
+ * where they are not the model's own. */
+enum wt_status wt_peft_check_base(const struct wt_engine *e, const struct wt_peft *p, struct wt_error *err) WT_MUST_CHECK;
 /* lora_alpha of a module ("model.layers.0.self_attn.q_proj"), alpha_pattern looked at. mlx-lm: scale times the rank that its file says. */
 double wt_peft_alpha(const struct wt_peft *p, const char *module);
 double wt_peft_rank(const struct wt_peft *p, const char *module); /* r of a module, rank_pattern looked at */
@@ -84,9 +90,10 @@ enum wt_status wt_declare_whole(struct wt_engine *e, struct wt_error *err) WT_MU
 /* Whether it is one of those. */
 bool wt_declares_whole(const struct wt_engine *e, const struct wt_weight *w);
 enum wt_status wt_declare_block(struct wt_engine *e, size_t layer, size_t group, struct wt_error *err) WT_MUST_CHECK;
-/* Calls fn for every linear that the configuration's targets (or the adapter being read: a tensor with one of these suffixes) name. rank: that of the target
- * ("q_proj:8"), 0 where it names none. */
-enum wt_status wt_declare_targets(struct wt_engine *e, const char *const *suffixes, const char *default_targets,
-                                  enum wt_status (*fn)(struct wt_engine *e, struct wt_linear *l, const char *prefix, size_t rank, struct wt_error *err), struct wt_error *err) WT_MUST_CHECK;
+/* Calls fn for every layer that the configuration's targets (or the adapter being read: a tensor with this suffix) name. rank: that of the target ("q_proj:8"),
+ * 0 where it names none. embedding_suffix: that of an embedding's tensor; NULL: the method adapts neither embedding nor output matrix. */
+typedef enum wt_status wt_declare_fn(struct wt_engine *e, struct wt_linear *l, const char *prefix, size_t rank, struct wt_error *err);
+enum wt_status wt_declare_targets(struct wt_engine *e, const char *suffix, const char *embedding_suffix, const char *default_targets, wt_declare_fn *fn,
+                                  struct wt_error *err) WT_MUST_CHECK;
 
 #endif

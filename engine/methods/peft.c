@@ -18,6 +18,7 @@ void wt_peft_free(struct wt_peft *p)
   wt_tensors_free(p->tensors);
   wt_prompt_file_release(&p->prompt);
   wt_json_free(p->config);
+  free(p->base_known);
   free(p->dir);
   free(p);
 }
@@ -235,6 +236,18 @@ static enum wt_status find_folder(const char *dir, char **ret, struct wt_error *
   return *ret ? WT_OK : wt_fail(err, WT_ENOMEM, "adapter '%s': out of memory", dir);
 }
 
+/* PEFT's old file is a pickle: a program that reading would run. */
+static enum wt_status refuse_pickle(const char *dir, const char *weights, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) char *old = wt_path_join(dir, "adapter_model.bin");
+  if (!old)
+    return wt_fail(err, WT_ENOMEM, "adapter '%s': out of memory", dir);
+  if (wt_fs_exists(weights) || !wt_fs_exists(old))
+    return WT_OK;
+  wt_fail(err, WT_EFORMAT, "adapter '%s': its weights are a pickle (adapter_model.bin), which can run any code when it is read; adapter_model.safetensors is read", dir);
+  return wt_error_hint(err, "convert it where you trust it: PeftModel.from_pretrained(base, FOLDER).save_pretrained(NEW) writes safetensors");
+}
+
 enum wt_status wt_peft_open(const char *dir, struct wt_peft **ret, struct wt_error *err)
 {
   WT_AUTO(wt_peft_freep) struct wt_peft *p = wt_calloc(1, sizeof *p);
@@ -253,8 +266,10 @@ enum wt_status wt_peft_open(const char *dir, struct wt_peft **ret, struct wt_err
   WT_TRY(find_folder(dir, &p->dir, err));
   WT_AUTO(wt_freep) char *config = wt_path_join(p->dir, "adapter_config.json"), *weights = wt_path_join(p->dir, "adapter_model.safetensors"),
                          *mlx = wt_path_join(p->dir, "adapters.safetensors");
-  if (!config || !weights || !mlx)
+  p->base_known = wt_calloc(2, sizeof *p->base_known);
+  if (!config || !weights || !mlx || !p->base_known)
     return wt_fail(err, WT_ENOMEM, "adapter '%s': out of memory", dir);
+  WT_TRY(refuse_pickle(p->dir, weights, err));
   WT_TRY(wt_json_read_input(config, CONFIG_MAX_BYTES, &p->config, err));
   WT_TRY(wt_tensors_open(!wt_fs_exists(weights) && wt_fs_exists(mlx) ? mlx : weights, &p->tensors, err));
   WT_TRY(wt_peft_read_config(p, err));
@@ -272,7 +287,8 @@ static bool mlx_name(const char *name, char *buf, size_t size)
 {
   static const struct {
     const char *peft, *mlx;
-  } ends[] = {{".lora_A.weight", ".lora_a"}, {".lora_B.weight", ".lora_b"}, {".lora_magnitude_vector", ".m"}};
+  } ends[] = {{".lora_A.weight", ".lora_a"}, {".lora_B.weight", ".lora_b"}, {".lora_embedding_A", ".lora_a"}, {".lora_embedding_B", ".lora_b"},
+              {".lora_magnitude_vector", ".m"}};
   const char *prefix = "base_model.model.";
   if (strncmp(name, prefix, strlen(prefix)) == 0)
     name += strlen(prefix);
@@ -297,6 +313,83 @@ const struct wt_tensor *wt_peft_find(const struct wt_peft *p, const char *name, 
     return NULL;
   *ret_transposed = true;
   return wt_tensors_find(p->tensors, buf);
+}
+
+/* ---- the base under an adapted embedding or output matrix ---- */
+
+/* "base_model.model.MODULE" of a weight "MODULE.weight", and what follows. */
+static void adapter_name(const struct wt_weight *w, const char *suffix, char *buf, size_t size)
+{
+  const char *dot = strrchr(w->name, '.');
+  snprintf(buf, size, "base_model.model.%.*s%s", dot ? (int)(dot - w->name) : (int)strlen(w->name), w->name, suffix);
+}
+
+bool wt_peft_adapts(const struct wt_peft *p, const struct wt_weight *w)
+{
+  char name[256];
+  bool transposed;
+  if (!p->tensors || (w->role != WT_ROLE_EMBED && w->role != WT_ROLE_HEAD))
+    return false;
+  adapter_name(w, w->role == WT_ROLE_EMBED ? ".lora_embedding_A" : ".lora_A.weight", name, sizeof name);
+  return wt_peft_find(p, name, &transposed) != NULL;
+}
+
+/* The base's tensor in the file: under its wrapper, or as PEFT named it before it wrapped layers. */
+static const struct wt_tensor *find_base(const struct wt_peft *p, const struct wt_weight *w)
+{
+  char name[256];
+  bool transposed;
+  adapter_name(w, ".base_layer.weight", name, sizeof name);
+  const struct wt_tensor *t = wt_peft_find(p, name, &transposed);
+  if (t)
+    return t;
+  adapter_name(w, ".weight", name, sizeof name);
+  return wt_peft_find(p, name, &transposed);
+}
+
+/* Equal but for the rounding of the adapter's type: a base that was held in bf16 is saved so. */
+static bool same_values(const struct wt_tensor *t, const struct wt_weight *w, float *mine, float *theirs)
+{
+  double relative = t->dtype == WT_BF16 ? 0x1p-8 : t->dtype == WT_F16 ? 0x1p-11 : 0, tiny = t->dtype == WT_F16 ? 0x1p-25 : 0;
+  for (size_t row = 0; row < w->out; row++) {
+    wt_weight_read(w, row, 1, mine);
+    wt_tensor_to_f32(t, row * w->in, w->in, theirs);
+    for (size_t i = 0; i < w->in; i++)
+      if (!(fabs((double)mine[i] - (double)theirs[i]) <= relative * fabs((double)mine[i]) + tiny))
+        return false;
+  }
+  return true;
+}
+
+static enum wt_status check_one_base(const struct wt_peft *p, const struct wt_weight *w, const char *model, bool *known, struct wt_error *err)
+{
+  const struct wt_tensor *t = find_base(p, w);
+  if (!t || *known)
+    return WT_OK;
+  if (t->rank != 2 || t->shape[0] != w->out || t->shape[1] != w->in) {
+    wt_fail(err, WT_EFORMAT, "adapter '%s': its base '%s' does not have the shape [%zu, %zu] of the model '%s'", p->dir, t->name, w->out, w->in, model);
+    return wt_error_hint(err, "it was trained over a model whose vocabulary was resized: use that model");
+  }
+  if (!w->file) /* the config alone: opening will see */
+    return WT_OK;
+  WT_AUTO(wt_freep) float *rows = wt_malloc(2 * w->in * sizeof *rows);
+  if (!rows)
+    return wt_fail(err, WT_ENOMEM, "adapter '%s': out of memory", p->dir);
+  if (!same_values(t, w, rows, rows + w->in)) {
+    wt_fail(err, WT_EFORMAT, "adapter '%s': its base '%s' is not the one of the model '%s': it was trained over another one", p->dir, t->name, model);
+    return wt_error_hint(err, "use the model that it was trained over");
+  }
+  *known = true;
+  return WT_OK;
+}
+
+enum wt_status wt_peft_check_base(const struct wt_engine *e, const struct wt_peft *p, struct wt_error *err)
+{
+  const struct wt_weight *weights[] = {e->embedding.table->def, &e->head_def};
+  for (size_t i = 0; i < WT_COUNT(weights); i++)
+    if (wt_peft_adapts(p, weights[i]))
+      WT_TRY(check_one_base(p, weights[i], e->model->path, &p->base_known[i], err));
+  return WT_OK;
 }
 
 static enum wt_status load_one(const struct wt_engine *e, const struct wt_peft *p, struct wt_param *param, struct wt_error *err)
@@ -342,6 +435,12 @@ static enum wt_status check_all_used(const struct wt_engine *e, const struct wt_
   for (size_t i = 0; i < e->params; i++) {
     bool transposed;
     const struct wt_tensor *t = wt_peft_find(p, e->param[i].name, &transposed);
+    for (size_t k = 0; t && k < n; k++)
+      used[k] |= wt_tensors_at(p->tensors, k) == t;
+  }
+  const struct wt_weight *top[] = {e->embedding.table->def, &e->head_def};
+  for (size_t i = 0; i < WT_COUNT(top); i++) {
+    const struct wt_tensor *t = wt_peft_adapts(p, top[i]) ? find_base(p, top[i]) : NULL;
     for (size_t k = 0; t && k < n; k++)
       used[k] |= wt_tensors_at(p->tensors, k) == t;
   }

@@ -39,33 +39,62 @@ static const char *target_tail(const struct wt_spec *s, enum wt_linear_id lin)
   return name;
 }
 
+/* What target_modules says of an adapted layer: where PEFT could not tell the blocks that are meant (it leaves out what is in none as soon as layers are named),
+ * its whole path. */
+static const char *target_of(const struct wt_engine *e, size_t i, bool whole_path, char *buf, size_t size)
+{
+  const char *path = wt_engine_module_name(e, i, buf, size), *dot = path ? strrchr(path, '.') : NULL;
+  bool inside = i < e->model->spec.layers * WT_LIN_COUNT;
+  if (inside && !whole_path)
+    return target_tail(&e->model->spec, (enum wt_linear_id)(i % WT_LIN_COUNT));
+  return inside || !dot ? path : dot + 1;
+}
+
+static bool is_adapted(const struct wt_engine *e, size_t i)
+{
+  const struct wt_linear *l = wt_engine_linear(e, i);
+  return l && l->ad.kind != WT_ADAPTER_NONE;
+}
+
+static bool is_adapted_block(const struct wt_engine *e, size_t layer)
+{
+  bool any = false;
+  for (unsigned i = 0; i < WT_LIN_COUNT; i++)
+    any |= is_adapted(e, layer * WT_LIN_COUNT + i);
+  return any;
+}
+
+static size_t adapted_blocks(const struct wt_engine *e)
+{
+  size_t n = 0;
+  for (size_t l = 0; l < e->model->spec.layers; l++)
+    n += is_adapted_block(e, l);
+  return n;
+}
+
 static bool put_targets(const struct wt_engine *e, struct wt_json *config)
 {
   const struct wt_spec *s = &e->model->spec;
+  size_t blocks = adapted_blocks(e), inside = s->layers * WT_LIN_COUNT;
+  bool top = is_adapted(e, inside) || is_adapted(e, inside + 1), part = blocks > 0 && blocks < s->layers && e->method->id != WT_METHOD_IA3;
   struct wt_json *targets = wt_json_add_array(config, "target_modules"), *inputs = e->method->id == WT_METHOD_IA3 ? wt_json_add_array(config, "feedforward_modules") : NULL;
-  struct wt_json *layers = NULL;
-  size_t adapted_layers = 0;
   bool ok = targets && (inputs || e->method->id != WT_METHOD_IA3);
-  for (size_t l = 0; l < s->layers; l++) {
-    bool any = false;
-    for (unsigned i = 0; i < WT_LIN_COUNT; i++) {
-      const struct wt_adapter *ad = &e->block[l].lin[i].ad;
-      if (!e->block[l].has[i] || ad->kind == WT_ADAPTER_NONE)
-        continue;
-      const char *name = target_tail(s, (enum wt_linear_id)i);
-      any = true;
-      if (!target_seen(targets, name))
-        ok &= wt_json_push_str(targets, name) != NULL;
-      if (inputs && ad->kind == WT_ADAPTER_IA3_IN && !target_seen(inputs, name))
-        ok &= wt_json_push_str(inputs, name) != NULL;
-    }
-    adapted_layers += any;
+  for (size_t i = 0; i < wt_engine_linears(e); i++) {
+    char path[160];
+    const char *name = is_adapted(e, i) ? target_of(e, i, top && part, path, sizeof path) : NULL;
+    if (!name)
+      continue;
+    if (!target_seen(targets, name))
+      ok &= wt_json_push_str(targets, name) != NULL;
+    if (inputs && wt_engine_linear(e, i)->ad.kind == WT_ADAPTER_IA3_IN && !target_seen(inputs, name))
+      ok &= wt_json_push_str(inputs, name) != NULL;
   }
-  if (adapted_layers == s->layers || e->method->id == WT_METHOD_IA3)
+  if (!part || top)
     return ok;
-  layers = wt_json_add_array(config, "layers_to_transform");
-  for (size_t l = s->layers - adapted_layers; l < s->layers; l++)
-    ok &= wt_json_push_num(layers, (double)l) != NULL;
+  struct wt_json *layers = wt_json_add_array(config, "layers_to_transform");
+  for (size_t l = 0; l < s->layers; l++)
+    if (is_adapted_block(e, l))
+      ok &= wt_json_push_num(layers, (double)l) != NULL;
   return ok;
 }
 
@@ -140,6 +169,12 @@ static bool put_pattern(const struct wt_engine *e, struct wt_json *config, const
       if (e->block[l].has[i] && lin->ad.r && of(e, lin) != common && wt_spec_module_name(s, (enum wt_linear_id)i, l, module, sizeof module))
         ok &= wt_json_add_num(o, module, of(e, lin)) != NULL;
     }
+  }
+  for (size_t i = s->layers * WT_LIN_COUNT; i < wt_engine_linears(e); i++) {
+    char path[160];
+    const struct wt_linear *l = wt_engine_linear(e, i);
+    if (l->ad.r && of(e, l) != common)
+      ok &= wt_json_add_num(o, target_of(e, i, false, path, sizeof path), of(e, l)) != NULL;
   }
   return ok;
 }
@@ -271,7 +306,7 @@ enum wt_status wt_peft_save_prompt(struct wt_engine *e, const char *dir, const c
   if (!rows || !weights || !config_path)
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
   for (size_t i = 0; i < p->best_n; i++)
-    wt_weight_read(e->embed->def, (size_t)p->best[i], 1, rows + i * C);
+    wt_weight_read(e->embedding.table->def, (size_t)p->best[i], 1, rows + i * C);
   struct wt_tensor_source source = {.name = "prompt_embeddings", .rank = 2, .shape = {p->best_n, C}, .dtype = WT_F32, .f32 = rows};
   WT_TRY(wt_fs_mkdirs(dir, err));
   WT_TRY(wt_safetensors_write(weights, &source, 1, NULL, err));

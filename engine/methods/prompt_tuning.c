@@ -49,7 +49,7 @@ static enum wt_status init(struct wt_engine *e, struct wt_error *err)
   if (!ids)
     return wt_fail(err, WT_ENOMEM, "model '%s': out of memory", e->model->path);
   WT_TRY(wt_virtual_start_ids(e, ids, e->prompt_n, err));
-  wt_embed_forward(e->prompt, &e->embed->m, ids, e->prompt_n, e->model->spec.hidden, 1.0f);
+  wt_embed_forward(e->prompt, &e->embedding.table->m, ids, e->prompt_n, e->model->spec.hidden, 1.0f);
   return WT_OK;
 }
 

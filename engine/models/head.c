@@ -17,7 +17,20 @@ size_t wt_head_chunk_rows(const struct wt_spec *s, size_t max_rows)
 
 bool wt_head_learns(const struct wt_head *h)
 {
-  return h->w->grad || (h->bias && h->bias->grad) || h->final_norm->grad || (h->final_norm_bias && h->final_norm_bias->grad);
+  return wt_linear_learns(&h->lin) || h->final_norm->grad || (h->final_norm_bias && h->final_norm_bias->grad);
+}
+
+/* What the output matrix's adapter needs in a chunk: buffers as long as the vocabulary (the gradient of the logits is scaled where it lies, dx is free until the
+ * norm's turn), and a mask of dropout of its own. */
+static struct wt_linear_context context_of(const struct wt_head_buffers *b, const struct wt_linear_context *c, size_t chunk)
+{
+  struct wt_linear_context own = *c;
+  own.x_tmp = b->dx;
+  own.y_tmp = b->logits;
+  own.u_tmp = b->u_tmp;
+  own.column = b->column;
+  own.stream ^= (uint64_t)chunk << 57; /* above every layer's number */
+  return own;
 }
 
 /* Final norm and logits of n gathered rows in b->x. */
@@ -27,9 +40,7 @@ static void forward_rows(size_t n, const struct wt_head *h, const struct wt_head
   wt_norm_forward(b->xn, b->rstd, b->mean, b->x, wt_slot_floats(h->final_norm), wt_slot_floats(h->final_norm_bias), s->norm, s->norm_add_one, s->norm_eps, n, s->hidden);
   if (s->logit_scale != 1)
     wt_scale(b->xn, (float)s->logit_scale, n * s->hidden);
-  wt_matrix_forward(b->logits, s->vocab, b->xn, s->hidden, &h->w->m, n, 0.0f, wt_slot_compute(h->w, c), c->scratch);
-  if (h->bias)
-    wt_bias_add(b->logits, s->vocab, wt_slot_floats(h->bias), n, s->vocab);
+  wt_linear_forward(b->logits, s->vocab, b->xn, &h->lin, &b->acts, n, 0.0f, c);
 }
 
 /* From the logits' gradient (in b->logits) down to the rows of dx. */
@@ -37,14 +48,13 @@ static void backward_rows(float *dx, const int32_t *row, size_t n, const struct 
 {
   const struct wt_spec *s = h->spec;
   size_t C = s->hidden;
-  if (h->bias && h->bias->grad)
-    wt_bias_backward(h->bias->grad, b->logits, s->vocab, n, s->vocab, c->scratch);
-  if (h->w->grad)
-    wt_matrix_grad(h->w->grad, b->logits, s->vocab, b->xn, C, s->vocab, C, h->w->m.transposed, n);
   float *dnorm = h->final_norm->grad, *dbias = h->final_norm_bias ? h->final_norm_bias->grad : NULL;
-  if (!dx && !dnorm && !dbias)
+  bool below = dx || dnorm || dbias;
+  struct wt_linear_context exact = *c;
+  exact.compute = WT_GEMM_F32; /* the gradient that all others are made of is not rounded */
+  wt_linear_backward(below ? b->dxn : NULL, 0.0f, b->logits, s->vocab, b->xn, &h->lin, &b->acts, n, &exact);
+  if (!below)
     return;
-  wt_matrix_backward(b->dxn, C, b->logits, s->vocab, &h->w->m, n, 0.0f, WT_GEMM_F32, c->scratch);
   if (s->logit_scale != 1)
     wt_scale(b->dxn, (float)s->logit_scale, n * C);
   memset(b->dx, 0, n * C * sizeof *b->dx);
@@ -60,14 +70,14 @@ void wt_head_loss(double *loss, float *dx, const float *x, const int32_t *row, c
   size_t C = s->hidden;
   for (size_t first = 0; first < n; first += b->rows) {
     size_t rows = n - first < b->rows ? n - first : b->rows;
-    wt_linear_rest(c);
+    struct wt_linear_context own = context_of(b, c, first / b->rows);
     for (size_t i = 0; i < rows; i++)
       memcpy(b->x + i * C, x + (size_t)row[first + i] * C, C * sizeof *x);
-    forward_rows(rows, h, b, c);
+    forward_rows(rows, h, b, &own);
     wt_cross_entropy(b->losses, b->logits, target + first, rows, s->vocab, weight, s->logit_softcap);
     memcpy(loss + first, b->losses, rows * sizeof *loss);
     if (weight > 0)
-      backward_rows(dx, row + first, rows, h, b, c);
+      backward_rows(dx, row + first, rows, h, b, &own);
   }
 }
 

@@ -7,7 +7,8 @@
 
 struct wt_head {
   const struct wt_spec *spec;
-  const struct wt_slot *final_norm, *final_norm_bias, *w, *bias;
+  const struct wt_slot *final_norm, *final_norm_bias;
+  struct wt_linear lin; /* the output matrix: out = V, in = C */
 };
 
 /* One chunk's buffers. */
@@ -17,6 +18,8 @@ struct wt_head_buffers {
   float *rstd, *mean;                  /* [rows] */
   float *logits;                       /* [rows, V] */
   double *losses;                      /* [rows] */
+  struct wt_linear_acts acts;          /* of an adapter */
+  float *u_tmp, *column;               /* with an adapter: [rows, r]; DoRA: [V] */
 };
 
 /* Rows of a chunk for a vocabulary: large enough to use the cores, small enough for cache and memory. */

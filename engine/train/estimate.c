@@ -79,16 +79,34 @@ static enum wt_weights held_as(const struct wt_slot *s)
   }
 }
 
-static void count_linear_forward(const struct counting *c, const struct wt_linear *l)
+static void count_adapter_forward(const struct counting *c, const struct wt_linear *l, bool down)
 {
   double calls = c->calls;
-  add_gemm_of(c, WT_WORK_GEMM_FORWARD, held_as(l->w), !l->w->trained, c->m, l->out, l->in, calls);
-  if (l->ad.r) {
+  if (l->ad.r && down)
     add_gemm(c, WT_WORK_GEMM_FORWARD, WT_WEIGHTS_F32, c->m, l->ad.r, l->in, calls);
+  if (l->ad.r)
     add_gemm(c, WT_WORK_GEMM_FORWARD, WT_WEIGHTS_F32, c->m, l->out, l->ad.r, calls);
-  }
   if (l->ad.kind != WT_ADAPTER_NONE && l->ad.kind != WT_ADAPTER_LORA)
     add_plain(c, WT_WORK_ELEMENTWISE, 0, calls * c->m * 8 * (double)(l->ad.kind == WT_ADAPTER_IA3_IN ? l->in : l->out));
+}
+
+static void count_linear_forward(const struct counting *c, const struct wt_linear *l)
+{
+  add_gemm_of(c, WT_WORK_GEMM_FORWARD, held_as(l->w), !l->w->trained, c->m, l->out, l->in, c->calls);
+  count_adapter_forward(c, l, true);
+}
+
+/* down: it has a product with A, which an embedding has not. */
+static void count_adapter_backward(const struct counting *c, const struct wt_linear *l, bool down, bool dx)
+{
+  if (!l->ad.r)
+    return;
+  add_gemm(c, WT_WORK_GEMM_DX, WT_WEIGHTS_F32, c->m, l->out, l->ad.r, c->calls);
+  add_gemm(c, WT_WORK_GEMM_DW, WT_WEIGHTS_F32, c->m, l->out, l->ad.r, c->calls);
+  if (down)
+    add_gemm(c, WT_WORK_GEMM_DW, WT_WEIGHTS_F32, c->m, l->ad.r, l->in, c->calls);
+  if (down && dx)
+    add_gemm(c, WT_WORK_GEMM_DX, WT_WEIGHTS_F32, c->m, l->ad.r, l->in, c->calls);
 }
 
 static void count_linear_backward(const struct counting *c, const struct wt_linear *l, bool dx)
@@ -99,13 +117,7 @@ static void count_linear_backward(const struct counting *c, const struct wt_line
     add_gemm(c, WT_WORK_GEMM_DW, WT_WEIGHTS_F32, c->m, l->out, l->in, c->calls);
   if (l->bias && l->bias->grad)
     add_plain(c, WT_WORK_ELEMENTWISE, 0, c->tokens * 4 * (double)l->out);
-  if (!l->ad.r)
-    return;
-  add_gemm(c, WT_WORK_GEMM_DX, WT_WEIGHTS_F32, c->m, l->out, l->ad.r, c->calls);
-  add_gemm(c, WT_WORK_GEMM_DW, WT_WEIGHTS_F32, c->m, l->out, l->ad.r, c->calls);
-  add_gemm(c, WT_WORK_GEMM_DW, WT_WEIGHTS_F32, c->m, l->ad.r, l->in, c->calls);
-  if (dx)
-    add_gemm(c, WT_WORK_GEMM_DX, WT_WEIGHTS_F32, c->m, l->ad.r, l->in, c->calls);
+  count_adapter_backward(c, l, true, dx);
 }
 
 /* Bytes that the passes between the products move for one token of a block. */
@@ -172,13 +184,16 @@ static void count_head(const struct counting *c, const struct wt_step_shape *sha
   if (!(rows > 0))
     return;
   double calls = rows / chunk;
-  enum wt_weights held = held_as(e->head.w);
-  add_gemm_of(c, WT_WORK_GEMM_FORWARD, held, !e->head.w->trained, chunk, s->vocab, s->hidden, calls);
-  bool any = e->lowest < s->layers || wt_head_learns(&e->head);
-  if (backward && any)
-    add_gemm(c, WT_WORK_GEMM_DX, held, chunk, s->vocab, s->hidden, calls);
-  if (backward && e->head.w->grad)
+  const struct wt_linear *l = &e->head.lin;
+  struct counting chunks = {.e = e, .work = c->work, .m = chunk, .calls = calls, .tokens = rows, .stage = c->stage};
+  count_linear_forward(&chunks, l);
+  bool below = e->lowest < s->layers || e->head.final_norm->grad || (e->head.final_norm_bias && e->head.final_norm_bias->grad);
+  if (backward && below)
+    add_gemm(c, WT_WORK_GEMM_DX, held_as(l->w), chunk, s->vocab, s->hidden, calls);
+  if (backward && l->w->grad)
     add_gemm(c, WT_WORK_GEMM_DW, WT_WEIGHTS_F32, chunk, s->vocab, s->hidden, calls);
+  if (backward)
+    count_adapter_backward(&chunks, l, true, below);
   add_plain(c, WT_WORK_LOSS, 0, rows * (double)s->vocab * 4 * (backward ? 4 : 2));
 }
 
@@ -236,6 +251,8 @@ static void count_step(struct counting *c, const struct wt_step_shape *shape, bo
   size_t L = e->model->spec.layers;
   c->stage = WT_STAGE_FORWARD;
   add_plain(c, WT_WORK_ELEMENTWISE, 0, c->tokens * 8 * (double)e->model->spec.hidden);
+  if (kept == 0)
+    count_adapter_forward(c, &e->embedding.lin, false);
   for (size_t l = kept, n; l < L; l += n) {
     struct counting many = times(c, n = run_of(e, l));
     count_block_forward(&many, l, shape, false);
@@ -247,8 +264,10 @@ static void count_step(struct counting *c, const struct wt_step_shape *shape, bo
     struct counting many = times(c, n = run_of(e, l));
     count_block_backward(&many, l, shape);
   }
-  if (train && e->embed->grad)
+  if (train && e->embedding.table->grad)
     add_plain(c, WT_WORK_ELEMENTWISE, 0, c->tokens * 12 * (double)e->model->spec.hidden);
+  if (train)
+    count_adapter_backward(c, &e->embedding.lin, false, false);
   c->stage = WT_STAGE_UPDATE;
   if (train)
     count_optimizer(c);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define MAX_SHARD_BYTES ((uint64_t)5000000000)
+#define DELTA_FLOATS ((size_t)4 << 20)
 
 /* One tensor of the output. The tensor that is being written lies merged in `whole`, shared by all. */
 struct merged {
@@ -31,22 +32,34 @@ static float *element(float *w, const struct wt_weight *def, size_t o, size_t i)
   return def->transposed ? w + i * def->out + o : w + o * def->in + i;
 }
 
-/* W += s B A, and for DoRA every row scaled to its length m. */
-static void merge_lora(struct workspace *space, const struct wt_weight *def, const struct wt_linear *l)
+/* Rows of W + s B A at a time, so that the change of a large matrix never exists as a whole. */
+static size_t delta_rows(const struct wt_linear *l)
 {
+  size_t rows = DELTA_FLOATS / l->in;
+  return rows < 1 ? 1 : rows < l->out ? rows : l->out;
+}
+
+/* W += s B A, and for DoRA every row scaled to its length m. */
+static void merge_lora(struct workspace *space, const struct wt_linear *l)
+{
+  const struct wt_weight *def = l->w->def; /* the embedding's: across its storage */
   const struct wt_adapter *ad = &l->ad;
-  wt_gemm(false, false, l->out, l->in, ad->r, ad->scale, ad->b, ad->r, ad->a, l->in, 0.0f, space->delta, l->in);
+  size_t step = delta_rows(l);
+  for (size_t first = 0; first < l->out; first += step) {
+    size_t rows = l->out - first < step ? l->out - first : step;
+    wt_gemm(false, false, rows, l->in, ad->r, ad->scale, ad->b + first * ad->r, ad->r, ad->a, l->in, 0.0f, space->delta, l->in);
 #pragma omp parallel for schedule(static)
-  for (size_t o = 0; o < l->out; o++) {
-    double square = 0;
-    for (size_t i = 0; i < l->in; i++) {
-      float *w = element(space->whole, def, o, i);
-      *w += space->delta[o * l->in + i];
-      square += (double)*w * (double)*w;
+    for (size_t o = 0; o < rows; o++) {
+      double square = 0;
+      for (size_t i = 0; i < l->in; i++) {
+        float *w = element(space->whole, def, first + o, i);
+        *w += space->delta[o * l->in + i];
+        square += (double)*w * (double)*w;
+      }
+      float g = ad->kind == WT_ADAPTER_DORA && square > 0 ? (float)((double)ad->m[first + o] / sqrt(square)) : 1.0f;
+      for (size_t i = 0; g != 1.0f && i < l->in; i++)
+        *element(space->whole, def, first + o, i) *= g;
     }
-    float g = ad->kind == WT_ADAPTER_DORA && square > 0 ? (float)((double)ad->m[o] / sqrt(square)) : 1.0f;
-    for (size_t i = 0; g != 1.0f && i < l->in; i++)
-      *element(space->whole, def, o, i) *= g;
   }
 }
 
@@ -77,7 +90,7 @@ static enum wt_status read_merged(void *ctx, size_t begin, size_t n, float *out,
     }
     bool lora = m->linear && (m->linear->ad.kind == WT_ADAPTER_LORA || m->linear->ad.kind == WT_ADAPTER_DORA);
     if (lora && m->weight->matrix)
-      merge_lora(space, m->weight, m->linear);
+      merge_lora(space, m->linear);
     if (m->linear && !lora)
       merge_ia3(space, m->weight, m->linear);
     space->present = m->weight;
@@ -98,6 +111,8 @@ static enum wt_status load_adapter(struct wt_model *m, const char *adapter, stru
   if (adapter)
     WT_TRY(wt_peft_open(adapter, &peft, err));
   WT_TRY(wt_engine_prepare(m, &c, peft, &e, err));
+  if (e->embedding.lin.ad.r || e->head.lin.ad.r) /* only one of the two changes, or each in its own way: merged, they are two */
+    wt_engine_part_head(e);
   wt_engine_measure(e);
   uint64_t run_bytes = e->sizes.run_bytes;
   wt_arena_init_dry(&e->weights, "weights");
@@ -146,6 +161,15 @@ static void output_release(struct output *o)
   free(o->space.delta);
 }
 
+/* The adapted layer that a weight belongs to, or NULL. */
+static const struct wt_linear *linear_of(const struct wt_engine *e, const struct wt_slot *slot)
+{
+  const struct wt_weight *w = slot->def;
+  bool inside = w->role == WT_ROLE_LINEAR || w->role == WT_ROLE_LINEAR_BIAS;
+  const struct wt_linear *l = inside ? &e->block[w->layer].lin[w->lin] : slot == e->embedding.table ? &e->embedding.lin : slot == e->head.lin.w ? &e->head.lin : NULL;
+  return l && l->ad.kind != WT_ADAPTER_NONE ? l : NULL;
+}
+
 static enum wt_status list_output(struct output *o, struct wt_engine *e, enum wt_export_format format, const char *dtype, struct wt_error *err)
 {
   size_t largest = 0, adapted = 0;
@@ -156,16 +180,14 @@ static enum wt_status list_output(struct output *o, struct wt_engine *e, enum wt
     return wt_fail(err, WT_ENOMEM, "export: out of memory");
   for (size_t i = 0; i < e->slots; i++) {
     const struct wt_weight *w = e->slot[i].def;
-    bool linear = w->role == WT_ROLE_LINEAR || w->role == WT_ROLE_LINEAR_BIAS;
-    const struct wt_linear *l = linear ? &e->block[w->layer].lin[w->lin] : NULL;
-    l = l && l->ad.kind != WT_ADAPTER_NONE ? l : NULL;
+    const struct wt_linear *l = linear_of(e, &e->slot[i]);
     o->merged[i] = (struct merged){.weight = w, .linear = l, .instead = e->slot[i].trained ? e->slot[i].memory : NULL, .space = &o->space};
     o->source[i] = (struct wt_tensor_source){.name = w->name, .rank = w->matrix ? 2 : 1, .read = read_merged, .ctx = &o->merged[i]};
     o->source[i].shape[0] = w->matrix ? wt_weight_stored_rows(w) : w->out;
     o->source[i].shape[1] = w->matrix ? wt_weight_stored_width(w) : 0;
     WT_TRY(parse_dtype(dtype, format, w, &o->source[i].dtype, err));
     largest = wt_weight_elements(w) > largest ? wt_weight_elements(w) : largest;
-    adapted = l && wt_weight_elements(w) > adapted ? wt_weight_elements(w) : adapted;
+    adapted = l && delta_rows(l) * l->in > adapted ? delta_rows(l) * l->in : adapted;
   }
   o->space.whole = wt_malloc(largest * sizeof(float));
   o->space.delta = wt_malloc((adapted ? adapted : 1) * sizeof(float));

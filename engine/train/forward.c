@@ -9,7 +9,7 @@ void wt_engine_embed(struct wt_engine *e, float *x)
   const struct wt_spec *s = &e->model->spec;
   const struct wt_batch *b = &e->batch;
   size_t T = b->stream.T, C = s->hidden;
-  wt_embed_forward(x, &e->embed->m, b->ids, T, C, (float)s->embedding_scale);
+  wt_embedding_forward(x, &e->embedding, b->ids, T, (float)s->embedding_scale, &e->context);
   for (size_t t = 0; e->prompt_n && t < T; t++)
     if (b->ids[t] < 0) { /* virtual tokens stand for rows of the embedding, so they are scaled like those (Gemma) */
       memset(x + t * C, 0, C * sizeof *x);
@@ -38,8 +38,7 @@ static void embed_backward(struct wt_engine *e)
   const struct wt_spec *s = &e->model->spec;
   const struct wt_batch *b = &e->batch;
   size_t T = b->stream.T, C = s->hidden;
-  if (e->embed->grad)
-    wt_embed_backward(e->embed->grad, e->g.dx, b->ids, T, C, (float)s->embedding_scale);
+  wt_embedding_backward(e->g.dx, &e->embedding, b->ids, T, (float)s->embedding_scale, &e->context);
   if (e->positions && e->positions->grad)
     wt_embed_backward(e->positions->grad, e->g.dx, b->pos, T, C, 1.0f);
   for (size_t g = 0; e->dprompt && g < b->stream.segments; g++)

@@ -70,6 +70,7 @@ static void layout_slots(struct wt_engine *e)
     if (held == WT_INT8 || held == WT_NF4)
       wt_quant_view(held, s->def->out, s->def->in, s->memory, &s->m);
   }
+  wt_embedding_look(&e->embedding);
 }
 
 static size_t padded(size_t floats)
@@ -111,19 +112,18 @@ static void layout_run(struct wt_engine *e)
     }
     e->sizes.trainable_params += p->n;
   }
-  for (size_t l = 0; l < e->model->spec.layers; l++)
-    for (unsigned i = 0; i < WT_LIN_COUNT; i++) {
-      struct wt_linear *lin = &e->block[l].lin[i];
-      if (lin->ad.kind == WT_ADAPTER_LORA && e->c.pissa) {
-        lin->ad.a0 = wt_arena_floats(&e->run, lin->ad.r * lin->in);
-        lin->ad.b0 = wt_arena_floats(&e->run, lin->out * lin->ad.r);
-      }
-      if (lin->ad.kind == WT_ADAPTER_DORA) {
-        lin->ad.norm2 = wt_arena_floats(&e->run, lin->out);
-        lin->ad.norm = wt_arena_floats(&e->run, lin->out);
-        lin->ad.g = wt_arena_floats(&e->run, lin->out);
-      }
+  for (size_t i = 0; i < wt_engine_linears(e); i++) {
+    struct wt_linear *lin = wt_engine_linear(e, i);
+    if (lin && lin->ad.kind == WT_ADAPTER_LORA && e->c.pissa) {
+      lin->ad.a0 = wt_arena_floats(&e->run, lin->ad.r * lin->in);
+      lin->ad.b0 = wt_arena_floats(&e->run, lin->out * lin->ad.r);
     }
+    if (lin && lin->ad.kind == WT_ADAPTER_DORA) {
+      lin->ad.norm2 = wt_arena_floats(&e->run, lin->out);
+      lin->ad.norm = wt_arena_floats(&e->run, lin->out);
+      lin->ad.g = wt_arena_floats(&e->run, lin->out);
+    }
+  }
   if (e->hard)
     e->prefix = wt_arena_floats(&e->run, e->hard->capacity * e->model->spec.layers * 2 * e->model->spec.kv_heads * e->model->spec.head_dim);
   if (!e->training) {
@@ -338,6 +338,32 @@ static void need_of_linear(const struct wt_engine *e, const struct wt_linear *l,
   n->scratch = larger(n->scratch, wt_matrix_scratch_bytes(&l->w->m, larger(e->max_tokens, ad->r), wt_slot_compute(l->w, &e->context)));
 }
 
+/* The embedding's adapter uses the buffers of the blocks'. */
+static void need_of_embedding(const struct wt_engine *e, struct needs *n)
+{
+  const struct wt_linear *l = &e->embedding.lin;
+  n->r = larger(n->r, l->ad.r);
+  if (l->ad.kind != WT_ADAPTER_DORA)
+    return;
+  n->out = larger(n->out, l->out);
+  n->dora = larger(n->dora, l->ad.r * (l->out + l->ad.r));
+  n->scratch = larger(n->scratch, wt_matrix_scratch_bytes(&l->w->m, l->ad.r, WT_GEMM_F32));
+}
+
+/* The output matrix, of whose adapter layout_head makes the buffers. */
+static void need_of_head(const struct wt_engine *e, struct needs *n)
+{
+  const struct wt_linear *l = &e->head.lin;
+  size_t rows = e->head_buffers.rows;
+  bool dora = l->ad.kind == WT_ADAPTER_DORA;
+  n->scratch = larger(n->scratch, wt_matrix_scratch_bytes(&l->w->m, rows, e->context.compute));
+  n->scratch = larger(n->scratch, wt_matrix_scratch_bytes(&l->w->m, dora ? larger(rows, l->ad.r) : rows, WT_GEMM_F32));
+  if (e->training && (l->bias || dora))
+    n->scratch = larger(n->scratch, wt_norm_scratch_floats(rows, l->out) * sizeof(float));
+  if (dora)
+    n->dora = larger(n->dora, l->ad.r * (l->out + l->ad.r));
+}
+
 static struct needs collect_needs(const struct wt_engine *e)
 {
   const struct wt_spec *s = &e->model->spec;
@@ -346,14 +372,12 @@ static struct needs collect_needs(const struct wt_engine *e)
     for (unsigned i = 0; i < WT_LIN_COUNT; i++)
       if (e->block[l].has[i])
         need_of_linear(e, &e->block[l].lin[i], &n);
-  size_t rows = e->max_tokens, head_rows = e->head_buffers.rows;
-  n.scratch = larger(n.scratch, wt_matrix_scratch_bytes(&e->head.w->m, head_rows, e->context.compute));
-  n.scratch = larger(n.scratch, wt_matrix_scratch_bytes(&e->head.w->m, head_rows, WT_GEMM_F32));
+  need_of_embedding(e, &n);
+  need_of_head(e, &n);
+  size_t rows = e->max_tokens;
   size_t norms = larger(wt_norm_scratch_floats(rows, n.widest), wt_norm_scratch_floats(rows * s->heads, s->head_dim));
   if (e->training)
     n.scratch = larger(n.scratch, norms * sizeof(float));
-  if (e->training && e->head.bias)
-    n.scratch = larger(n.scratch, wt_norm_scratch_floats(head_rows, s->vocab) * sizeof(float));
   n.scratch = larger(n.scratch, wt_attention_scratch_bytes(e->max_sequence, s->heads, s->kv_heads, s->head_dim, e->prefix_n, rows));
   if (s->post_norm || s->residual_scale != 1)
     n.out = larger(n.out, s->hidden);
@@ -388,6 +412,21 @@ static void layout_head(struct wt_engine *e)
   h->losses = wt_arena_array(&e->step, rows, sizeof(double));
   h->dx = e->training ? wt_arena_floats(&e->step, rows * C) : NULL;
   h->dxn = e->training ? wt_arena_floats(&e->step, rows * C) : NULL;
+  const struct wt_adapter *ad = &e->head.lin.ad;
+  bool dora = ad->kind == WT_ADAPTER_DORA;
+  h->acts = (struct wt_linear_acts){0};
+  h->acts.u = ad->r ? wt_arena_floats(&e->step, rows * ad->r) : NULL;
+  h->acts.pre = dora ? wt_arena_floats(&e->step, rows * s->vocab) : NULL;
+  h->u_tmp = ad->r && e->training ? wt_arena_floats(&e->step, rows * ad->r) : NULL;
+  h->column = dora && e->training ? wt_arena_floats(&e->step, s->vocab) : NULL;
+}
+
+static void layout_embedding(struct wt_engine *e)
+{
+  const struct wt_linear *l = &e->embedding.lin;
+  struct wt_linear_acts *a = &e->embedding.acts;
+  a->u = l->ad.r ? wt_arena_floats(&e->step, e->max_tokens * l->ad.r) : NULL;
+  a->pre = l->ad.kind == WT_ADAPTER_DORA ? wt_arena_floats(&e->step, e->max_tokens * l->out) : NULL;
 }
 
 static void layout_batch(struct wt_engine *e)
@@ -417,6 +456,7 @@ void wt_engine_layout(struct wt_engine *e)
   if (e->c.room_supervised_tok) /* rows of a chunk that is never full */
     e->head_buffers.rows = smaller(e->head_buffers.rows, e->c.room_supervised_tok);
   layout_batch(e);
+  layout_embedding(e);
   layout_activations(e);
   layout_gradients(e);
   layout_head(e);

@@ -44,7 +44,7 @@ bool wt_engine_packs(const struct wt_engine *e, const struct wt_slot *s)
   if (e->context.compute != WT_GEMM_INT16 || e->c.weights != WT_WEIGHTS_F32 || s->trained || s->rewritten ||
       !wt_matrix_packed_bytes(1, 1, false))
     return false;
-  return (s->def->role == WT_ROLE_LINEAR || s == e->head.w) && (stored == WT_F32 || stored == WT_BF16 || stored == WT_F16) &&
+  return (s->def->role == WT_ROLE_LINEAR || s == e->head.lin.w) && (stored == WT_F32 || stored == WT_BF16 || stored == WT_F16) &&
          in_place(s->def, stored, stored);
 }
 

@@ -89,21 +89,48 @@ static void build_block(struct wt_engine *e, size_t layer)
   }
 }
 
-/* A model whose output matrix is its embedding, and an adapter that holds one of the two as a whole: PEFT parts them then. The output
- * matrix gets a slot of its own, the last one, which starts as the embedding in the file. */
-static void part_head(struct wt_engine *e)
+static void define_head(struct wt_engine *e)
 {
   const struct wt_model *m = e->model;
-  if (m->head != m->embed)
+  e->head_def = m->weight[m->head];
+  e->head_def.role = WT_ROLE_HEAD;
+  wt_spec_tensor_name(&m->spec, WT_ROLE_HEAD, WT_LIN_Q, 0, e->head_def.name, sizeof e->head_def.name); /* every family has one */
+}
+
+void wt_engine_part_head(struct wt_engine *e)
+{
+  if (e->model->head != e->model->embed || e->slots > e->model->n)
     return;
-  e->parted_head = m->weight[m->embed];
-  e->parted_head.role = WT_ROLE_HEAD;
-  if (!wt_spec_tensor_name(&m->spec, WT_ROLE_HEAD, WT_LIN_Q, 0, e->parted_head.name, sizeof e->parted_head.name))
-    return;
-  if (!wt_declares_whole(e, &m->weight[m->embed]) && !wt_declares_whole(e, &e->parted_head))
-    return;
-  e->slot[e->slots].def = &e->parted_head;
-  e->head.w = &e->slot[e->slots++];
+  e->slot[e->slots].def = &e->head_def;
+  e->head.lin.w = &e->slot[e->slots++];
+}
+
+/* A model whose output matrix is its embedding, and an adapter that holds one of the two as a whole: PEFT parts them then. */
+static void part_where_whole(struct wt_engine *e)
+{
+  define_head(e);
+  if (wt_declares_whole(e, e->embedding.table->def) || wt_declares_whole(e, &e->head_def))
+    wt_engine_part_head(e);
+}
+
+struct wt_linear *wt_engine_linear(const struct wt_engine *e, size_t i)
+{
+  size_t block = i / WT_LIN_COUNT, lin = i % WT_LIN_COUNT;
+  if (block < e->model->spec.layers)
+    return e->block[block].has[lin] ? &e->block[block].lin[lin] : NULL;
+  return (struct wt_linear *)(uintptr_t)(lin == 0 ? &e->embedding.lin : &e->head.lin);
+}
+
+const char *wt_engine_module_name(const struct wt_engine *e, size_t i, char *buf, size_t size)
+{
+  const struct wt_spec *s = &e->model->spec;
+  size_t block = i / WT_LIN_COUNT, lin = i % WT_LIN_COUNT;
+  if (block < s->layers)
+    return wt_spec_module_name(s, (enum wt_linear_id)lin, block, buf, size) ? buf : NULL;
+  if (!wt_spec_tensor_name(s, lin == 0 ? WT_ROLE_EMBED : WT_ROLE_HEAD, WT_LIN_Q, 0, buf, size))
+    return NULL;
+  buf[strlen(buf) - strlen(".weight")] = '\0';
+  return buf;
 }
 
 static void build(struct wt_engine *e)
@@ -113,14 +140,13 @@ static void build(struct wt_engine *e)
     e->slot[i].def = &m->weight[i];
   for (size_t l = 0; l < m->spec.layers; l++)
     build_block(e, l);
-  e->embed = slot_of(e, m->embed);
+  size_t L = m->spec.layers;
+  wt_embedding_build(&e->embedding, slot_of(e, m->embed), L);
   e->positions = slot_of(e, m->positions);
-  e->head = (struct wt_head){.spec = &m->spec,
-                             .final_norm = slot_of(e, m->final_norm),
-                             .final_norm_bias = slot_of(e, m->final_norm_bias),
-                             .w = slot_of(e, m->head),
-                             .bias = slot_of(e, m->head_bias)};
-  part_head(e);
+  e->head = (struct wt_head){.spec = &m->spec, .final_norm = slot_of(e, m->final_norm), .final_norm_bias = slot_of(e, m->final_norm_bias)};
+  e->head.lin = (struct wt_linear){
+      .id = WT_LIN_K, .layer = L, .out = m->spec.vocab, .in = m->spec.hidden, .w = slot_of(e, m->head), .bias = slot_of(e, m->head_bias)};
+  part_where_whole(e);
 }
 
 /* ---- what is active, how far backward goes ---- */
@@ -138,7 +164,7 @@ static bool learns(const struct wt_block *b, enum wt_linear_id id)
 static void set_reach(struct wt_engine *e)
 {
   size_t L = e->model->spec.layers;
-  bool below = grows(e->embed) || grows(e->positions) || e->dprompt;
+  bool below = grows(e->embedding.table) || wt_linear_learns(&e->embedding.lin) || grows(e->positions) || e->dprompt;
   e->lowest = below ? 0 : L;
   for (size_t l = 0; l < L; l++) {
     const struct wt_block *b = &e->block[l];
@@ -279,7 +305,7 @@ enum wt_status wt_engine_prepare(struct wt_model *m, const struct wt_train_confi
     return wt_fail(err, WT_EUSAGE, "--init-adapter: '%s' is a chosen prompt, which has nothing to train", peft->dir);
   e->method = wt_method_find(peft ? peft->method : c->method);
   WT_TRY(copy_strings(e, c, err));
-  e->slot = wt_calloc(m->n + 1, sizeof *e->slot); /* one more: part_head */
+  e->slot = wt_calloc(m->n + 1, sizeof *e->slot); /* one more: the parted head */
   e->block = wt_calloc(m->spec.layers, sizeof *e->block);
   e->acts = wt_calloc(m->spec.layers, sizeof *e->acts);
   e->reach = wt_calloc(m->spec.layers, sizeof *e->reach);

@@ -10,6 +10,7 @@
 #include "engine/methods/method.h"
 #include "engine/methods/prompt.h"
 #include "engine/models/block.h"
+#include "engine/models/embedding.h"
 #include "engine/models/head.h"
 #include "engine/optim/optim.h"
 #include "engine/train/prefix_cache.h"
@@ -61,10 +62,11 @@ struct wt_engine {
 
   size_t slots; /* the model's weights, and the parted head's where there is one */
   struct wt_slot *slot;
-  struct wt_weight parted_head;
+  struct wt_weight head_def; /* the output matrix by its own name, also where it is the embedding's */
   struct wt_block *block;
   struct wt_head head;
-  struct wt_slot *embed, *positions;
+  struct wt_embedding embedding;
+  struct wt_slot *positions;
 
   size_t params, params_capacity;
   struct wt_param *param;
@@ -116,6 +118,14 @@ struct wt_engine {
 enum wt_status wt_engine_prepare(struct wt_model *m, const struct wt_train_config *c, const struct wt_peft *peft, struct wt_engine **ret, struct wt_error *err) WT_MUST_CHECK;
 /* Gradient pointers of the active group, and how far backward goes. */
 void wt_engine_set_active(struct wt_engine *e, size_t group);
+
+/* Every linear layer that can carry an adapter: i counts the blocks' (WT_LIN_COUNT each, NULL where a family has none), then the embedding and the output matrix. */
+static inline size_t wt_engine_linears(const struct wt_engine *e) { return e->model->spec.layers * WT_LIN_COUNT + 2; }
+struct wt_linear *wt_engine_linear(const struct wt_engine *e, size_t i);
+/* PEFT's path of such a layer: "model.layers.0.self_attn.q_proj", "model.embed_tokens", "lm_head". NULL where a family has none. */
+const char *wt_engine_module_name(const struct wt_engine *e, size_t i, char *buf, size_t size);
+/* The output matrix of a tied model gets a slot of its own, the last one, which starts as the embedding in the file; nothing where it has one. */
+void wt_engine_part_head(struct wt_engine *e);
 
 /* ---- layout.c ---- */
 /* Cuts everything from the four arenas, dry or real alike. */

@@ -73,14 +73,23 @@ static void check_param(const struct twin *t, size_t i, const struct wt_example 
   }
 }
 
-static void check(const struct tiny_family *family, enum wt_method method, size_t group)
+/* The module of an embedding or output matrix, as a target: its name's last part. */
+static void name_top(const struct tiny *t, enum wt_tensor_role role, char *buf, size_t size)
+{
+  char name[128];
+  assert_true(wt_spec_tensor_name(&t->model->spec, role, WT_LIN_Q, 0, name, sizeof name));
+  *strrchr(name, '.') = '\0';
+  snprintf(buf, size, "%s", strrchr(name, '.') ? strrchr(name, '.') + 1 : name);
+}
+
+static void check(const struct tiny_family *family, enum wt_method method, size_t group, bool top)
 {
   struct tiny t;
   struct twin twin;
   struct wt_error err = {0};
   struct wt_engine *e = NULL;
   struct wt_step_out out;
-  char what[96];
+  char what[96], embed[40], head[40], targets[120];
   tiny_open(&t, family->config);
   t.example[0].n = 7;
   t.example[1].n = 3;
@@ -90,7 +99,11 @@ static void check(const struct tiny_family *family, enum wt_method method, size_
   c.virtual_tokens = 2;
   c.max_grad_norm = 0;
   c.weight_decay = 0;
-  snprintf(what, sizeof what, "%s, %s", family->name, wt_method_name(method));
+  name_top(&t, WT_ROLE_EMBED, embed, sizeof embed);
+  name_top(&t, WT_ROLE_HEAD, head, sizeof head);
+  snprintf(targets, sizeof targets, "attention,%s:2,%s:5", embed, head);
+  c.targets = top ? targets : NULL;
+  snprintf(what, sizeof what, "%s, %s%s", family->name, wt_method_name(method), top ? " of embedding and output matrix" : "");
   bool out_of_sight = method == WT_METHOD_PREFIX && t.model->spec.sliding_window;
   if (!out_of_sight && wt_train_config_check(&c, &t.model->info, &err) == WT_OK) {
     WT_ASSERT_OK(wt_engine_open(t.model, &c, NULL, &e, &err), &err);
@@ -111,7 +124,7 @@ static void check(const struct tiny_family *family, enum wt_method method, size_
 static void check_all(enum wt_method method)
 {
   for (size_t i = 0; i < WT_COUNT(families); i++)
-    check(&families[i], method, 0);
+    check(&families[i], method, 0, false);
 }
 
 static void test_full(void **state)
@@ -130,6 +143,15 @@ static void test_dora(void **state)
 {
   (void)state;
   check_all(WT_METHOD_DORA);
+}
+
+static void test_embedding_and_output_matrix(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < WT_COUNT(families); i++) {
+    check(&families[i], WT_METHOD_LORA, 0, true);
+    check(&families[i], WT_METHOD_DORA, 0, true);
+  }
 }
 
 static void test_ia3(void **state)
@@ -157,12 +179,13 @@ static void test_part_of_the_blocks(void **state)
   check_all(WT_METHOD_LAYERS);
   for (size_t group = 0; group < 2; group++)
     for (size_t i = 0; i < WT_COUNT(families); i++)
-      check(&families[i], WT_METHOD_BADAM, group);
+      check(&families[i], WT_METHOD_BADAM, group, false);
 }
 
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_full),   cmocka_unit_test(test_lora),           cmocka_unit_test(test_dora),              cmocka_unit_test(test_ia3),
-                                     cmocka_unit_test(test_bitfit), cmocka_unit_test(test_virtual_tokens), cmocka_unit_test(test_part_of_the_blocks)};
+                                     cmocka_unit_test(test_bitfit), cmocka_unit_test(test_virtual_tokens), cmocka_unit_test(test_part_of_the_blocks),
+                                     cmocka_unit_test(test_embedding_and_output_matrix)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

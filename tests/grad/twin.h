@@ -9,7 +9,7 @@ struct twin {
   const struct wt_engine *e;
   double **weight; /* [slots]: storage order */
   double **param;  /* [params]: storage order of the engine's memory; for whole weights the same array as weight[] */
-  double **norm;   /* [layers * WT_LIN_COUNT]: DoRA's norms, held constant */
+  double **norm;   /* of each linear of the engine: DoRA's norms, held constant */
 };
 
 static inline double *twin_doubles(size_t n)
@@ -40,10 +40,16 @@ static inline const double *twin_vector(const struct twin *t, const struct wt_sl
   return s ? t->weight[s - t->e->slot] : NULL;
 }
 
+/* The frozen weight of a linear; the embedding is one from the vocabulary to the hidden size. */
+static inline double twin_base(const struct twin *t, const struct wt_linear *l, size_t o, size_t i)
+{
+  return l == &t->e->embedding.lin ? t->weight[t->e->model->embed][i * l->out + o] : twin_w(t, l->w, o, i);
+}
+
 static inline double twin_adapted(const struct twin *t, const struct wt_linear *l, size_t o, size_t i)
 {
   const double *a = twin_of(t, l->ad.a), *b = twin_of(t, l->ad.b);
-  double sum = twin_w(t, l->w, o, i);
+  double sum = twin_base(t, l, o, i);
   for (size_t r = 0; r < l->ad.r; r++)
     sum += (double)l->ad.scale * b[o * l->ad.r + r] * a[r * l->in + i];
   return sum;
@@ -54,7 +60,7 @@ static inline void twin_open(struct twin *t, const struct wt_engine *e)
   t->e = e;
   t->weight = calloc(e->slots, sizeof *t->weight);
   t->param = calloc(e->params + 1, sizeof *t->param);
-  t->norm = calloc(e->model->spec.layers * WT_LIN_COUNT, sizeof *t->norm);
+  t->norm = calloc(wt_engine_linears(e), sizeof *t->norm);
   for (size_t i = 0; i < e->slots; i++) {
     const struct wt_slot *s = &e->slot[i];
     size_t n = wt_weight_elements(s->def);
@@ -77,9 +83,9 @@ static inline void twin_open(struct twin *t, const struct wt_engine *e)
     for (size_t k = 0; k < p->n; k++)
       t->param[i][k] = (double)p->value[k];
   }
-  for (size_t i = 0; i < e->model->spec.layers * WT_LIN_COUNT; i++) {
-    const struct wt_linear *l = &e->block[i / WT_LIN_COUNT].lin[i % WT_LIN_COUNT];
-    if (l->ad.kind != WT_ADAPTER_DORA)
+  for (size_t i = 0; i < wt_engine_linears(e); i++) {
+    const struct wt_linear *l = wt_engine_linear(e, i);
+    if (!l || l->ad.kind != WT_ADAPTER_DORA)
       continue;
     t->norm[i] = twin_doubles(l->out);
     for (size_t o = 0; o < l->out; o++) {
@@ -98,7 +104,7 @@ static inline void twin_close(struct twin *t)
       free(t->param[i]);
   for (size_t i = 0; i < t->e->slots; i++)
     free(t->weight[i]);
-  for (size_t i = 0; i < t->e->model->spec.layers * WT_LIN_COUNT; i++)
+  for (size_t i = 0; i < wt_engine_linears(t->e); i++)
     free(t->norm[i]);
   free(t->weight);
   free(t->param);
@@ -133,6 +139,16 @@ static inline void twin_linear(const struct twin *t, double *y, const double *x,
     y[o] = l->ad.kind == WT_ADAPTER_DORA ? m[o] / norm[o] * sum + b : l->ad.kind == WT_ADAPTER_IA3_OUT ? m[o] * (sum + b) : sum + b;
   }
   free(u);
+}
+
+/* One number of a token's embedding. */
+static inline double twin_embedding(const struct twin *t, size_t id, size_t c)
+{
+  const struct wt_linear *l = &t->e->embedding.lin;
+  if (l->ad.kind == WT_ADAPTER_NONE)
+    return twin_base(t, l, c, id);
+  double x = twin_adapted(t, l, c, id);
+  return l->ad.kind == WT_ADAPTER_DORA ? x * twin_of(t, l->ad.m)[c] / t->norm[l->layer * WT_LIN_COUNT + l->id][c] : x;
 }
 
 static inline double twin_act(double x, enum wt_activation a)
@@ -254,7 +270,7 @@ static inline double twin_sequence(const struct twin *t, const struct wt_example
   double *h = twin_doubles(n * C), *q = twin_doubles(n * Q), *k = twin_doubles((F + n) * KV), *v = twin_doubles((F + n) * KV), *o = twin_doubles(Q), *z = twin_doubles(s->vocab), loss = 0;
   for (size_t i = 0; i < n; i++)
     for (size_t c = 0; c < C; c++) {
-      h[i * C + c] = s->embedding_scale * (i < P ? twin_of(t, e->prompt)[i * C + c] : t->weight[e->model->embed][(size_t)x->ids[i - P] * C + c]);
+      h[i * C + c] = s->embedding_scale * (i < P ? twin_of(t, e->prompt)[i * C + c] : twin_embedding(t, (size_t)x->ids[i - P], c));
       if (e->positions)
         h[i * C + c] += t->weight[e->model->positions][(F + i) * C + c];
     }
@@ -282,10 +298,10 @@ static inline double twin_sequence(const struct twin *t, const struct wt_example
       continue;
     double *y = twin_doubles(C), sum = 0;
     twin_norm(y, h + (P + j - 1) * C, twin_vector(t, e->head.final_norm), twin_vector(t, e->head.final_norm_bias), s->norm, s->norm_add_one, s->norm_eps, C);
+    for (size_t c = 0; c < C; c++)
+      y[c] *= s->logit_scale;
+    twin_linear(t, z, y, &e->head.lin);
     for (size_t w = 0; w < s->vocab; w++) {
-      z[w] = 0;
-      for (size_t c = 0; c < C; c++)
-        z[w] += s->logit_scale * y[c] * t->weight[e->model->head][w * C + c];
       if (s->logit_softcap > 0)
         z[w] = s->logit_softcap * tanh(z[w] / s->logit_softcap);
       sum += exp(z[w]);

@@ -359,7 +359,19 @@ static void check_embedding(void)
   twin_close("embedding", y, want, T * C, 1e-6);
   wt_embed_backward(d, dy, ids, T, C, 1.5f);
   twin_close("embedding gradient", d, want_d, V * C, 1e-5);
-  void *all[] = {table, y, was, dy, d, want, want_d};
+  enum { RANK = 6 };
+  float *a = twin_random(RANK * V, 5, 1), *u = twin_random(T * RANK, 6, 1), *da = twin_random(RANK * V, 7, 1), *du = twin_random(T * RANK, 8, 1);
+  double *want_da = twin_doubles(da, RANK * V), *want_u = twin_doubles(u, T * RANK);
+  for (size_t t = 0; t < T; t++)
+    for (size_t r = 0; r < RANK; r++) {
+      want_u[t * RANK + r] = ids[t] < 0 ? 0 : (double)a[r * V + (size_t)ids[t]];
+      want_da[r * V + (size_t)(ids[t] < 0 ? 0 : ids[t])] += ids[t] < 0 ? 0 : (double)du[t * RANK + r];
+    }
+  wt_embed_columns(u, a, ids, T, RANK, V);
+  twin_close("columns", u, want_u, T * RANK, 0);
+  wt_embed_columns_backward(da, du, ids, T, RANK, V);
+  twin_close("columns' gradient", da, want_da, RANK * V, 1e-5);
+  void *all[] = {table, y, was, dy, d, want, want_d, a, u, da, du, want_da, want_u};
   for (size_t i = 0; i < WT_COUNT(all); i++)
     free(all[i]);
 }

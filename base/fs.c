@@ -406,10 +406,17 @@ char *wt_cache_dir(void)
   return base ? wt_path_join(base, "wattune") : home_join(".cache/wattune");
 }
 
+char *wt_hf_home_dir(void)
+{
+  const char *home = env("HF_HOME");
+  return home ? wt_strdup(home) : home_join(".cache/huggingface");
+}
+
 char *wt_hf_cache_dir(void)
 {
-  const char *hub = env("HF_HUB_CACHE"), *home = env("HF_HOME");
+  const char *hub = env("HF_HUB_CACHE");
+  WT_AUTO(wt_freep) char *home = hub ? NULL : wt_hf_home_dir();
   if (hub)
     return wt_strdup(hub);
-  return home ? wt_path_join(home, "hub") : home_join(".cache/huggingface/hub");
+  return home ? wt_path_join(home, "hub") : NULL;
 }

@@ -60,6 +60,7 @@ void wt_strings_freep(char ***strings);
 /* $XDG_STATE_HOME/wattune, else ~/.local/state/wattune (heap); $XDG_CACHE_HOME/wattune, else ~/.cache/wattune. */
 char *wt_state_dir(void);
 char *wt_cache_dir(void);
+char *wt_hf_home_dir(void); /* $HF_HOME, else ~/.cache/huggingface (heap) */
 /* $HF_HUB_CACHE, else $HF_HOME/hub, else ~/.cache/huggingface/hub (heap). */
 char *wt_hf_cache_dir(void);
 

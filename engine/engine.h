@@ -313,7 +313,7 @@ struct wt_fetch_options {
 };
 bool wt_source_is_remote(const char *source); /* has a scheme that wt_fetch takes */
 /* Fetches and returns the local folder or file (heap). ret_listing (may be NULL):
- * {"path","files":[{"name","bytes","sha256","cached"}],"total_bytes"}. */
+ * {"source","path","commit","files":[{"name","bytes","sha256","cached"}],"total_bytes"}; commit: null where there is none, total_bytes: null where a size is unknown. */
 enum wt_status wt_fetch(const char *source, const struct wt_fetch_options *o, char **ret_path, struct wt_json **ret_listing,
                         struct wt_error *err) WT_MUST_CHECK;
 

@@ -4,6 +4,7 @@
  * file that gives no new byte in WT_TRIES tries in a row ends the download; any byte resets the count. A server that ignores Range gets one
  * connection from the start. */
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "engine/hub/parts.h"
 
@@ -24,6 +25,7 @@
 #define WT_FAST_BYTES_PER_S 100e6          /* a file that comes this fast is not split any more once its parts are under way */
 #define WT_JUDGE_S 0.4                     /* after so long its rate is known */
 #define WT_TRIES 8u
+#define WT_HOPS_MAX 8u
 #define WT_LOCK_RETRY_S 0.1
 
 struct file {
@@ -31,7 +33,7 @@ struct file {
   struct wt_partial partial;
   struct wt_finisher *finisher;
   bool open, ended, no_ranges, told; /* told: on_progress has seen its end */
-  unsigned tries, corrupt_times, active;
+  unsigned tries, corrupt_times, active, hops; /* hops: redirects since the last byte */
   uint64_t have_then;           /* most bytes that a try has reached */
   double not_before_s, begun_s; /* begun_s: first byte of this run, 0 = none yet */
   uint64_t begun_bytes;
@@ -69,13 +71,31 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
   return size * n;
 }
 
-/* A file of unknown size, asked for without a HEAD: its first answer tells size and etag. */
+/* A file of unknown size: its first answer tells the size, and the etag of an address that was asked for without a HEAD. */
 static enum wt_status adopt(struct file *f, uint64_t size, uint64_t first_end, const struct wt_http_reply *r, struct wt_error *err)
 {
-  WT_TRY(wt_partial_adopt(&f->partial, f->d->name, size, first_end, r->etag, err));
+  if (f->d->etag_of_url && !f->d->etag[0])
+    snprintf(f->d->etag, sizeof f->d->etag, "%s", wt_http_version(r));
+  WT_TRY(wt_partial_adopt(&f->partial, f->d->name, size, first_end, f->d->etag, err));
   f->d->size = size;
-  memcpy(f->d->etag, r->etag, sizeof f->d->etag);
   return WT_OK;
+}
+
+/* Names that say of themselves that they are compressed: a server that says so once more means the file, not the way it is sent. */
+static bool is_compressed(const char *name)
+{
+  return wt_name_ends_in(name, ".gz") || wt_name_ends_in(name, ".tgz");
+}
+
+/* The body is decoded on its way here: its bytes are not those that the head counts. */
+static bool is_decoded(const struct connection *c) { return c->reply.encoded && !is_compressed(c->file->d->name); }
+
+/* Another version of the file than the one begun. Only of use without a digest, which would find it too. */
+static bool is_another_version(const struct connection *c)
+{
+  const char *version = wt_http_version(&c->reply);
+  const struct file *f = c->file;
+  return f->d->etag_of_url && !f->no_ranges && !f->d->digest[0] && f->d->etag[0] && version[0] && strcmp(version, f->d->etag) != 0;
 }
 
 /* A file's first answer: a whole file (the server does not cut it), or its beginning. */
@@ -83,7 +103,11 @@ static void adopt_answer(struct connection *c, long status)
 {
   const struct wt_http_reply *r = &c->reply;
   struct file *f = c->file;
-  if (status == 200 && r->size >= 0) {
+  if (status == 200 && is_decoded(c)) {
+    f->no_ranges = true; /* its size is known at its end */
+    if (f->d->etag_of_url && !f->d->etag[0])
+      snprintf(f->d->etag, sizeof f->d->etag, "%s", wt_http_version(r));
+  } else if (status == 200 && r->size >= 0) {
     f->no_ranges = c->range[0] && (uint64_t)r->size > WT_FIRST_BYTES; /* it was asked for less */
     c->status = adopt(f, (uint64_t)r->size, (uint64_t)r->size, r, &c->err);
   } else if (status == 206 && r->range_total == UINT64_MAX)
@@ -102,8 +126,9 @@ static bool judge(struct connection *c)
     c->begun_s = wt_mono_s(&wt_clock_system);
     if (c->file->begun_s <= 0)
       c->file->begun_s = c->begun_s;
-    c->refused_range = status == 200 && c->from > 0;
-    c->wrong_range = status == 206 &&
+    c->refused_range = (status == 200 && c->from > 0) || (status == 206 && is_decoded(c)) ||
+                       ((status == 200 || status == 206) && is_another_version(c));
+    c->wrong_range = status == 206 && !c->refused_range &&
                      (c->reply.range_from != c->from ||
                       (c->reply.range_total != UINT64_MAX && c->file->d->size != UINT64_MAX && c->reply.range_total != c->file->d->size));
   }
@@ -174,10 +199,13 @@ static enum wt_status connect_part(struct loop *l, size_t slot, struct file *f, 
   c->from = p->at;
   c->last_s = wt_mono_s(&wt_clock_system);
   wt_http_reply_clear(&c->reply);
-  c->headers = curl_slist_append(NULL, "Accept-Encoding: identity");
+  if (is_compressed(f->d->name)) { /* as it lies at the server, whatever it says of the encoding */
+    curl_easy_setopt(c->easy, CURLOPT_ACCEPT_ENCODING, NULL);
+    c->headers = curl_slist_append(NULL, "Accept-Encoding: identity");
+  }
   if (f->d->with_token && l->http->token) {
     WT_AUTO(wt_freep) char *line = wt_asprintf("Authorization: Bearer %s", l->http->token);
-    c->headers = line ? curl_slist_append(c->headers, line) : c->headers;
+    c->headers = line ? curl_slist_append(c->headers, line) : c->headers; /* its redirects are hops by hand (on_end) */
   } else { /* a signed address may redirect once more; no token is there to leak */
     curl_easy_setopt(c->easy, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(c->easy, CURLOPT_MAXREDIRS, 5L);
@@ -343,7 +371,7 @@ static enum wt_status plan_retry(struct loop *l, struct file *f, struct connecti
 {
   uint64_t have = wt_partial_have(&f->partial);
   if (have > f->have_then) {
-    f->tries = 0;
+    f->tries = f->hops = 0;
     f->have_then = have;
   }
   if (c->wrong_range && c->reply.range_total != UINT64_MAX && c->reply.range_total != f->d->size)
@@ -353,6 +381,8 @@ static enum wt_status plan_retry(struct loop *l, struct file *f, struct connecti
     return WT_OK; /* another connection of this file has failed just before: that was one try */
   if (code == CURLE_TOO_MANY_REDIRECTS)
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected in a circle", f->d->name);
+  if (code == CURLE_BAD_CONTENT_ENCODING)
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server sends it encoded (Content-Encoding), and it cannot be decoded", f->d->name);
   if (code == CURLE_UNSUPPORTED_PROTOCOL)
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected to an address that is not https", f->d->name);
   bool unreached = f->d->size == UINT64_MAX && wt_http_unreached((int)code); /* no server has ever said anything of this file */
@@ -371,7 +401,11 @@ static enum wt_status plan_retry(struct loop *l, struct file *f, struct connecti
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server announced %llu bytes and has only %llu", f->d->name,
                    (unsigned long long)f->d->size, (unsigned long long)have);
   if (status >= 400 && status != 408 && status != 425 && status != 429 && status < 500)
-    return wt_http_refusal(&(struct wt_http_reply){.status = status}, f->d->name, err);
+  {
+    struct wt_http_reply r = c->reply;
+    r.status = status;
+    return wt_http_refusal(&r, f->d->name, err);
+  }
   if (f->tries > 1 || status >= 400) { /* the first cut connection is taken up at once */
     double backoff = wt_backoff_s(f->tries - 1),
            wait = c->reply.retry_after_s >= 0 ? fmin(c->reply.retry_after_s, 120) + 0.1 * backoff : backoff;
@@ -381,9 +415,13 @@ static enum wt_status plan_retry(struct loop *l, struct file *f, struct connecti
   return WT_OK;
 }
 
-static enum wt_status restart_without_ranges(struct loop *l, struct file *f, struct wt_error *err)
+static enum wt_status restart_without_ranges(struct loop *l, struct file *f, const struct connection *c, struct wt_error *err)
 {
   bool corrupt;
+  if (is_another_version(c)) { /* of that one nothing is known yet */
+    snprintf(f->d->etag, sizeof f->d->etag, "%s", wt_http_version(&c->reply));
+    f->d->size = UINT64_MAX;
+  }
   drop_connections_of(l, f);
   (void)!wt_finisher_join(WT_TAKE(f->finisher), true, &corrupt, NULL);
   f->no_ranges = true;
@@ -391,6 +429,18 @@ static enum wt_status restart_without_ranges(struct loop *l, struct file *f, str
   f->have_then = 0;
   wt_debug("fetch '%s': the server does not continue files; from the beginning, over one connection", f->d->name);
   return wt_finisher_start(&f->partial, f->d, &f->finisher, err);
+}
+
+/* The answer sends a request that carries the token on: all further ones go there at once, and without it to another host. */
+static enum wt_status hop(struct file *f, const struct connection *c, struct wt_error *err)
+{
+  char *asked = NULL;
+  curl_easy_getinfo(c->easy, CURLINFO_EFFECTIVE_URL, &asked);
+  if (!asked || strcmp(asked, f->d->url) != 0)
+    return WT_OK; /* another connection has been here */
+  if (++f->hops > WT_HOPS_MAX)
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected in a circle", f->d->name);
+  return wt_http_hop(&f->d->url, &f->d->with_token, &c->reply, f->d->name, err);
 }
 
 static enum wt_status on_end(struct loop *l, size_t slot, CURLcode code, struct wt_error *err)
@@ -406,7 +456,9 @@ static enum wt_status on_end(struct loop *l, size_t slot, CURLcode code, struct 
     if (err)
       *err = c->err;
   } else if (c->refused_range || (status == 416 && f->d->size == UINT64_MAX)) /* an empty file has no first byte either */
-    return restart_without_ranges(l, f, err);
+    return restart_without_ranges(l, f, c, err);
+  else if (code == CURLE_OK && c->reply.location[0] && status >= 300 && status < 400 && status != 304)
+    result = hop(f, c, err);
   else if (f->d->size == UINT64_MAX && code == CURLE_OK && (status == 200 || status == 206)) {
     p->part[c->part].end = p->part[c->part].at; /* the length was not known; this was all */
     f->d->size = p->part[c->part].at;

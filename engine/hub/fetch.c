@@ -30,16 +30,21 @@ char *wt_hf_endpoint(void)
   return s;
 }
 
+/* The token without the white space around it (a line break would begin a header of its own); heap, NULL: nothing in it. */
+static char *token_of(const char *text)
+{
+  text += strspn(text, " \t\r\n");
+  size_t n = strcspn(text, " \t\r\n");
+  return n ? wt_strndup(text, n) : NULL;
+}
+
 static char *read_token_file(const char *path)
 {
   struct wt_buf b;
   wt_buf_init(&b, 4096);
   char *token = NULL;
-  if (path && wt_fs_exists(path) && wt_fs_read(path, 4096, &b, NULL) == WT_OK) {
-    size_t n = strcspn(b.data, " \t\r\n");
-    if (n)
-      token = wt_strndup(b.data, n);
-  }
+  if (path && wt_fs_exists(path) && wt_fs_read(path, 4096, &b, NULL) == WT_OK)
+    token = token_of(b.data);
   wt_buf_release(&b);
   return token;
 }
@@ -51,14 +56,10 @@ char *wt_hf_token(void)
     return NULL;
   for (size_t i = 0; i < WT_COUNT(names); i++)
     if (getenv(names[i]) && *getenv(names[i]))
-      return wt_strdup(getenv(names[i]));
+      return token_of(getenv(names[i]));
   if (getenv("HF_TOKEN_PATH"))
     return read_token_file(getenv("HF_TOKEN_PATH"));
-  WT_AUTO(wt_freep) char *hub = wt_hf_cache_dir();
-  WT_AUTO(wt_freep)
-  char *home = getenv("HF_HOME")                ? wt_strdup(getenv("HF_HOME"))
-               : hub && !getenv("HF_HUB_CACHE") ? wt_path_dir(hub)
-                                                : NULL;
+  WT_AUTO(wt_freep) char *home = wt_hf_home_dir();
   WT_AUTO(wt_freep) char *path = home ? wt_path_join(home, "token") : NULL;
   return read_token_file(path);
 }
@@ -119,7 +120,7 @@ static bool is_needed(const char *name, const struct wt_json *index, bool any_sa
   return wt_name_ends_in(name, ".gguf") && !any_safetensors;
 }
 
-static bool is_wanted(const struct wt_fetcher *f, const char *name, const struct wt_json *index, bool dataset, bool any_safetensors)
+bool wt_fetch_wants(const struct wt_fetcher *f, const char *name, const struct wt_json *index, bool dataset, bool any_safetensors)
 {
   if (f->options->include)
     return fnmatch(f->options->include, name, 0) == 0;
@@ -128,10 +129,40 @@ static bool is_wanted(const struct wt_fetcher *f, const char *name, const struct
   return is_needed(name, index, any_safetensors);
 }
 
+static int by_name(const void *a, const void *b)
+{
+  const struct wt_remote_file *x = *(const struct wt_remote_file *const *)a, *y = *(const struct wt_remote_file *const *)b;
+  int order = strcmp(x->name, y->name);
+  return order ? order : (x > y) - (x < y);
+}
+
+/* A name that a listing gives twice is one file: the first row stays. */
+static enum wt_status drop_doubles(struct wt_fetcher *f, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) struct wt_remote_file **sorted = wt_calloc(f->files_n + 1, sizeof(*sorted));
+  size_t kept = 0;
+  if (!sorted)
+    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  for (size_t i = 0; i < f->files_n; i++)
+    sorted[i] = &f->files[i];
+  qsort(sorted, f->files_n, sizeof(*sorted), by_name);
+  for (size_t i = f->files_n; i-- > 1;)
+    if (!strcmp(sorted[i]->name, sorted[i - 1]->name)) {
+      free(sorted[i]->name);
+      sorted[i]->name = NULL;
+    }
+  for (size_t i = 0; i < f->files_n; i++)
+    if (f->files[i].name)
+      f->files[kept++] = f->files[i];
+  f->files_n = kept;
+  return WT_OK;
+}
+
 enum wt_status wt_fetch_choose(struct wt_fetcher *f, const struct wt_json *index, bool dataset, struct wt_error *err)
 {
   bool any_safetensors = false;
   size_t kept = 0, ggufs = 0;
+  WT_TRY(drop_doubles(f, err));
   for (size_t i = 0; i < f->files_n; i++)
     any_safetensors |= wt_name_ends_in(f->files[i].name, ".safetensors");
   for (const struct wt_json *v = wt_json_first(wt_json_get(index, "weight_map")); v; v = wt_json_next(v))
@@ -140,13 +171,13 @@ enum wt_status wt_fetch_choose(struct wt_fetcher *f, const struct wt_json *index
                      f->text, wt_json_str(v) ? wt_json_str(v) : "?");
   for (size_t i = 0; i < f->files_n; i++) { /* first look at all, so that the list stays whole when it is refused */
     struct wt_remote_file *r = &f->files[i];
-    if (is_wanted(f, r->name, index, dataset, any_safetensors) && !wt_name_is_safe(r->name))
+    if (wt_fetch_wants(f, r->name, index, dataset, any_safetensors) && !wt_name_is_safe(r->name))
       return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server names a file '%s', which would leave the folder: refused", f->text,
                      r->name);
   }
   for (size_t i = 0; i < f->files_n; i++) {
     struct wt_remote_file *r = &f->files[i];
-    bool wanted = is_wanted(f, r->name, index, dataset, any_safetensors);
+    bool wanted = wt_fetch_wants(f, r->name, index, dataset, any_safetensors);
     ggufs += wanted && wt_name_ends_in(r->name, ".gguf");
     if (wanted)
       f->files[kept++] = *r;
@@ -207,11 +238,11 @@ enum wt_status wt_fetch_transfer(struct wt_fetcher *f, struct wt_error *err)
 static struct wt_json *listing_of(const struct wt_fetcher *f)
 {
   struct wt_json *doc = wt_json_object();
-  double total = 0;
+  uint64_t total = 0;
+  bool known = true;
   wt_json_add_str(doc, "source", f->text);
   wt_json_add_str(doc, "path", f->folder);
-  if (f->commit)
-    wt_json_add_str(doc, "commit", f->commit);
+  wt_json_add_str(doc, "commit", f->commit);
   struct wt_json *files = wt_json_add_array(doc, "files");
   for (size_t i = 0; i < f->files_n; i++) {
     const struct wt_download *d = f->downloads ? &f->downloads[i] : NULL;
@@ -225,13 +256,16 @@ static struct wt_json *listing_of(const struct wt_fetcher *f)
       wt_json_add_u64(o, "bytes", size);
     wt_json_add_str(o, "sha256", strlen(digest) == 64 ? digest : NULL);
     wt_json_add_bool(o, "cached", d && d->cached);
-    total += size == UINT64_MAX ? 0 : (double)size;
+    known = known && size != UINT64_MAX && !__builtin_add_overflow(total, size, &total);
   }
-  wt_json_add_num(doc, "total_bytes", total);
+  if (known)
+    wt_json_add_u64(doc, "total_bytes", total);
+  else
+    wt_json_add_null(doc, "total_bytes");
   return doc;
 }
 
-void wt_fetcher_release(struct wt_fetcher *f)
+void wt_fetch_forget_files(struct wt_fetcher *f)
 {
   for (size_t i = 0; i < f->files_n; i++) {
     free(f->files[i].name);
@@ -246,6 +280,15 @@ void wt_fetcher_release(struct wt_fetcher *f)
   free(f->files);
   free(f->downloads);
   free(f->contexts);
+  f->files = NULL;
+  f->downloads = NULL;
+  f->contexts = NULL;
+  f->files_n = 0;
+}
+
+void wt_fetcher_release(struct wt_fetcher *f)
+{
+  wt_fetch_forget_files(f);
   free(f->endpoint);
   free(f->commit);
   free(f->folder);

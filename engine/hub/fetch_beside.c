@@ -9,6 +9,19 @@
 
 #define WT_SIDE_MAX_BYTES ((size_t)64 << 20)
 
+const char *const wt_side_names[] = {"config.json",
+                                     "generation_config.json",
+                                     "tokenizer.json",
+                                     "tokenizer_config.json",
+                                     "special_tokens_map.json",
+                                     "added_tokens.json",
+                                     "vocab.json",
+                                     "merges.txt",
+                                     "tokenizer.model",
+                                     "chat_template.jinja",
+                                     "adapter_config.json",
+                                     NULL};
+
 /* ADDRESS of a file of the same folder, without query. */
 static char *address_beside(const char *url, const char *name)
 {
@@ -42,25 +55,14 @@ static enum wt_status fetch_side(struct wt_fetcher *f, const char *folder, const
 /* Once a set: BESIDE says that this has been done for the weights as they are. */
 static enum wt_status fetch_sides(struct wt_fetcher *f, const char *folder, bool cached, struct wt_error *err)
 {
-  static const char *const names[] = {"config.json",
-                                      "generation_config.json",
-                                      "tokenizer.json",
-                                      "tokenizer_config.json",
-                                      "special_tokens_map.json",
-                                      "added_tokens.json",
-                                      "vocab.json",
-                                      "merges.txt",
-                                      "tokenizer.model",
-                                      "chat_template.jinja",
-                                      "adapter_config.json"};
   WT_AUTO(wt_freep) char *mark = wt_path_join(folder, ".wattune.beside");
   if (!mark)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   if (cached && wt_fs_exists(mark))
     return WT_OK;
   f->http.follow = true;
-  for (size_t i = 0; i < WT_COUNT(names); i++)
-    WT_TRY(fetch_side(f, folder, names[i], err));
+  for (size_t i = 0; wt_side_names[i]; i++)
+    WT_TRY(fetch_side(f, folder, wt_side_names[i], err));
   return wt_fs_write_atomic(mark, "", 0, err);
 }
 

@@ -6,9 +6,7 @@
 #include "base/log.h"
 #include "engine/hub/hub.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,26 +16,15 @@
 #define WT_LISTING_MAX_BYTES ((size_t)64 << 20)
 #define WT_LISTING_PAGES_MAX 2000
 #define WT_LISTING_CUT_FILES 50000
-#define WT_HEADS_AT_ONCE 6
+#define WT_FOLDERS_DEEP 16
+#define WT_GUESSES_MAX 10000
 #define WT_TRIES_WITH_CACHE 2 /* no connection, and the cache could serve: not worth waiting for long */
+
+static const char index_name[] = "model.safetensors.index.json";
 
 static bool is_dataset(const struct wt_fetcher *f)
 {
   return f->source.kind == WT_SOURCE_HF_DATASET;
-}
-
-static const char *revision_of(const struct wt_fetcher *f)
-{
-  return f->options->revision ? f->options->revision : f->source.revision ? f->source.revision : "main";
-}
-
-static bool is_commit(const char *s)
-{
-  size_t n = strlen(s);
-  for (size_t i = 0; i < n; i++)
-    if (!isxdigit((unsigned char)s[i]) || isupper((unsigned char)s[i]))
-      return false;
-  return n == 40;
 }
 
 /* models--ORG--NAME */
@@ -64,20 +51,12 @@ static char *cache_path(const struct wt_fetcher *f, const char *rest)
   return cache && folder ? wt_asprintf("%s/%s/%s", cache, folder, rest) : NULL;
 }
 
-static char *resolve_url(const struct wt_fetcher *f, const char *name)
-{
-  WT_AUTO(wt_freep) char *rev = wt_url_escape(f->commit ? f->commit : revision_of(f), false);
-  WT_AUTO(wt_freep) char *path = wt_url_escape(name, true);
-  return rev && path ? wt_asprintf("%s/%s%s/resolve/%s/%s", f->endpoint, is_dataset(f) ? "datasets/" : "", f->source.repo, rev, path)
-                     : NULL;
-}
-
 /* The snapshot folder that the cache has for the revision, or NULL. */
 static char *cached_snapshot(const struct wt_fetcher *f)
 {
   char commit[64] = "";
-  const char *rev = revision_of(f);
-  if (is_commit(rev))
+  const char *rev = wt_hf_revision(f);
+  if (wt_hf_is_commit(rev))
     snprintf(commit, sizeof commit, "%s", rev);
   else {
     WT_AUTO(wt_freep) char *ref_name = wt_asprintf("refs/%s", rev);
@@ -88,7 +67,7 @@ static char *cached_snapshot(const struct wt_fetcher *f)
       snprintf(commit, sizeof commit, "%.*s", (int)strcspn(b.data, "\r\n "), b.data);
     wt_buf_release(&b);
   }
-  if (!is_commit(commit))
+  if (!wt_hf_is_commit(commit))
     return NULL;
   char rest[128];
   snprintf(rest, sizeof rest, "snapshots/%s", commit);
@@ -103,7 +82,7 @@ static char *cached_snapshot(const struct wt_fetcher *f)
  * are absent. */
 static bool snapshot_is_whole(const char *folder, bool *ret_torn)
 {
-  WT_AUTO(wt_freep) char *index_path = wt_path_join(folder, "model.safetensors.index.json");
+  WT_AUTO(wt_freep) char *index_path = wt_path_join(folder, index_name);
   WT_AUTO(wt_freep) char *config = wt_path_join(folder, "config.json");
   WT_AUTO(wt_json_freep) struct wt_json *index = NULL;
   char **names = NULL;
@@ -131,26 +110,107 @@ static bool snapshot_is_whole(const char *folder, bool *ret_torn)
   return gguf || (weights && wt_fs_exists(config));
 }
 
+/* The index of this commit as the cache holds it; NULL: not there. */
+static struct wt_json *cached_index(const struct wt_fetcher *f)
+{
+  struct wt_json *index = NULL;
+  WT_AUTO(wt_freep) char *rest = wt_asprintf("snapshots/%s/%s", f->commit, index_name);
+  WT_AUTO(wt_freep) char *path = rest && !f->options->out_dir ? cache_path(f, rest) : NULL;
+  if (path && wt_fs_exists(path) && wt_json_read_file(path, WT_LISTING_MAX_BYTES, &index, NULL) == WT_OK)
+    return index;
+  return NULL;
+}
+
+static enum wt_status mark_cached(struct wt_fetcher *f, struct wt_error *err)
+{
+  f->downloads = wt_calloc(f->files_n, sizeof *f->downloads);
+  if (!f->downloads)
+    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  for (size_t i = 0; i < f->files_n; i++) {
+    WT_AUTO(wt_freep) char *path = wt_path_join(f->folder, f->files[i].name);
+    f->downloads[i] = (struct wt_download){.name = f->files[i].name, .size = UINT64_MAX, .done = true, .cached = true};
+    if (path)
+      (void)!wt_fs_size(path, &f->downloads[i].size, NULL);
+    char blob[1024]; /* a blob of the cache is named by its digest */
+    ssize_t n = path ? readlink(path, blob, sizeof blob - 1) : -1;
+    if (n > 0) {
+      blob[n] = '\0';
+      snprintf(f->downloads[i].digest, sizeof f->downloads[i].digest, "%.64s", wt_path_base(blob));
+    }
+  }
+  return WT_OK;
+}
+
+/* The folder that is returned is that of the snapshot, or the one file of a dataset that was asked for. */
+static enum wt_status narrow_to_file(struct wt_fetcher *f, struct wt_error *err)
+{
+  char *file = f->source.path ? wt_path_join(f->folder, f->source.path) : NULL;
+  if (!f->source.path)
+    return WT_OK;
+  free(f->folder);
+  f->folder = file;
+  return file ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+}
+
+/* Names in the snapshot's folder sub (NULL = itself) and below, as rows of f->files. */
+static enum wt_status list_snapshot(struct wt_fetcher *f, const char *sub, unsigned depth, struct wt_error *err)
+{
+  WT_AUTO(wt_freep) char *dir = sub ? wt_path_join(f->folder, sub) : wt_strdup(f->folder);
+  WT_AUTO(wt_strings_freep) char **names = NULL;
+  if (!dir)
+    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  WT_TRY(wt_fs_list(dir, &names, err));
+  for (char **n = names; *n; n++) {
+    WT_AUTO(wt_freep) char *name = sub ? wt_path_join(sub, *n) : wt_strdup(*n);
+    WT_AUTO(wt_freep) char *path = wt_path_join(dir, *n);
+    if (!name || !path)
+      return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+    if (wt_fs_is_dir(path) && depth < WT_FOLDERS_DEEP)
+      WT_TRY(list_snapshot(f, name, depth + 1, err));
+    else if (wt_fs_exists(path)) /* not a link whose blob is gone */
+      WT_TRY(wt_fetch_add_file(f, name, UINT64_MAX, NULL, err));
+  }
+  return WT_OK;
+}
+
+/* The files of a cached snapshot that would have been fetched. */
+static enum wt_status choose_cached(struct wt_fetcher *f, struct wt_error *err)
+{
+  bool any_safetensors = false;
+  size_t kept = 0;
+  free(f->commit);
+  f->commit = wt_strdup(wt_path_base(f->folder));
+  if (!f->commit)
+    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  wt_fetch_forget_files(f);
+  WT_TRY(list_snapshot(f, NULL, 0, err));
+  WT_AUTO(wt_json_freep) struct wt_json *index = cached_index(f);
+  for (size_t i = 0; i < f->files_n; i++)
+    any_safetensors |= wt_name_ends_in(f->files[i].name, ".safetensors");
+  for (size_t i = 0; i < f->files_n; i++)
+    if (wt_fetch_wants(f, f->files[i].name, index, is_dataset(f), any_safetensors))
+      f->files[kept++] = f->files[i];
+    else
+      free(f->files[i].name);
+  f->files_n = kept;
+  return mark_cached(f, err);
+}
+
 static enum wt_status use_cache(struct wt_fetcher *f, const char *why, struct wt_error *err)
 {
   f->folder = cached_snapshot(f);
   if (!f->folder) {
-    wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s, and the cache does not hold revision %s", f->text, why, revision_of(f));
+    wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s, and the cache does not hold revision %s", f->text, why, wt_hf_revision(f));
     return wt_error_hint(err, "fetch it once while connected, or set HF_HUB_CACHE to the cache that has it");
   }
   bool torn = false;
   if (!is_dataset(f) && !f->options->include && !snapshot_is_whole(f->folder, &torn) && torn)
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s, and the cache holds only a part of the weights that its index names", f->text, why);
-  if (f->source.path) { /* one file of a dataset */
-    char *file = wt_path_join(f->folder, f->source.path);
-    if (!file || !wt_fs_exists(file)) {
-      free(file);
-      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s, and the cache does not hold this file", f->text, why);
-    }
-    free(f->folder);
-    f->folder = file;
-  }
-  return WT_OK;
+  WT_TRY(choose_cached(f, err));
+  if (!f->files_n && (f->source.path || f->options->include))
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': %s, and the cache does not hold %s", f->text, why,
+                   f->options->include ? "what --include asks for" : "this file");
+  return narrow_to_file(f, err);
 }
 
 /* Reads one page of a listing from url; ret_next (heap or NULL): the page after it, always on the hub itself. */
@@ -160,9 +220,10 @@ static enum wt_status list_page(struct wt_fetcher *f, const char *url, char ret_
   struct wt_buf body;
   struct wt_http_reply reply;
   wt_buf_init(&body, WT_LISTING_MAX_BYTES);
-  enum wt_status status = wt_http_retry(&f->http, false, url, true, NULL, &body, &reply, err);
+  enum wt_status status = wt_http_get(&f->http, url, true, &body, &reply, err);
   if (status == WT_OK && reply.status != 200) {
     *ret_refused = reply.status >= 400 && reply.status < 500;
+    f->no_listing = !reply.error_code[0] && (reply.status == 404 || reply.status == 405 || reply.status == 501);
     status = wt_http_refusal(&reply, f->text, err);
   }
   if (status == WT_OK)
@@ -170,11 +231,9 @@ static enum wt_status list_page(struct wt_fetcher *f, const char *url, char ret_
   wt_buf_release(&body);
   WT_TRY(status);
   *ret_next = NULL;
-  if (reply.next[0] && (reply.next[0] == '/' || wt_same_host(f->endpoint, reply.next))) {
-    *ret_next = reply.next[0] == '/' ? wt_asprintf("%s%s", f->endpoint, reply.next) : wt_strdup(reply.next);
-    if (!*ret_next)
-      return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
-  }
+  WT_AUTO(wt_freep) char *next = reply.next[0] ? wt_url_join(url, reply.next) : NULL;
+  if (next && wt_same_host(f->endpoint, next))
+    *ret_next = WT_TAKE(next);
   return WT_OK;
 }
 
@@ -199,15 +258,13 @@ static enum wt_status list_repo(struct wt_fetcher *f, bool *ret_refused, struct 
 {
   char sha[64] = "";
   const char *kind = is_dataset(f) ? "datasets" : "models";
-  WT_AUTO(wt_freep) char *rev = wt_url_escape(revision_of(f), false);
+  WT_AUTO(wt_freep) char *rev = wt_url_escape(wt_hf_revision(f), false);
   WT_TRY(list_pages(f, rev ? wt_asprintf("%s/api/%s/%s/revision/%s?blobs=true", f->endpoint, kind, f->source.repo, rev) : NULL, sha,
                     ret_refused, err));
-  if (!is_commit(sha))
-    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the hub's listing names no commit", f->text);
+  if (!wt_hf_is_commit(sha)) /* a mirror's: its answers to HEAD may name the commit */
+    return f->files_n ? WT_OK : wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the hub's listing names neither a commit nor files", f->text);
   if (f->files_n >= WT_LISTING_CUT_FILES) { /* the hub cuts its first answer here */
-    for (size_t i = 0; i < f->files_n; i++)
-      free(f->files[i].name);
-    f->files_n = 0;
+    wt_fetch_forget_files(f);
     WT_TRY(list_pages(f, wt_asprintf("%s/api/%s/%s/tree/%s?recursive=true&expand=false", f->endpoint, kind, f->source.repo, sha), NULL,
                       ret_refused, err));
   }
@@ -215,53 +272,42 @@ static enum wt_status list_repo(struct wt_fetcher *f, bool *ret_refused, struct 
   return f->commit ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
 }
 
-/* HEAD by hand: digest, size, and the address to GET from. Relative redirects (renamed repositories) are followed, absolute ones lead to
- * the store. */
-static enum wt_status head_file(struct wt_fetcher *f, const char *resolve, struct wt_download *d, struct wt_error *err)
+/* The one file that is wanted, where no list is needed to know its name; NULL otherwise. */
+static const char *only_name(const struct wt_fetcher *f)
 {
-  WT_AUTO(wt_freep) char *url = wt_strdup(resolve);
-  for (int hops = 0; url && hops < 6; hops++) {
-    struct wt_http_reply r;
-    WT_TRY(wt_http_retry(&f->http, true, url, true, NULL, NULL, &r, err));
-    bool redirect = r.status >= 300 && r.status < 400 && r.location[0];
-    if (redirect && r.location[0] == '/' && r.location[1] != '/') {
-      char *next = wt_asprintf("%s%s", f->endpoint, r.location);
-      free(url);
-      url = next;
-      continue;
-    }
-    if (!redirect && r.status != 200)
-      return wt_http_refusal(&r, d->name, err);
-    const char *etag = r.linked_etag[0] ? r.linked_etag : r.etag;
-    int64_t size = r.linked_size >= 0 ? r.linked_size : redirect ? -1 : r.size;
-    snprintf(d->etag, sizeof d->etag, "%s", etag);
-    size_t n = strlen(etag);
-    snprintf(d->digest, sizeof d->digest, "%.64s", (n == 40 || n == 64) && strspn(etag, "0123456789abcdef") == n ? etag : "");
-    d->size = size >= 0 ? (uint64_t)size : UINT64_MAX;
-    free(d->url);
-    d->url = wt_strdup(redirect ? r.location : url);
-    d->with_token = !redirect || wt_same_host(url, r.location);
-    if (!d->url)
-      return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
-    if (!wt_etag_is_safe(d->etag))
-      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the server's etag '%s' is no name for a file", d->name, d->etag);
-    return WT_OK;
-  }
-  return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected in a circle", d->name);
+  const char *name = f->options->include ? f->options->include : f->source.path;
+  return name && !strpbrk(name, "*?[\\") && wt_name_is_safe(name) ? name : NULL;
 }
 
-static enum wt_status renew(struct wt_download *d, struct wt_error *err)
+/* What there is to fetch: the one name that is known, as long as the answer for it names the commit; else the hub's list. A server that serves
+ * files but has no list is asked for the names that checkpoints have. *ret_refused: as for list_repo. */
+static enum wt_status find_files(struct wt_fetcher *f, bool *ret_refused, struct wt_error *err)
 {
-  struct wt_fetcher *f = d->ctx;
-  size_t i = (size_t)(d - f->downloads);
-  uint64_t size = d->size;
-  char etag[sizeof d->etag];
-  snprintf(etag, sizeof etag, "%s", d->etag);
-  wt_debug("fetch '%s': the address has expired; asking for a new one", d->name);
-  WT_TRY(head_file(f, f->contexts[i], d, err));
-  if (strcmp(etag, d->etag) || (size != d->size && size != UINT64_MAX))
-    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the file has changed on the server while it was fetched", d->name);
-  return WT_OK;
+  const char *only = only_name(f);
+  *ret_refused = false;
+  if (only) {
+    WT_TRY(wt_fetch_add_file(f, only, UINT64_MAX, NULL, err));
+    enum wt_status status = wt_hf_ask_for_all(f, err);
+    *ret_refused = f->downloads && f->downloads[0].refused;
+    if (status != WT_OK)
+      return status;
+    f->commit = f->downloads[0].commit[0] ? wt_strdup(f->downloads[0].commit) : NULL;
+    if (f->commit)
+      return WT_OK;
+    wt_fetch_forget_files(f);
+  }
+  enum wt_status status = list_repo(f, ret_refused, err);
+  if (status != WT_OK && f->no_listing && (only || !is_dataset(f))) {
+    wt_debug("fetch '%s': no listing there; asking for the files that a model has", f->text);
+    wt_fetch_forget_files(f);
+    if (only)
+      return wt_fetch_add_file(f, only, UINT64_MAX, NULL, err);
+    WT_TRY(wt_fetch_add_file(f, index_name, UINT64_MAX, NULL, err));
+    for (size_t i = 0; wt_side_names[i]; i++)
+      WT_TRY(wt_fetch_add_file(f, wt_side_names[i], UINT64_MAX, NULL, err));
+    return WT_OK;
+  }
+  return status;
 }
 
 /* Final place of file i, and whether it is there already. */
@@ -295,80 +341,33 @@ static enum wt_status place_file(struct wt_fetcher *f, size_t i, struct wt_error
   return WT_OK;
 }
 
-/* HEADs of all files, several at once: each worker has a connection of its own and takes the next file. */
-struct heads {
-  struct wt_fetcher *f;
-  size_t next;          /* atomic */
-  int failed;           /* atomic */
-  pthread_mutex_t lock; /* of status and err: the first failure */
-  enum wt_status status;
-  struct wt_error err;
-};
-
-static enum wt_status head_one(struct wt_fetcher *f, struct wt_http *http, size_t i, struct wt_error *err)
+/* A commit for the snapshot's folder where the hub tells it in no listing: that of its answers, else one made of the names and etags. */
+static enum wt_status ask_for_commit(struct wt_fetcher *f, struct wt_error *err)
 {
-  struct wt_fetcher mine = *f; /* the same fetch over this worker's connection */
-  mine.http = *http;
-  return head_file(&mine, f->contexts[i], &f->downloads[i], err);
-}
-
-static void *head_work(void *ctx)
-{
-  struct heads *h = ctx;
-  struct wt_http http = h->f->http;
-  http.easy = wt_http_easy_new(&http, h->f->endpoint);
-  for (size_t i;
-       !__atomic_load_n(&h->failed, __ATOMIC_ACQUIRE) && (i = __atomic_fetch_add(&h->next, 1, __ATOMIC_RELAXED)) < h->f->files_n;) {
-    struct wt_error err = {0};
-    enum wt_status status = head_one(h->f, &http, i, &err);
-    if (status == WT_OK)
-      continue;
-    pthread_mutex_lock(&h->lock);
-    if (h->status == WT_OK) {
-      h->status = status;
-      h->err = err;
-    }
-    pthread_mutex_unlock(&h->lock);
-    __atomic_store_n(&h->failed, 1, __ATOMIC_RELEASE);
-  }
-  wt_http_easy_free(http.easy);
-  return NULL;
-}
-
-static enum wt_status head_all(struct wt_fetcher *f, struct wt_error *err)
-{
-  struct heads h = {.f = f, .lock = PTHREAD_MUTEX_INITIALIZER};
-  pthread_t threads[WT_HEADS_AT_ONCE];
-  size_t n = 0;
-  while (n < WT_HEADS_AT_ONCE && n + 1 < f->files_n && pthread_create(&threads[n], NULL, head_work, &h) == 0)
-    n++;
-  head_work(&h); /* this thread works too, and alone when there can be no other */
-  while (n)
-    pthread_join(threads[--n], NULL);
-  pthread_mutex_destroy(&h.lock);
-  if (h.status != WT_OK && err)
-    *err = h.err;
-  return h.status;
-}
-
-static enum wt_status ask_for_all(struct wt_fetcher *f, struct wt_error *err)
-{
-  f->downloads = wt_calloc(f->files_n ? f->files_n : 1, sizeof *f->downloads);
-  f->contexts = wt_calloc(f->files_n ? f->files_n : 1, sizeof *f->contexts);
-  if (!f->downloads || !f->contexts)
-    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  WT_TRY(wt_hf_ask_for_all(f, err));
+  WT_AUTO(wt_buf_release) struct wt_buf b;
+  char hex[WT_SHA256_HEX_BYTES];
+  bool weights = false;
+  const char *told = "";
+  wt_buf_init(&b, (size_t)256 << 20);
   for (size_t i = 0; i < f->files_n; i++) {
-    f->downloads[i] = (struct wt_download){.name = f->files[i].name, .size = UINT64_MAX, .renew = renew, .ctx = f};
-    f->contexts[i] = resolve_url(f, f->files[i].name);
-    if (!f->contexts[i])
-      return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+    weights |= wt_name_is_weights(f->files[i].name);
+    wt_buf_addf(&b, "%s\n%s\n", f->files[i].name, f->downloads[i].etag);
+    if (f->downloads[i].commit[0])
+      told = f->downloads[i].commit;
   }
-  return head_all(f, err);
+  if (f->no_listing && !weights && !only_name(f))
+    return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': not found: the server has neither a listing of it nor model.safetensors", f->text);
+  WT_TRY(wt_buf_ok(&b, "fetch", err));
+  wt_sha256_hex(b.data, b.len, hex);
+  f->commit = wt_asprintf("%.40s", *told ? told : hex);
+  return f->commit ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
 }
 
 static enum wt_status prepare(struct wt_fetcher *f, struct wt_error *err)
 {
-  WT_TRY(ask_for_all(f, err));
+  if (!f->downloads)
+    WT_TRY(wt_hf_ask_for_all(f, err));
   for (size_t i = 0; i < f->files_n; i++)
     WT_TRY(place_file(f, i, err));
   return WT_OK;
@@ -404,8 +403,8 @@ static enum wt_status write_side_files(struct wt_fetcher *f, struct wt_error *er
   static const char tag[] =
       "Signature: 8a477f597d28d172789f06886806bc55\n# This file is a cache directory tag created by huggingface_hub.\n"
       "# For information about cache directory tags, see: https://bford.info/cachedir/\n";
-  const char *rev = revision_of(f);
-  if (!is_commit(rev) && wt_name_is_safe(rev)) {
+  const char *rev = wt_hf_revision(f);
+  if (!wt_hf_is_commit(rev) && wt_name_is_safe(rev)) {
     WT_AUTO(wt_freep) char *name = wt_asprintf("refs/%s", rev);
     WT_AUTO(wt_freep) char *ref = name ? cache_path(f, name) : NULL;
     WT_AUTO(wt_freep) char *dir = ref ? wt_path_dir(ref) : NULL;
@@ -428,25 +427,10 @@ static enum wt_status write_metadata(struct wt_fetcher *f, size_t i, struct wt_e
   return path ? wt_fs_write_atomic(path, text, (size_t)n, err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
 }
 
-static bool has_digest(const struct wt_buf *body, const char *digest)
-{
-  bool blob = strlen(digest) == 40; /* git's sha1, over a head of its own */
-  char hex[WT_SHA256_HEX_BYTES] = "", head[64];
-  struct wt_digest *d = wt_digest_new(blob ? WT_DIGEST_SHA1 : WT_DIGEST_SHA256);
-  if (!d)
-    return false;
-  if (blob)
-    wt_digest_add(d, head, (size_t)snprintf(head, sizeof head, "blob %zu", body->len) + 1);
-  wt_digest_add(d, body->data, body->len);
-  wt_digest_hex(d, hex);
-  wt_digest_free(d);
-  return !strcmp(hex, digest);
-}
-
 /* The index was read before it was known what to fetch: what has come is not fetched again. Not being able to keep it is no failure. */
 static void keep_index(const struct wt_fetcher *f, const struct wt_download *d, const struct wt_buf *body)
 {
-  if (f->options->dry_run || !wt_etag_is_safe(d->etag) || !has_digest(body, d->digest))
+  if (f->options->dry_run || !wt_etag_is_safe(d->etag) || !d->digest[0] || !wt_has_digest(body->data, body->len, d->digest))
     return;
   WT_AUTO(wt_freep) char *blob = wt_asprintf("blobs/%s", d->etag);
   WT_AUTO(wt_freep) char *path = f->options->out_dir ? wt_path_join(f->options->out_dir, d->name) : blob ? cache_path(f, blob) : NULL;
@@ -455,33 +439,22 @@ static void keep_index(const struct wt_fetcher *f, const struct wt_download *d, 
     (void)!wt_fs_write_atomic(path, body->data, body->len, NULL);
 }
 
-/* The index of this commit as the cache holds it; NULL: not there. */
-static struct wt_json *cached_index(const struct wt_fetcher *f)
-{
-  struct wt_json *index = NULL;
-  WT_AUTO(wt_freep) char *rest = wt_asprintf("snapshots/%s/model.safetensors.index.json", f->commit);
-  WT_AUTO(wt_freep) char *path = rest && !f->options->out_dir ? cache_path(f, rest) : NULL;
-  if (path && wt_fs_exists(path) && wt_json_read_file(path, WT_LISTING_MAX_BYTES, &index, NULL) == WT_OK)
-    return index;
-  return NULL;
-}
-
 /* The index, when there is one: it decides what else is needed. */
 static enum wt_status read_index(struct wt_fetcher *f, struct wt_json **ret, struct wt_error *err)
 {
   bool there = false;
   for (size_t i = 0; i < f->files_n; i++)
-    there |= !strcmp(f->files[i].name, "model.safetensors.index.json");
-  if (!there || (*ret = cached_index(f)))
+    there |= !strcmp(f->files[i].name, index_name);
+  if (!there || (f->commit && (*ret = cached_index(f))))
     return WT_OK;
-  struct wt_download d = {.name = "model.safetensors.index.json", .size = UINT64_MAX};
-  WT_AUTO(wt_freep) char *resolve = resolve_url(f, d.name);
+  struct wt_download d = {.name = index_name, .size = UINT64_MAX};
+  WT_AUTO(wt_freep) char *resolve = wt_hf_resolve_url(f, d.name);
   struct wt_buf body;
   struct wt_http_reply reply;
   wt_buf_init(&body, WT_LISTING_MAX_BYTES);
-  enum wt_status status = resolve ? head_file(f, resolve, &d, err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  enum wt_status status = resolve ? wt_hf_head_file(f, resolve, NULL, &d, err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   if (status == WT_OK)
-    status = wt_http_retry(&f->http, false, d.url, d.with_token, NULL, &body, &reply, err);
+    status = wt_http_get(&f->http, d.url, d.with_token, &body, &reply, err);
   if (status == WT_OK && reply.status != 200)
     status = wt_http_refusal(&reply, d.name, err);
   if (status == WT_OK && wt_json_parse(body.data, body.len, d.name, ret, err) != WT_OK)
@@ -490,7 +463,24 @@ static enum wt_status read_index(struct wt_fetcher *f, struct wt_json **ret, str
     keep_index(f, &d, &body);
   free(d.url);
   wt_buf_release(&body);
-  return status;
+  return f->no_listing && d.refused ? WT_OK : status; /* the name was a guess */
+}
+
+/* Weights whose names no list tells: those of the index, or the one file. */
+static enum wt_status guess_weights(struct wt_fetcher *f, const struct wt_json *index, struct wt_error *err)
+{
+  if (!index)
+    return wt_fetch_add_file(f, "model.safetensors", UINT64_MAX, NULL, err);
+  for (const struct wt_json *v = wt_json_first(wt_json_get(index, "weight_map")); v; v = wt_json_next(v)) {
+    bool known = !wt_json_str(v);
+    for (size_t i = f->files_n; i-- > 0 && !known;)
+      known = !strcmp(f->files[i].name, wt_json_str(v));
+    if (f->files_n > WT_GUESSES_MAX)
+      return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the index names more than %d files", f->text, WT_GUESSES_MAX);
+    if (!known)
+      WT_TRY(wt_fetch_add_file(f, wt_json_str(v), UINT64_MAX, NULL, err));
+  }
+  return WT_OK;
 }
 
 static enum wt_status begin(struct wt_fetcher *f, struct wt_error *err)
@@ -508,6 +498,8 @@ static enum wt_status choose_files(struct wt_fetcher *f, struct wt_error *err)
   WT_AUTO(wt_json_freep) struct wt_json *index = NULL;
   if (!is_dataset(f) && !f->options->include)
     WT_TRY(read_index(f, &index, err));
+  if (f->no_listing && !f->options->include && !f->source.path)
+    WT_TRY(guess_weights(f, index, err));
   return wt_fetch_choose(f, index, is_dataset(f), err);
 }
 
@@ -520,26 +512,6 @@ static bool whole_snapshot_is_cached(struct wt_fetcher *f)
       return false;
   }
   return true;
-}
-
-static enum wt_status mark_cached(struct wt_fetcher *f, struct wt_error *err)
-{
-  f->downloads = wt_calloc(f->files_n, sizeof *f->downloads);
-  if (!f->downloads)
-    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
-  for (size_t i = 0; i < f->files_n; i++) {
-    WT_AUTO(wt_freep) char *path = wt_path_join(f->folder, f->files[i].name);
-    f->downloads[i] = (struct wt_download){.name = f->files[i].name, .size = UINT64_MAX, .done = true, .cached = true};
-    if (path)
-      (void)!wt_fs_size(path, &f->downloads[i].size, NULL);
-    char blob[1024]; /* a blob of the cache is named by its digest */
-    ssize_t n = path ? readlink(path, blob, sizeof blob - 1) : -1;
-    if (n > 0) {
-      blob[n] = '\0';
-      snprintf(f->downloads[i].digest, sizeof f->downloads[i].digest, "%.64s", wt_path_base(blob));
-    }
-  }
-  return WT_OK;
 }
 
 static enum wt_status finish(struct wt_fetcher *f, struct wt_error *err)
@@ -555,17 +527,6 @@ static enum wt_status use_snapshot(struct wt_fetcher *f, struct wt_error *err)
   return f->options->dry_run ? WT_OK : write_side_files(f, err);
 }
 
-/* The folder that is returned is that of the snapshot, or the one file of a dataset that was asked for. */
-static enum wt_status narrow_to_file(struct wt_fetcher *f, struct wt_error *err)
-{
-  char *file = f->source.path ? wt_path_join(f->folder, f->source.path) : NULL;
-  if (!f->source.path)
-    return WT_OK;
-  free(f->folder);
-  f->folder = file;
-  return file ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
-}
-
 enum wt_status wt_fetch_hf(struct wt_fetcher *f, struct wt_error *err)
 {
   WT_TRY(begin(f, err));
@@ -575,7 +536,7 @@ enum wt_status wt_fetch_hf(struct wt_fetcher *f, struct wt_error *err)
   bool refused = false;
   WT_AUTO(wt_freep) char *cached = f->options->out_dir ? NULL : cached_snapshot(f);
   f->http.tries = cached ? WT_TRIES_WITH_CACHE : 0;
-  enum wt_status status = list_repo(f, &refused, &why);
+  enum wt_status status = find_files(f, &refused, &why);
   f->http.tries = 0;
   if (status == WT_EDOWNLOAD && cached && !refused) {
     wt_warn("%s; using what the cache holds", why.message);
@@ -586,13 +547,16 @@ enum wt_status wt_fetch_hf(struct wt_fetcher *f, struct wt_error *err)
       *err = why;
     return status;
   }
-  WT_TRY(choose_files(f, err));
+  if (!f->downloads)
+    WT_TRY(choose_files(f, err));
+  if (!f->commit)
+    WT_TRY(ask_for_commit(f, err));
   char rest[128];
   snprintf(rest, sizeof rest, "snapshots/%s", f->commit);
   f->folder = f->options->out_dir ? wt_strdup(f->options->out_dir) : cache_path(f, rest);
   if (!f->folder)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
-  if (!f->options->out_dir && whole_snapshot_is_cached(f))
+  if (!f->options->out_dir && !f->downloads && whole_snapshot_is_cached(f))
     WT_TRY(use_snapshot(f, err));
   else {
     WT_TRY(prepare(f, err));
@@ -611,16 +575,20 @@ enum wt_status wt_fetch_hf_headers(struct wt_fetcher *f, struct wt_error *err)
   WT_AUTO(wt_freep) char *cached = cached_snapshot(f);
   if (offline || (cached && snapshot_is_whole(cached, &torn))) /* the whole checkpoint is here: better than its headers */
     return use_cache(f, "HF_HUB_OFFLINE is set", err);
-  WT_TRY(list_repo(f, &refused, err));
-  WT_TRY(choose_files(f, err));
+  WT_TRY(find_files(f, &refused, err));
+  if (!f->downloads)
+    WT_TRY(choose_files(f, err));
+  if (!f->commit)
+    WT_TRY(ask_for_commit(f, err));
   WT_AUTO(wt_freep) char *cache = wt_cache_dir();
   WT_AUTO(wt_freep) char *folder = repo_folder(f);
   f->folder = cache && folder ? wt_asprintf("%s/headers/%s/%s", cache, folder, f->commit) : NULL;
   if (!f->folder)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   WT_TRY(wt_fs_mkdirs(f->folder, err));
-  if (whole_snapshot_is_cached(f)) /* the headers are here since the last time */
+  if (!f->downloads && whole_snapshot_is_cached(f)) /* the headers are here since the last time */
     return mark_cached(f, err);
-  WT_TRY(ask_for_all(f, err));
+  if (!f->downloads)
+    WT_TRY(wt_hf_ask_for_all(f, err));
   return wt_fetch_heads(f, err);
 }

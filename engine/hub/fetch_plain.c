@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WT_HOPS_MAX 10
+#define WT_TRIES_WITH_FILE 2 /* no connection, and the file is here: not worth waiting for long */
+
 enum wt_status wt_fetch_one(struct wt_fetcher *f, const char *name, struct wt_error *err)
 {
   WT_TRY(wt_fetch_add_file(f, name, UINT64_MAX, f->options->sha256, err));
@@ -78,55 +81,62 @@ char *wt_name_of_url(const char *url)
   return name ? name : wt_strdup("download");
 }
 
-/* HEAD with redirects followed by hand: https never becomes http. A server that refuses HEAD leaves size and etag unknown. */
+/* HEAD with redirects followed by hand: https never becomes http. */
 static enum wt_status head_url(struct wt_fetcher *f, struct wt_download *d, struct wt_error *err)
 {
   WT_AUTO(wt_freep) char *url = wt_strdup(f->source.url);
-  for (int hops = 0; url && hops < 10; hops++) {
+  bool with_token = false;
+  for (int hops = 0; url && hops < WT_HOPS_MAX; hops++) {
     struct wt_http_reply r;
-    WT_TRY(wt_http_retry(&f->http, true, url, false, NULL, NULL, &r, err));
-    if (r.status >= 300 && r.status < 400 && r.location[0]) {
-      char *next = NULL;
-      CURLU *u = curl_url();
-      if (u && !curl_url_set(u, CURLUPART_URL, url, 0) && !curl_url_set(u, CURLUPART_URL, r.location, 0)) {
-        char *text = NULL;
-        if (!curl_url_get(u, CURLUPART_URL, &text, 0))
-          next = wt_strdup(text);
-        curl_free(text);
-      }
-      curl_url_cleanup(u);
-      if (!next || (!strncmp(url, "https://", 8) && strncmp(next, "https://", 8))) {
-        free(next);
-        return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected to '%s', which is not followed", f->text, r.location);
-      }
-      free(url);
-      url = next;
+    WT_TRY(wt_http_head(&f->http, url, false, &r, err));
+    if (wt_http_redirects(&r)) {
+      WT_TRY(wt_http_hop(&url, &with_token, &r, f->text, err));
       continue;
     }
-    if (r.status == 200) {
-      snprintf(d->etag, sizeof d->etag, "%s", r.etag);
-      d->size = r.size >= 0 ? (uint64_t)r.size : UINT64_MAX;
-    } else if (r.status == 404 || r.status == 410 || r.status == 401)
+    if (r.status != 200) {
+      d->refused = true;
       return wt_http_refusal(&r, f->text, err);
+    }
+    snprintf(d->etag, sizeof d->etag, "%s", wt_http_version(&r));
+    d->size = r.size >= 0 ? (uint64_t)r.size : UINT64_MAX;
     d->url = WT_TAKE(url);
     return WT_OK;
   }
-  return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected in a circle", f->text);
+  return url ? wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected in a circle", f->text) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
 }
 
-/* NAME.wattune.source beside the file says where it came from and its etag: the same address with the same etag is not fetched again. */
+/* NAME.wattune.source beside the file says where it came from, its etag and its size: the same address with the same etag is not fetched
+ * again. A note without a size (the server does not tell it beforehand) is a beginning of the one with it. */
 static bool is_current(const char *note_path, const char *note)
 {
   struct wt_buf b;
   wt_buf_init(&b, 8192);
-  bool same = wt_fs_exists(note_path) && wt_fs_read(note_path, 8000, &b, NULL) == WT_OK && !strcmp(b.data, note);
+  bool same = wt_fs_exists(note_path) && wt_fs_read(note_path, 8000, &b, NULL) == WT_OK && !strncmp(b.data, note, strlen(note));
   wt_buf_release(&b);
   return same;
 }
 
 static char *note_of(const struct wt_fetcher *f, const struct wt_download *d)
 {
-  return wt_asprintf("%s\n%s\n%llu\n", f->source.url, d->etag, (unsigned long long)d->size);
+  return d->size == UINT64_MAX ? wt_asprintf("%s\n%s\n", f->source.url, d->etag) : wt_asprintf("%s\n%s\n%llu\n", f->source.url, d->etag, (unsigned long long)d->size);
+}
+
+/* Asks what the server has now. A server that cannot be asked is no hindrance to a file that is here (and has the digest, if one is demanded). */
+static enum wt_status look_at_url(struct wt_fetcher *f, struct wt_download *d, struct wt_error *err)
+{
+  struct wt_error why = {0};
+  bool here = wt_fs_exists(d->final_path);
+  f->http.tries = here ? WT_TRIES_WITH_FILE : 0;
+  enum wt_status status = head_url(f, d, &why);
+  f->http.tries = 0;
+  if (status == WT_EDOWNLOAD && here && !d->refused && (!d->digest[0] || verify_file(d->final_path, f->text, d->digest, NULL) == WT_OK)) {
+    wt_warn("%s; using the file that is here", why.message);
+    d->done = d->cached = true;
+    return wt_fs_size(d->final_path, &d->size, err);
+  }
+  if (status != WT_OK && err)
+    *err = why;
+  return status;
 }
 
 enum wt_status wt_fetch_url(struct wt_fetcher *f, struct wt_error *err)
@@ -150,18 +160,19 @@ enum wt_status wt_fetch_url(struct wt_fetcher *f, struct wt_error *err)
   WT_AUTO(wt_freep) char *partial = d->final_path ? wt_asprintf("%s.wattune.incomplete", d->final_path) : NULL;
   if (!f->folder || !d->lock_path || !note_path || !partial)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+  d->etag_of_url = true;
+  if (f->options->sha256) {
+    snprintf(d->digest, sizeof d->digest, "%.64s", f->options->sha256);
+    lower(d->digest);
+  }
   if (f->options->dry_run || wt_fs_exists(d->final_path) || wt_fs_exists(partial))
-    WT_TRY(head_url(f, d, err));
+    WT_TRY(look_at_url(f, d, err));
   else if (!(d->url = wt_strdup(f->source.url))) /* nothing to compare with: the answer to the GET tells size and etag */
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   WT_AUTO(wt_freep) char *note = note_of(f, d);
   if (!note)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
-  if (f->options->sha256) {
-    snprintf(d->digest, sizeof d->digest, "%.64s", f->options->sha256);
-    lower(d->digest);
-  }
-  if (wt_fs_exists(d->final_path)) {
+  if (wt_fs_exists(d->final_path) && !d->done) {
     d->done = d->cached =
         d->digest[0] ? verify_file(d->final_path, f->text, d->digest, NULL) == WT_OK : d->etag[0] && is_current(note_path, note);
     d->replace = !d->done;
@@ -184,7 +195,7 @@ static enum wt_status list_modelscope(struct wt_fetcher *f, const char *revision
   char *url = rev ? wt_asprintf("%s/api/v1/models/%s/repo/files?Revision=%s&Recursive=True", f->endpoint, f->source.repo, rev) : NULL;
   wt_buf_init(&body, (size_t)64 << 20);
   enum wt_status status =
-      url ? wt_http_retry(&f->http, false, url, false, NULL, &body, &reply, err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+      url ? wt_http_get(&f->http, url, false, &body, &reply, err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   if (status == WT_OK && reply.status != 200)
     status = wt_http_refusal(&reply, f->text, err);
   if (status == WT_OK)

@@ -40,7 +40,8 @@ static uint64_t contiguous_from(const struct wt_parts *p, uint64_t at)
   return at;
 }
 
-static enum wt_status digest_as_it_grows(struct wt_finisher *t, struct wt_digest *g, unsigned char *block)
+/* g: the digest; bare: one more, of the bytes alone, or NULL. */
+static enum wt_status digest_as_it_grows(struct wt_finisher *t, struct wt_digest *g, struct wt_digest *bare, unsigned char *block)
 {
   const struct wt_parts *p = t->partial->parts;
   uint64_t at = 0, written = 0, ready = 0;
@@ -60,6 +61,8 @@ static enum wt_status digest_as_it_grows(struct wt_finisher *t, struct wt_digest
       if (n <= 0)
         return wt_fail_errno(&t->err, WT_EDOWNLOAD, "fetch: cannot read '%s' back", t->partial->data_path);
       wt_digest_add(g, block, (size_t)n);
+      if (bare)
+        wt_digest_add(bare, block, (size_t)n);
       want = (size_t)n;
     }
     at += want;
@@ -71,28 +74,41 @@ static enum wt_status digest_as_it_grows(struct wt_finisher *t, struct wt_digest
   return WT_OK;
 }
 
+/* git's blob sha1 begins with its own head, which names the size: where no server has told it, it is known at the end. */
+static enum wt_status begin_as_git(struct wt_finisher *t, struct wt_digest *g)
+{
+  char head[64];
+  uint64_t size;
+  while ((size = __atomic_load_n(&t->partial->parts->size, __ATOMIC_ACQUIRE)) == UINT64_MAX) {
+    if (__atomic_load_n(&t->stop, __ATOMIC_ACQUIRE))
+      return WT_EINTERRUPTED;
+    usleep(1000);
+  }
+  int n = snprintf(head, sizeof head, "blob %llu", (unsigned long long)size);
+  wt_digest_add(g, head, (size_t)n + 1);
+  return WT_OK;
+}
+
 static void *work(void *ctx)
 {
   struct wt_finisher *t = ctx;
   struct wt_download *d = t->download;
   bool git = strlen(d->digest) == 40;
   char hex[WT_SHA256_HEX_BYTES] = "";
-  struct wt_digest *g = wt_digest_new(git ? WT_DIGEST_SHA1 : WT_DIGEST_SHA256);
-  unsigned char *block = wt_malloc(WT_FINISHER_BLOCK);
-  t->status = g && block ? WT_OK : wt_fail(&t->err, WT_ENOMEM, "fetch: out of memory");
-  if (t->status == WT_OK && git) { /* git's blob sha1 begins with its own header */
-    char head[64];
-    int n = snprintf(head, sizeof head, "blob %llu", (unsigned long long)d->size);
-    wt_digest_add(g, head, (size_t)n + 1);
-  }
+  WT_AUTO(wt_digest_freep) struct wt_digest *g = wt_digest_new(git ? WT_DIGEST_SHA1 : WT_DIGEST_SHA256);
+  WT_AUTO(wt_digest_freep) struct wt_digest *bare = git ? wt_digest_new(WT_DIGEST_SHA1) : NULL; /* some mirrors' etags are that */
+  WT_AUTO(wt_freep) unsigned char *block = wt_malloc(WT_FINISHER_BLOCK);
+  t->status = g && block && (bare || !git) ? WT_OK : wt_fail(&t->err, WT_ENOMEM, "fetch: out of memory");
+  if (t->status == WT_OK && git)
+    t->status = begin_as_git(t, g);
   if (t->status == WT_OK)
-    t->status = digest_as_it_grows(t, g, block);
+    t->status = digest_as_it_grows(t, g, bare, block);
   if (t->status == WT_OK) {
     wt_digest_hex(g, hex);
+    if (git && strcmp(hex, d->digest) != 0)
+      wt_digest_hex(bare, hex);
     t->status = wt_partial_finish(t->partial, d, hex, &t->corrupt, &t->err);
   }
-  wt_digest_free(g);
-  free(block);
   __atomic_store_n(&t->done, 1, __ATOMIC_RELEASE);
   return NULL;
 }

@@ -98,6 +98,10 @@ void wt_http_header(const char *line, size_t bytes, struct wt_http_reply *r)
     r->size = length_of(value);
   else if (!strcasecmp(name, "content-range"))
     content_range(value, r);
+  else if (!strcasecmp(name, "content-encoding"))
+    r->encoded = value[0] && strcasecmp(value, "identity") != 0;
+  else if (!strcasecmp(name, "last-modified"))
+    put_text(r->modified, sizeof r->modified, value, strlen(value));
   else if (!strcasecmp(name, "x-repo-commit"))
     put_text(r->commit, sizeof r->commit, value, strlen(value));
   else if (!strcasecmp(name, "x-error-code"))

@@ -59,24 +59,22 @@ static enum wt_status fetch_head(struct wt_fetcher *f, struct wt_download *d, co
   return status;
 }
 
-/* Compares bytes with the digest that the hub promised (sha256, or git's sha1 of a blob). */
-static enum wt_status check_digest(const struct wt_download *d, const struct wt_buf *body, struct wt_error *err)
+bool wt_has_digest(const void *data, size_t n, const char *digest)
 {
+  bool sha1 = strlen(digest) == 40;
   char hex[WT_SHA256_HEX_BYTES] = "", head[64];
-  bool git = strlen(d->digest) == 40;
-  if (!d->digest[0])
-    return WT_OK;
-  WT_AUTO(wt_digest_freep) struct wt_digest *g = wt_digest_new(git ? WT_DIGEST_SHA1 : WT_DIGEST_SHA256);
-  if (!g)
-    return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
-  int n = snprintf(head, sizeof head, "blob %zu", body->len);
-  if (git)
-    wt_digest_add(g, head, (size_t)n + 1);
-  wt_digest_add(g, body->data, body->len);
-  wt_digest_hex(g, hex);
-  return strcmp(hex, d->digest)
-             ? wt_fail(err, WT_EDOWNLOAD, "fetch '%s': what came is damaged: its digest is %s, expected %s", d->name, hex, d->digest)
-             : WT_OK;
+  for (int with_head = sha1; with_head >= 0; with_head--) { /* git puts a head before the bytes of a blob */
+    WT_AUTO(wt_digest_freep) struct wt_digest *g = wt_digest_new(sha1 ? WT_DIGEST_SHA1 : WT_DIGEST_SHA256);
+    if (!g)
+      return false;
+    if (with_head)
+      wt_digest_add(g, head, (size_t)snprintf(head, sizeof head, "blob %zu", n) + 1);
+    wt_digest_add(g, data, n);
+    wt_digest_hex(g, hex);
+    if (!strcmp(hex, digest))
+      return true;
+  }
+  return false;
 }
 
 static enum wt_status fetch_small(struct wt_fetcher *f, const struct wt_download *d, const char *path, struct wt_error *err)
@@ -84,11 +82,11 @@ static enum wt_status fetch_small(struct wt_fetcher *f, const struct wt_download
   struct wt_buf body;
   struct wt_http_reply reply;
   wt_buf_init(&body, WT_SMALL_MAX_BYTES);
-  enum wt_status status = wt_http_retry(&f->http, false, d->url, d->with_token, NULL, &body, &reply, err);
+  enum wt_status status = wt_http_get(&f->http, d->url, d->with_token, &body, &reply, err);
   if (status == WT_OK && reply.status != 200)
     status = wt_http_refusal(&reply, d->name, err);
-  if (status == WT_OK)
-    status = check_digest(d, &body, err);
+  if (status == WT_OK && d->digest[0] && !wt_has_digest(body.data, body.len, d->digest))
+    status = wt_fail(err, WT_EDOWNLOAD, "fetch '%s': what came is damaged: its digest is not %s", d->name, d->digest);
   if (status == WT_OK)
     status = wt_fs_write_atomic(path, body.data, body.len, err);
   wt_buf_release(&body);

@@ -38,7 +38,7 @@ static void set_common(CURL *c, const struct wt_http *h, const char *url)
   curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, plain ? "http,https" : "https");
   curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, 15L);
-  curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, NULL); /* bytes as they are: their digest is checked */
+  curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, "identity"); /* bytes as they are; what comes encoded all the same is decoded */
   curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
 }
 
@@ -131,6 +131,7 @@ static enum failure failure_of(CURLcode code)
   case CURLE_UNSUPPORTED_PROTOCOL:
   case CURLE_PEER_FAILED_VERIFICATION:
   case CURLE_TOO_MANY_REDIRECTS:
+  case CURLE_BAD_CONTENT_ENCODING:
   case CURLE_OUT_OF_MEMORY:
     return FAILED_FINAL;
   default:
@@ -169,7 +170,6 @@ static enum wt_status request(const struct wt_http *h, bool head, const char *ur
     WT_AUTO(wt_freep) char *line = wt_asprintf("Authorization: Bearer %s", h->token);
     headers = line ? curl_slist_append(headers, line) : NULL;
   }
-  headers = curl_slist_append(headers, "Accept-Encoding: identity");
   curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
   curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, put_header);
   curl_easy_setopt(c, CURLOPT_HEADERDATA, &lines);
@@ -226,7 +226,7 @@ void wt_http_wait(const struct wt_http *h, double s)
 
 static bool try_again(long status)
 {
-  return status == 408 || status == 425 || status == 429 || status >= 500;
+  return status == 408 || status == 425 || status == 429 || (status >= 500 && status != 501 && status != 505);
 }
 
 enum wt_status wt_http_retry(const struct wt_http *h, bool head, const char *url, bool with_token, const char *range, struct wt_buf *body,

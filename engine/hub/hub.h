@@ -40,6 +40,8 @@ struct wt_http_reply {
   int64_t linked_size; /* X-Linked-Size, -1 */
   uint64_t range_from, range_total; /* of Content-Range; UINT64_MAX unknown */
   bool accept_ranges;
+  bool encoded;         /* Content-Encoding: what is counted is not what is meant (neither sizes nor ranges) */
+  char modified[64];    /* Last-Modified */
   double retry_after_s; /* -1 unknown; from seconds or a date */
 };
 void wt_http_reply_clear(struct wt_http_reply *r);
@@ -63,6 +65,18 @@ enum wt_status wt_http_retry(const struct wt_http *h, bool head, const char *url
 /* Error of a status with the hub's own words: 401/403 gated, 404, ... */
 enum wt_status wt_http_refusal(const struct wt_http_reply *r, const char *what, struct wt_error *err);
 bool wt_same_host(const char *url_a, const char *url_b); /* scheme, host and port */
+/* ---- hops.c: redirects by hand ---- */
+/* Location, absolute or relative to the address that answered so; heap, NULL when it is no address of http or https. */
+char *wt_url_join(const char *url, const char *location);
+bool wt_http_redirects(const struct wt_http_reply *r); /* the answer names another address */
+/* The next hop in place of *url; the token goes along to the same host only. WT_EDOWNLOAD where none may be followed (https never becomes http). */
+enum wt_status wt_http_hop(char **url, bool *with_token, const struct wt_http_reply *r, const char *what, struct wt_error *err) WT_MUST_CHECK;
+/* HEAD, or where a server refuses that method a GET of the first byte: status 200 and the size of the whole (-1 unknown). Redirects are not followed. */
+enum wt_status wt_http_head(const struct wt_http *h, const char *url, bool with_token, struct wt_http_reply *ret, struct wt_error *err) WT_MUST_CHECK;
+/* GET over redirects, each of them a hop (wt_http_hop). */
+enum wt_status wt_http_get(const struct wt_http *h, const char *url, bool with_token, struct wt_buf *body, struct wt_http_reply *ret, struct wt_error *err) WT_MUST_CHECK;
+/* What tells two versions of a file apart: its etag, else when it was changed; "" nothing does. */
+const char *wt_http_version(const struct wt_http_reply *r);
 char *wt_url_escape(const char *text, bool keep_slash);  /* heap */
 double wt_backoff_s(unsigned tries);                     /* jittered, 0.5 s doubling to 30 s */
 double wt_stall_s(void); /* seconds without a byte after which a connection is dropped: HF_HUB_DOWNLOAD_TIMEOUT as in huggingface_hub, else 30 */
@@ -78,12 +92,15 @@ struct wt_download {
   char *final_path;       /* where it goes when whole */
   char *lock_path;        /* NULL = none */
   uint64_t size;          /* UINT64_MAX unknown */
-  char etag[256];         /* of the answer, for If-Range and for resuming */
+  char etag[256];         /* of the answer, for resuming */
+  bool etag_of_url;       /* answers from url carry this etag as long as the file is the same */
+  char commit[64];        /* X-Repo-Commit of the answer, "" none */
   char digest[65];        /* expected: 64 hex sha256, 40 hex git blob sha1, "" none */
   /* Asks for a fresh address when a signed one has expired (403). May be NULL. */
   enum wt_status (*renew)(struct wt_download *d, struct wt_error *err);
   void *ctx;
   bool done, cached;
+  bool refused;           /* the server has answered that it will not or cannot give it */
   bool replace;           /* an existing final file is stale: write it anew */
   uint64_t have;          /* bytes so far */
 };
@@ -119,8 +136,20 @@ struct wt_fetcher {
   size_t files_n;
   struct wt_download *downloads;    /* a row a file, same order */
   char **contexts;                  /* resolve addresses, for renewing */
+  bool no_listing;                  /* the server has files but no list of them: names are guesses, and one that is not there is left out */
 };
 enum wt_status wt_fetch_hf(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
+/* ask_hf.c: a row of f->downloads a file, with what the hub says of it; several HEADs at once. f->commit, or the revision where that is not known. */
+enum wt_status wt_hf_ask_for_all(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
+/* HEAD by hand: digest, size, commit, and the address to GET from. Redirects within the hub (renamed repositories) are followed, others lead to the store.
+ * row: what the listing says of the file, NULL nothing. */
+enum wt_status wt_hf_head_file(const struct wt_fetcher *f, const char *resolve, const struct wt_remote_file *row, struct wt_download *d, struct wt_error *err) WT_MUST_CHECK;
+char *wt_hf_resolve_url(const struct wt_fetcher *f, const char *name); /* heap */
+const char *wt_hf_revision(const struct wt_fetcher *f);
+bool wt_hf_is_commit(const char *s);
+/* fetch_beside.c: names of what may lie beside weights, ended by NULL: config, tokenizer, chat template. */
+extern const char *const wt_side_names[];
+void wt_fetch_forget_files(struct wt_fetcher *f); /* f->files, f->downloads and f->contexts are none again */
 enum wt_status wt_fetch_hf_headers(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_fetch_modelscope(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
 enum wt_status wt_fetch_url(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
@@ -137,6 +166,10 @@ enum wt_status wt_listing_read_modelscope(struct wt_fetcher *f, const char *text
 /* Files of f->downloads into f->folder: small ones whole, weights only as sparse files with their header. What is there already stays. */
 enum wt_status wt_fetch_heads(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
 bool wt_name_is_weights(const char *name); /* .safetensors or .gguf */
+/* Whether training needs a file of this name (or options->include matches it). index: as for wt_fetch_choose. */
+bool wt_fetch_wants(const struct wt_fetcher *f, const char *name, const struct wt_json *index, bool dataset, bool any_safetensors);
+/* Bytes against a digest of 64 digits (sha256) or 40: git's sha1 of a blob, or, as some mirrors have it, of the bytes alone. */
+bool wt_has_digest(const void *data, size_t n, const char *digest);
 void wt_fetcher_release(struct wt_fetcher *f);
 /* One file of unknown size called name, in f->files and f->downloads. */
 enum wt_status wt_fetch_one(struct wt_fetcher *f, const char *name, struct wt_error *err) WT_MUST_CHECK;

@@ -14,13 +14,20 @@ static enum wt_status add_row(struct wt_fetcher *f, const char *name, const stru
   return wt_fetch_add_file(f, name, bytes, digest, err);
 }
 
+/* sha256 of a file in the large store, else git's sha1. */
+static const char *digest_of(const struct wt_json *row, const char *large_key, const char *small_key)
+{
+  const char *large = wt_json_str(wt_json_get(wt_json_get(row, "lfs"), large_key));
+  return large ? large : wt_json_str_or(row, small_key, "");
+}
+
 /* A row of /tree: {type, path, size, lfs: {oid}}; folders are left out. */
 static enum wt_status add_tree_row(struct wt_fetcher *f, const struct wt_json *row, struct wt_error *err)
 {
   const char *path = wt_json_str(wt_json_get(row, "path"));
   if (!path || strcmp(wt_json_str_or(row, "type", "file"), "file"))
     return WT_OK;
-  return add_row(f, path, wt_json_get(row, "size"), wt_json_str_or(wt_json_get(row, "lfs"), "oid", ""), err);
+  return add_row(f, path, wt_json_get(row, "size"), digest_of(row, "oid", "oid"), err);
 }
 
 enum wt_status wt_listing_read_hf(struct wt_fetcher *f, const char *text, size_t n, char ret_sha[64], struct wt_error *err)
@@ -39,7 +46,7 @@ enum wt_status wt_listing_read_hf(struct wt_fetcher *f, const char *text, size_t
   for (const struct wt_json *row = wt_json_first(wt_json_get(doc, "siblings")); row; row = wt_json_next(row)) {
     const char *name = wt_json_str(wt_json_get(row, "rfilename"));
     if (name)
-      WT_TRY(add_row(f, name, wt_json_get(row, "size"), wt_json_str_or(wt_json_get(row, "lfs"), "sha256", ""), err));
+      WT_TRY(add_row(f, name, wt_json_get(row, "size"), digest_of(row, "sha256", "blobId"), err));
   }
   return WT_OK;
 }

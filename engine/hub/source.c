@@ -41,36 +41,60 @@ static bool repo_ok(const char *s)
   return *s != '\0';
 }
 
+/* End of a revision that a path follows: one component, or the two or three of refs/pr/N and refs/convert/NAME. */
+static size_t revision_span(const char *s)
+{
+  size_t n = strcspn(s, "/");
+  if (starts(s, "refs/pr/") || starts(s, "refs/convert/"))
+    for (int i = 0; i < 2 && s[n] == '/'; i++)
+      n += 1 + strcspn(s + n + 1, "/");
+  return n;
+}
+
+/* %2F for a slash, as in addresses; what is no such escape stays. */
+static void unescape(char *s)
+{
+  char *to = s;
+  for (; *s; s++, to++)
+    if (*s == '%' && isxdigit((unsigned char)s[1]) && isxdigit((unsigned char)s[2]) && strncmp(s, "%00", 3)) {
+      *to = (char)strtol((char[]){s[1], s[2], '\0'}, NULL, 16);
+      s += 2;
+    } else
+      *to = *s;
+  *to = '\0';
+}
+
+/* ORG/NAME[@REV], of a dataset with /PATH behind it (where REV holds slashes: refs/pr/N, refs/convert/NAME, or each written as %2F). */
 static enum wt_status parse_repo(const char *text, const char *rest, bool dataset, struct wt_source *s, struct wt_error *err)
 {
-  WT_AUTO(wt_freep) char *copy = wt_strdup(rest);
-  if (!copy)
-    return wt_fail(err, WT_ENOMEM, "source '%s': out of memory", text);
-  if (dataset) { /* ORG/NAME[@REV]/PATH: the path begins at the second slash */
-    char *slash = strchr(copy, '/');
-    slash = slash ? strchr(slash + 1, '/') : NULL;
-    if (slash) {
-      *slash = '\0';
-      if (slash[1] && !(s->path = wt_strdup(slash + 1)))
-        return wt_fail(err, WT_ENOMEM, "source '%s': out of memory", text);
-    }
-  }
-  char *at = strchr(copy, '@');
-  if (at) {
-    *at = '\0';
-    if (!at[1])
+  size_t org = strcspn(rest, "/@"), n = rest[org] == '/' ? org + 1 + strcspn(rest + org + 1, "/@") : org;
+  if (n && rest[n - 1] == '/')
+    n--;
+  const char *after = rest + n;
+  WT_AUTO(wt_freep) char *repo = wt_strndup(rest, n);
+  if (*after == '@') {
+    size_t span = dataset ? revision_span(after + 1) : strlen(after + 1);
+    while (!dataset && span && after[span] == '/')
+      span--;
+    if (!span)
       return wt_fail(err, WT_EUSAGE, "source '%s': nothing after @", text);
-    s->revision = wt_strdup(at + 1);
+    if (!(s->revision = wt_strndup(after + 1, span)))
+      return wt_fail(err, WT_ENOMEM, "source '%s': out of memory", text);
+    unescape(s->revision);
+    after += 1 + span;
   }
-  size_t n = strlen(copy);
-  if (n && copy[n - 1] == '/')
-    copy[n - 1] = '\0';
-  if (!repo_ok(copy))
-    return wt_fail(err, WT_EUSAGE, "source '%s': '%s' is not ORG/NAME", text, copy);
-  if (s->path && !wt_name_is_safe(s->path))
-    return wt_fail(err, WT_EUSAGE, "source '%s': '%s' is no path inside a dataset", text, s->path);
-  s->repo = wt_strdup(copy);
-  return s->repo && (!at || s->revision) ? WT_OK : wt_fail(err, WT_ENOMEM, "source '%s': out of memory", text);
+  if (!repo)
+    return wt_fail(err, WT_ENOMEM, "source '%s': out of memory", text);
+  if (!repo_ok(repo) || (!dataset && after[strspn(after, "/")]))
+    return wt_fail(err, WT_EUSAGE, "source '%s': '%s' is not ORG/NAME", text, rest);
+  if (*after == '/' && after[1]) {
+    if (!(s->path = wt_strdup(after + 1)))
+      return wt_fail(err, WT_ENOMEM, "source '%s': out of memory", text);
+    if (!wt_name_is_safe(s->path))
+      return wt_fail(err, WT_EUSAGE, "source '%s': '%s' is no path inside a dataset", text, s->path);
+  }
+  s->repo = WT_TAKE(repo);
+  return WT_OK;
 }
 
 static bool has_host(const char *url)

@@ -17,30 +17,10 @@ head -c 40000000 /dev/urandom >"$work/root/org/big/model.safetensors"
 echo '{}' >"$work/root/org/big/config.json"
 
 ok() { if [ "$1" = "$2" ]; then echo "ok   $3"; else echo "FAIL $3: got '$1', expected '$2'"; failed=1; fi; }
-stop() { kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; server=; }
-# The hub begins anew with these options; one server process serves the whole test.
-start() {
-  rm -rf "$work/cache" "$work/state"
-  if [ -n "$server" ]; then
-    local body
-    body=$(printf '%s\n' "$@")
-    exec 9<>"/dev/tcp/127.0.0.1/${hub##*:}"
-    printf 'POST /control HTTP/1.1\r\nHost: hub\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s' "${#body}" "$body" >&9
-    grep -q ' 204 ' <&9 || { echo "FAIL: the server does not take $*"; failed=1; }
-    exec 9>&-
-    return
-  fi
-  rm -f "$work/log" "$work/address"
-  python3 "$source_dir/tests/cli/hub_server.py" "$work/root" "$work/log" "$@" >"$work/address" 2>"$work/server-errors" &
-  server=$!
-  for _ in $(seq 200); do [ -s "$work/address" ] && break; sleep 0.05; done
-  read -r hub store <"$work/address"
-  export HF_ENDPOINT=$hub MODELSCOPE_ENDPOINT=$hub
-}
+# shellcheck source=tests/cli/hub.bash
+. "$source_dir/tests/cli/hub.bash"
 events() { grep -c "\"method\": \"$1\"" "$work/log"; }
-unset http_proxy https_proxy all_proxy no_proxy
 export HF_HUB_CACHE="$work/cache/hub" HF_HOME="$work/cache" XDG_CACHE_HOME="$work/cache/xdg" XDG_STATE_HOME="$work/state"
-unset HF_TOKEN HF_HUB_OFFLINE
 fetch() { "$wattune" fetch "$@" >"$work/out" 2>"$work/err"; code=$?; folder=$(cat "$work/out"); return 0; }
 sum_sent() { sed -n "s|.*\"method\": \"GET\", \"path\": \"[^\"]*$1[^\"]*\".*\"sent\": \([0-9]*\)}|\1|p" "$work/log" | awk '{ sum += $1 } END { printf "%d\n", sum }'; }
 

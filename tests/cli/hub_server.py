@@ -17,10 +17,18 @@ another one: it answers when the requests under way have ended, and the LOG is e
   --stall N    the first N bodies of the store stop half way and hang until the client goes (two minutes at most)
   --date       a busy answer's Retry-After is a date one second from now
   --big N      the store has org/big/model.safetensors with N bytes, of which only the header is more than zeros
+  --no-head N  every HEAD is answered with status N
+  --no-etag    no ETag, no X-Linked-*, no X-Repo-Commit, and no commit in the listing: a mirror of plain files
+  --no-list    no listing at all
+  --gzip       every body comes encoded by gzip, asked for or not; ranges are of what is encoded
+  --moved OLD  model OLD has been renamed to org/tiny: addresses of the hub lead there by relative redirects
+  --prefix P   the hub lives below path P
+  --raw FILE   the listing is the text of FILE
 Asked through as a proxy (a whole address in the request line), it answers as itself.
 """
 import argparse
 import email.utils
+import gzip
 import hashlib
 import http.server
 import json
@@ -49,6 +57,13 @@ ap.add_argument("--header", type=int, default=0)
 ap.add_argument("--stall", type=int, default=0)
 ap.add_argument("--date", action="store_true")
 ap.add_argument("--big", type=int, default=0)
+ap.add_argument("--no-head", type=int, default=0)
+ap.add_argument("--no-etag", action="store_true")
+ap.add_argument("--no-list", action="store_true")
+ap.add_argument("--gzip", action="store_true")
+ap.add_argument("--moved")
+ap.add_argument("--prefix", default="")
+ap.add_argument("--raw")
 lock = threading.Lock()
 opt = argparse.Namespace()
 count = {"busy": 0, "signed": 0, "stall": 0, "active": 0}
@@ -91,6 +106,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                                   "authorized": "Authorization" in self.headers, "sent": sent}) + "\n")
 
     def say(self, status, body=b"", **headers):
+        if opt.gzip and body:
+            body, headers["Content_Encoding"] = gzip.compress(body, 1), "gzip"
         self.send_response(status)
         if opt.header and self.where == "hub":
             self.send_header("X-Long", "x" * opt.header)
@@ -160,6 +177,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def send_file(self, path, **headers):
         size = os.path.getsize(path)
+        if opt.gzip:
+            with open(path, "rb") as f:
+                packed = gzip.compress(f.read(), 1)
+            size, headers["Content_Encoding"] = len(packed), "gzip"
         first, last, status = 0, size - 1, 200
         wanted = self.headers.get("Range")
         if wanted and not opt.no_range:
@@ -170,7 +191,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             last = min(last, size - 1)
         with open(path, "rb") as f:
             f.seek(first)
-            part = f.read(last + 1 - first if self.command == "GET" else 0)
+            part = packed[first:last + 1] if opt.gzip else f.read(last + 1 - first if self.command == "GET" else 0)
         if opt.corrupt and os.path.basename(path) == opt.corrupt and first <= size // 2 <= last:
             part = bytearray(part)
             part[size // 2 - first] ^= 0xFF
@@ -208,6 +229,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
 
+    def do_HEAD(self):
+        return self.say(opt.no_head) if opt.no_head else self.do_GET()
+
+
 class Store(Handler):
     where = "store"
 
@@ -225,8 +250,6 @@ class Store(Handler):
             return self.say(503, **self.busy_headers())
         file = os.path.join(opt.root, path.lstrip("/"))
         return self.send_file(file) if os.path.isfile(file) else self.say(404)
-
-    do_HEAD = do_GET
 
 
 class Hub(Handler):
@@ -259,6 +282,11 @@ class Hub(Handler):
         if self.path.startswith("http://"):  # asked as a proxy
             self.path = "/" + self.path.split("/", 3)[3]
         path, _, query = self.path.partition("?")
+        if not path.startswith(opt.prefix):
+            return self.say(404)
+        path = path[len(opt.prefix):]
+        if opt.moved and f"/{opt.moved}/" in path:
+            return self.say(307, Location=opt.prefix + path.replace(f"/{opt.moved}/", "/org/tiny/"))
         parts = path.strip("/").split("/")
         if parts[:3] == ["api", "v1", "models"] or parts[0] == "models":
             return self.do_modelscope(parts)
@@ -266,6 +294,11 @@ class Hub(Handler):
             parts = parts[1:]
         if parts[:2] in (["api", "models"], ["api", "datasets"]):
             top = os.path.join(opt.root, *parts[2:4])
+            if opt.no_list:
+                return self.say(404)
+            if opt.raw:
+                with open(opt.raw, "rb") as f:
+                    return self.say(200, f.read())
             if not os.path.isdir(top):
                 return self.say(404, b"{}", X_Error_Code="RepoNotFound")
             names = sorted(os.listdir(top)) + ([opt.hostile] if opt.hostile else [])
@@ -279,7 +312,7 @@ class Hub(Handler):
                     rows = [{"type": "file", "path": n, "size": 1} for n in names[at:at + opt.pages]] + [{"type": "directory", "path": "folder"}]
                     return self.say(200, json.dumps(rows).encode(), **more)
                 names = names[:opt.pages]
-            return self.say(200, json.dumps({"sha": sha, "siblings": [{"rfilename": n} for n in names]}).encode(), **more)
+            return self.say(200, json.dumps({"sha": None if opt.no_etag else sha, "siblings": [{"rfilename": n} for n in names]}).encode(), **more)
         if opt.loop:
             return self.say(302, Location=self.path)
         file = os.path.join(opt.root, parts[0], parts[1], *parts[4:])
@@ -292,13 +325,11 @@ class Hub(Handler):
             with lock:
                 count["signed"] += 1
                 signature = count["signed"]
-            return self.say(302, X_Linked_Etag='"%s"' % sha256, X_Linked_Size=str(size),
-                            Location=f"http://127.0.0.1:{store.server_port}/{parts[0]}/{parts[1]}/{'/'.join(parts[4:])}?sig={signature}")
+            told = {} if opt.no_etag else {"X_Linked_Etag": '"%s"' % sha256, "X_Linked_Size": str(size)}
+            return self.say(302, **told, Location=f"http://127.0.0.1:{store.server_port}/{parts[0]}/{parts[1]}/{'/'.join(parts[4:])}?sig={signature}")
         if self.is_busy():
             return self.say(503, **self.busy_headers())
-        return self.send_file(file, ETag='"%s"' % sha1)
-
-    do_HEAD = do_GET
+        return self.send_file(file, **({} if opt.no_etag else {"ETag": '"%s"' % sha1}))
 
 
 class Server(http.server.ThreadingHTTPServer):

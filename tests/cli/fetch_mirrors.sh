@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# `wattune fetch` from servers that are no huggingface.co: mirrors without HEAD, etags, commits or a listing, with encoded answers, moved repositories, damaged
+# listings; and what its JSON says.
+set -u
+wattune=$1
+source_dir=$2
+"$wattune" fetch --help >/dev/null 2>&1 || { echo "skipped: this build has no fetch"; exit 77; }
+work=$(mktemp -d)
+failed=0
+server=
+trap '[ -n "$server" ] && kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
+mkdir -p "$work/root/org/tiny"
+echo '{"model_type":"llama"}' >"$work/root/org/tiny/config.json"
+echo '{}' >"$work/root/org/tiny/tokenizer.json"
+head -c 300000 /dev/urandom >"$work/root/org/tiny/model.safetensors"
+: >"$work/root/org/tiny/merges.txt"
+
+ok() { if [ "$1" = "$2" ]; then echo "ok   $3"; else echo "FAIL $3: got '$1', expected '$2'"; failed=1; fi; }
+# shellcheck source=tests/cli/hub.bash
+. "$source_dir/tests/cli/hub.bash"
+export HF_HUB_CACHE="$work/cache/hub" HF_HOME="$work/cache" XDG_CACHE_HOME="$work/cache/xdg" XDG_STATE_HOME="$work/state" HOME="$work/home"
+fetch() { timeout 60 "$wattune" fetch "$@" >"$work/out" 2>"$work/err"; code=$?; folder=$(cat "$work/out"); return 0; }
+whole() { for name in config.json tokenizer.json model.safetensors merges.txt; do cmp -s "$1/$name" "$work/root/org/tiny/$name" || { echo "no $name"; return; }; done; echo whole; }
+keep() { cp "$work/out" "$work/json-$1"; } # judged at the end, all at once
+
+for mirror in "--no-head 405" "--no-head 501" "--no-etag" "--no-etag --no-head 405" "--gzip" "--gzip --no-head 405" "--gzip --no-etag" "--no-list" "--no-list --no-etag --no-head 501" "--prefix /hf"; do
+  # shellcheck disable=SC2086
+  start $mirror
+  [ "$mirror" = "--prefix /hf" ] && HF_ENDPOINT=$hub/hf/
+  fetch hf://org/tiny; ok "$code $(whole "$folder")" "0 whole" "$mirror: the repository"
+  fetch hf://org/tiny; ok "$code $(whole "$folder")" "0 whole" "$mirror: once more"
+  ok "$(grep -c '"store", "method": "GET".*"sent": [2-9][0-9]\{5\}' "$work/log")" 1 "$mirror: the weights come once"
+  fetch hf://org/tiny --include model.safetensors --out "$work/out-$RANDOM"; ok "$code $(cmp "$folder/model.safetensors" "$work/root/org/tiny/model.safetensors" 2>&1)" "0 " "$mirror: one file"
+  rm -rf "$work/plain"; fetch "$store/org/tiny/model.safetensors" --out "$work/plain"; ok "$code $(cmp "$work/plain/model.safetensors" "$work/root/org/tiny/model.safetensors" 2>&1)" "0 " "$mirror: a plain address"
+  rm -rf "$work/plain"; fetch "$store/org/tiny/merges.txt" --out "$work/plain"; ok "$code $([ -f "$work/plain/merges.txt" ] && [ ! -s "$work/plain/merges.txt" ]; echo $?)" "0 0" "$mirror: a plain address of an empty file"
+done
+start --no-list; fetch hf://org/none; ok "$code" 6 "no listing, no such repository"
+start --moved org/old; fetch hf://org/old; ok "$code $(whole "$folder")" "0 whole" "renamed repository"
+start --moved org/old --token sesame; HF_TOKEN=$' sesame\n' fetch hf://org/old; ok "$code $(whole "$folder")" "0 whole" "renamed repository, token with a line break"
+grep '"store"' "$work/log" | grep -q '"authorized": true'; ok "$?" 1 "renamed repository: the store never sees the token"
+mkdir -p "$HOME/.cache/huggingface"; echo sesame >"$HOME/.cache/huggingface/token"
+start --token sesame; (unset HF_HOME; fetch hf://org/tiny; exit "$code"); ok "$?" 0 "token of ~/.cache/huggingface/token"
+
+# listings that are damaged or hostile
+names='{"rfilename":"config.json"},{"rfilename":"model.safetensors"}'
+sha='"sha":"0123456789abcdef0123456789abcdef01234567"'
+listing() { printf '%b' "$1" >"$work/listing"; start --raw "$work/listing"; fetch hf://org/tiny --json; }
+listing "{$sha,\"siblings\":[$names,$names]}"; keep twice; ok "$code" 0 "a name twice"
+listing "{$sha,\"siblings\":[$names,{\"rfilename\":7},{\"rfilename\":null},3,\"x\",{}]}"; keep rows; ok "$code" 0 "rows that are none"
+for text in "{$sha,\"siblings\":[$names" '' '[]' '7' '{}' "{$sha}" "{$sha,\"siblings\":7}" "{$sha,\"siblings\":{\"rfilename\":\"config.json\"}}" '{"sha":7,"siblings":[]}' "{$sha,\"siblings\":[{\"rfilename\":\"tokenizer\\u0000.json\"}]}" \
+  "{$sha,\"siblings\":[{\"rfilename\":\"tokenizer\\xff.json\"}]}" '<html>not found</html>'; do
+  listing "$text"; ok "$code $(grep -c . "$work/out")" "6 0" "listing ${text:0:60}"
+done
+
+# what --json says
+start
+fetch hf://org/tiny --json; keep fetched; ok "$code" 0 "json: fetched"
+fetch hf://org/tiny --json; keep cached; ok "$code" 0 "json: cached"
+HF_HUB_OFFLINE=1 fetch hf://org/tiny --json; keep offline; ok "$code" 0 "json: without a connection"
+HF_HUB_OFFLINE=1 fetch hf://org/tiny --include 'pytorch*' --json; ok "$code $(grep -c . "$work/out")" "6 0" "offline: --include that matches nothing in the cache"
+fetch "$store/org/tiny/model.safetensors" --json; keep plain; ok "$code" 0 "json: a plain address"
+stop; fetch "$store/org/tiny/model.safetensors" --json; keep gone; ok "$code" 0 "a plain address whose server is gone: the file that is here"
+python3 - "$work" <<'PYTHON'
+import json, sys
+doc = {n: json.load(open(f"{sys.argv[1]}/json-{n}")) for n in ("twice", "rows", "fetched", "cached", "offline", "plain", "gone")}
+names = {n: [f["name"] for f in d["files"]] for n, d in doc.items()}
+cached = {n: {f["cached"] for f in d["files"]} for n, d in doc.items()}
+for what, good in (("a name twice is one file", names["twice"] == ["config.json", "model.safetensors"]),
+                   ("rows that are none are passed over", names["rows"] == names["twice"]),
+                   ("the total is the sum", doc["fetched"]["total_bytes"] == sum(f["bytes"] for f in doc["fetched"]["files"])),
+                   ("the commit is told", len(doc["fetched"]["commit"]) == 40),
+                   ("fetched, then cached", cached["fetched"] == {False} and cached["cached"] == {True}),
+                   ("the same without a connection", {**doc["offline"], "files": 0} == {**doc["cached"], "files": 0}),
+                   ("the same files without a connection", sorted(map(str, doc["offline"]["files"])) == sorted(map(str, doc["cached"]["files"]))),
+                   ("a plain address has no commit", doc["plain"]["commit"] is None and doc["plain"]["total_bytes"] == 300000),
+                   ("a server that is gone", doc["gone"]["path"] == doc["plain"]["path"] and doc["gone"]["files"][0]["cached"])):
+    print("ok  " if good else "FAIL", "json:", what)
+    if not good:
+        print(json.dumps(doc, indent=1)[:3000])
+        sys.exit(1)
+PYTHON
+ok "$?" 0 "json: all of it"
+exit $failed

@@ -1,0 +1,25 @@
+# The server of the fetch tests (hub_server.py), from a script that has set work and source_dir and takes `failed`.
+# shellcheck shell=bash
+server=
+stop() { kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; server=; }
+# The hub begins anew with these options; one server process serves the whole test.
+start() {
+  rm -rf "$work/cache" "$work/state"
+  [ -z "$server" ] || export HF_ENDPOINT=$hub MODELSCOPE_ENDPOINT=$hub
+  if [ -n "$server" ]; then
+    local body
+    body=$(printf '%s\n' "$@")
+    exec 9<>"/dev/tcp/127.0.0.1/${hub##*:}"
+    printf 'POST /control HTTP/1.1\r\nHost: hub\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s' "${#body}" "$body" >&9
+    grep -q ' 204 ' <&9 || { echo "FAIL: the server does not take $*"; failed=1; }
+    exec 9>&-
+    return
+  fi
+  rm -f "$work/log" "$work/address"
+  python3 "$source_dir/tests/cli/hub_server.py" "$work/root" "$work/log" "$@" >"$work/address" 2>"$work/server-errors" &
+  server=$!
+  for _ in $(seq 200); do [ -s "$work/address" ] && break; sleep 0.05; done
+  read -r hub store <"$work/address"
+  export HF_ENDPOINT=$hub MODELSCOPE_ENDPOINT=$hub
+}
+unset http_proxy https_proxy all_proxy no_proxy HF_TOKEN HF_TOKEN_PATH HF_HUB_OFFLINE

@@ -69,10 +69,10 @@ static bool clock_of(const char *s, double *ret)
   return true;
 }
 
-/* A cell that does not parse is a bad file here, not a wrong option. */
+/* A cell that does not parse is a bad file here, not a wrong option, and a file that cannot be read is one, too. */
 static enum wt_status as_format(enum wt_status s, struct wt_error *err)
 {
-  if (s != WT_EUSAGE)
+  if (s != WT_EUSAGE && s != WT_EIO)
     return s;
   if (err)
     err->status = WT_EFORMAT;
@@ -190,14 +190,15 @@ enum wt_status wt_tariff_read(const char *path, struct wt_tariff **ret, struct w
 {
   WT_AUTO(wt_buf_release) struct wt_buf b;
   wt_buf_init(&b, 4 << 20);
-  WT_TRY(wt_fs_read(path, (4 << 20) - 1, &b, err));
+  WT_TRY(as_format(wt_fs_read(path, (4 << 20) - 1, &b, err), err));
   if (memchr(b.data, 0, b.len))
     return wt_fail(err, WT_EFORMAT, "tariff '%s': not a text file", path);
   WT_AUTO(wt_tariff_freep) struct wt_tariff *t = wt_calloc(1, sizeof *t);
   if (!t)
     return wt_fail(err, WT_ENOMEM, "tariff '%s': out of memory", path);
   struct parser p = {.t = t, .path = path, .price_column = -1};
-  for (char *at = b.data; at;) {
+  char *text = b.len >= 3 && memcmp(b.data, "\xef\xbb\xbf", 3) == 0 ? b.data + 3 : b.data; /* spreadsheets begin with a byte order mark */
+  for (char *at = text; at;) {
     char *end = strchr(at, '\n');
     if (end)
       *end = 0;

@@ -160,6 +160,20 @@ static void test_windows(void **state)
   assert_true(isnan(price) && isinf(until));
 }
 
+/* As a spreadsheet writes it. */
+static void test_spreadsheet(void **state)
+{
+  (void)state;
+  struct wt_error err = {0};
+  WT_AUTO(wt_tariff_freep) struct wt_tariff *t = NULL;
+  WT_ASSERT_OK(read_tariff("\xef\xbb\xbf" "from,to,price EUR/kWh,carbon\r\n22:00,06:00,0.12,200\r\n06:00,22:00,0.30,400\r\n", &t, &err), &err);
+  double price, carbon;
+  wt_tariff_at(t, stamp("2026-12-01 23:00"), &price, &carbon, NULL);
+  WT_ASSERT_CLOSE(price, 0.12, 1e-12, 0);
+  WT_ASSERT_CLOSE(carbon, 200, 1e-12, 0);
+  assert_string_equal(wt_tariff_currency(t), "EUR");
+}
+
 static void refused(const char *text, const char *says)
 {
   struct wt_error err = {0};
@@ -174,6 +188,9 @@ static void test_bad_tariffs(void **state)
   (void)state;
   char text[8192];
   refused("", "0 hours");
+  struct wt_error err = {0};
+  struct wt_tariff *none = NULL;
+  WT_ASSERT_FAILS(wt_tariff_read("/nowhere/tariff.csv", &none, &err), WT_EFORMAT, &err);
   hours(text, sizeof text, 23, "hour,price,carbon\n");
   refused(text, "23 hours");
   refused("hour,price\n0,0.1\n0,0.2\n", "line 3: hour 0 stands twice");
@@ -193,6 +210,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_countries), cmocka_unit_test(test_embodied), cmocka_unit_test(test_tables_are_current),
       cmocka_unit_test(test_hours),     cmocka_unit_test(test_windows),  cmocka_unit_test(test_bad_tariffs),
+      cmocka_unit_test(test_spreadsheet),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

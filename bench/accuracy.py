@@ -18,6 +18,7 @@ import random
 import shutil
 import statistics
 import subprocess
+import sys
 import threading
 import time
 

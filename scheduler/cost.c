@@ -15,6 +15,7 @@
 #define SPREAD_METHOD 0.13  /* a slice of this method */
 #define SPREAD_SLICE 0.10   /* a slice of this very configuration */
 #define SPREAD_PROBE 0.08
+#define SPREAD_TOUCH 0.7 /* of memory that a virtual machine must ask its host for: seen from 0.2 to 0.8 GB/s within an hour, and 20 where the host held it */
 #define REPORT_S 0.15    /* plan, report and ledger files */
 #define SYNC_S 0.03      /* fsync of a checkpoint's files */
 #define WRITE_GBPS 0.3   /* of a plain disk, for files that are synced, where it was not measured */
@@ -176,7 +177,7 @@ static double spread_of(const struct wt_plan_input *in, const struct wt_train_co
 
 /* Seconds that do not depend on the number of steps, and those of one step, one evaluation and one set of samples. */
 struct parts {
-  double setup_s, step_s, cached_step_s, eval_s, samples_s, checkpoint_s, save_s, micro_batches;
+  double setup_s, touch_s /* of it */, step_s, cached_step_s, eval_s, samples_s, checkpoint_s, save_s, micro_batches;
 };
 
 /* An evaluation cuts all its rows at once, so its micro-batches are as full as they can be: fewer calls of more rows than a step's. */
@@ -218,9 +219,8 @@ static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, cons
   struct parts t = {.micro_batches = shape->micro_batches};
   double disk_gbps = m->storage.read_gbps > 0 ? m->storage.read_gbps : 0.5;
   double touch_gbps = m->first_touch_gbps > 0 ? m->first_touch_gbps : 1.5;
-  t.setup_s = (1 - c->in->cached_share) * (double)e->load_bytes / (1e9 * disk_gbps) + (double)e->sizes.weights_bytes / (1e9 * touch_gbps) +
-              (double)e->load_bytes / (1e9 * wt_rates_memory_gbps(c->rates, threads));
-  t.setup_s += (double)(e->sizes.run_bytes + e->sizes.step_bytes + e->sizes.scratch_bytes) / (1e9 * touch_gbps);
+  t.touch_s = (double)(e->sizes.weights_bytes + e->sizes.run_bytes + e->sizes.step_bytes + e->sizes.scratch_bytes) / (1e9 * touch_gbps);
+  t.setup_s = (1 - c->in->cached_share) * (double)e->load_bytes / (1e9 * disk_gbps) + (double)e->load_bytes / (1e9 * wt_rates_memory_gbps(c->rates, threads)) + t.touch_s;
   t.step_s = corrected_s(c, &e->step, &p->config);
   t.cached_step_s = p->config.prefix_cache == WT_PREFIX_CACHE_NONE ? t.step_s : corrected_s(c, &e->cached_step, &p->config);
   if (e->kept_file_bytes > 0) /* the step's part of the file, written once and read in each later epoch */
@@ -278,11 +278,13 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
   double prior = probed ? SPREAD_PROBE : spread_of(in, &p->config);
   prior = sqrt(prior * prior + (c->task->sampled_fraction < 1 ? 0.0025 : 0));
   const struct wt_learned *past = &c->learned[p->config.method];
-  struct wt_correction time = wt_learned_correct(&past->time, prior), energy = wt_learned_correct(&past->energy, prior);
-  snprintf(p->depth, sizeof p->depth, "%s", time.learned ? "learned" : probed ? "probe" : "analytic");
   double of_epoch = c->task->train_rows > 0 ? ceil((double)c->task->train_rows / (double)(p->batch ? p->batch : 1)) : 1;
   struct totals s = totals_of(in->options, t, (double)p->steps, in->done_steps, of_epoch);
   struct wt_together all = wt_cost_together(in, p, t->step_s, t->micro_batches);
+  if (in->profile->cpu.virtualized)
+    prior = hypot(prior, SPREAD_TOUCH * t->touch_s / fmax(s.compute_s + s.wait_s, 1e-9));
+  struct wt_correction time = wt_learned_correct(&past->time, prior), energy = wt_learned_correct(&past->energy, prior);
+  snprintf(p->depth, sizeof p->depth, "%s", time.learned ? "learned" : probed ? "probe" : "analytic");
   double compute_s = s.compute_s / all.rate, wait_s = s.wait_s + fmax((double)p->steps - in->done_steps, 0) * all.network_s;
   double seconds = (compute_s + wait_s) * time.factor;
   p->time_s = wt_cost_interval(seconds, time.spread);

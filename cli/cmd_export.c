@@ -16,8 +16,8 @@ static const char *const dtypes[] = {"f32", "bf16", "f16", "q8_0"}; /* the order
 static const struct wt_opt table[] = {
     {"model", 'm', WT_OPT_STRING, AT(model), WT_OPT_NO_SET, 0, 0, NULL, "M", "Export", "model: folder, file or SOURCE"},
     {"adapter", 'a', WT_OPT_STRING, AT(adapter), WT_OPT_NO_SET, 0, 0, NULL, "A", "Export", "PEFT folder or a run's folder, merged into the model"},
-    {"format", 'f', WT_OPT_CHOICE, AT(format), AT(format_set), 0, 0, "safetensors|gguf|peft", NULL, "Export", "what to write"},
-    {"out", 'o', WT_OPT_STRING, AT(out), WT_OPT_NO_SET, 0, 0, NULL, "P", "Export", "folder (safetensors, peft) or file (gguf)"},
+    {"format", 'f', WT_OPT_CHOICE, AT(format), AT(format_set), 0, 0, "safetensors|gguf|peft|gguf-lora", NULL, "Export", "what to write; gguf-lora: the adapter alone, for llama.cpp"},
+    {"out", 'o', WT_OPT_STRING, AT(out), WT_OPT_NO_SET, 0, 0, NULL, "P", "Export", "folder (safetensors, peft) or file (gguf, gguf-lora)"},
     {"dtype", 0, WT_OPT_CHOICE, AT(dtype), AT(dtype_set), 0, 0, "f32|bf16|f16|q8_0", NULL, "Export", "default: as stored"},
     WT_CLI_COMMON_ROWS(struct options, common.),
 };
@@ -57,5 +57,5 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
   return result_print(&o, err);
 }
 
-const struct wt_cli_command wt_cmd_export = {"export", "--model M [--adapter A] --format safetensors|gguf|peft --out P [--dtype D]",
+const struct wt_cli_command wt_cmd_export = {"export", "--model M [--adapter A] --format safetensors|gguf|peft|gguf-lora --out P [--dtype D]",
                                              "merges an adapter into a model, or converts", table, &table_n, run};

@@ -75,7 +75,7 @@ const struct wt_opt wt_cli_run_table[] = {
     {"eval-data", 0, WT_OPT_STRING, AT(eval_data), NO, 0, 0, NULL, "F", "Data", "dataset to evaluate on"},
     {"eval-fraction", 0, WT_OPT_NUMBER, AT(eval_fraction), AT(eval_fraction_set), 0, 0.9, NULL, "X", "Data", "else: share of the data held out (default 0.05, 0 = none)"},
     {"eval-every", 0, WT_OPT_INT, AT(eval_every), NO, 0, BIG, NULL, "N", "Data", "evaluate after every N steps too"},
-    {"early-stop", 0, WT_OPT_INT, AT(early_stop), NO, 0, BIG, NULL, "N", "Data", "stop after N evaluations without a better loss"},
+    {"early-stop", 0, WT_OPT_INT, AT(early_stop), NO, 0, BIG, NULL, "N", "Data", "stop after N evaluations without a better loss and keep the best (20 are made, or --eval-every)"},
 
     {"resume", 0, WT_OPT_FLAG, AT(resume), NO, 0, 0, NULL, NULL, "Continuing", "go on from the checkpoint in --out"},
     {"force", 0, WT_OPT_FLAG, AT(force), NO, 0, 0, NULL, NULL, "Continuing", "overwrite a run in --out"},

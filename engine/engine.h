@@ -84,8 +84,9 @@ enum wt_status wt_model_tokenizer(struct wt_model *m, const struct wt_tokenizer 
 enum wt_status wt_model_init(const char *config_path, const char *tokenizer_dir, const char *out_dir, uint64_t seed, enum wt_weights dtype,
                              struct wt_error *err) WT_MUST_CHECK;
 
-enum wt_export_format { WT_EXPORT_SAFETENSORS, WT_EXPORT_GGUF, WT_EXPORT_PEFT };
-/* dtype: "f32", "bf16", "f16", "q8_0", or NULL = as stored. adapter may be NULL. Merges in the memory of one tensor. */
+enum wt_export_format { WT_EXPORT_SAFETENSORS, WT_EXPORT_GGUF, WT_EXPORT_PEFT, WT_EXPORT_GGUF_LORA };
+/* dtype: "f32", "bf16", "f16", "q8_0", or NULL = as stored. adapter may be NULL. Merges in the memory of one tensor. GGUF_LORA: the
+ * adapter alone, as llama.cpp takes it; WT_EUSAGE where it is no LoRA or changes what such a file cannot. */
 enum wt_status wt_export(const char *model, const char *adapter, enum wt_export_format format, const char *dtype, const char *out,
                          struct wt_error *err) WT_MUST_CHECK;
 

@@ -95,8 +95,9 @@ static double checkpoints_of(const struct wt_run_options *o, double steps, doubl
 static double evaluations_of(const struct wt_run_options *o, double steps)
 {
   double n = 2;
-  if (o->eval_every > 0)
-    n += floor(steps / (double)o->eval_every);
+  uint64_t every = wt_options_eval_every(o, (uint64_t)steps);
+  if (every > 0)
+    n += floor(steps / (double)every);
   return n;
 }
 

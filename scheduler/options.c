@@ -56,6 +56,13 @@ static enum wt_status check_save_every(const char *text, struct wt_error *err)
   return WT_OK;
 }
 
+uint64_t wt_options_eval_every(const struct wt_run_options *o, uint64_t steps)
+{
+  if (o->eval_every > 0 || o->early_stop == 0)
+    return o->eval_every;
+  return steps >= 20 ? steps / 20 : 1;
+}
+
 enum wt_status wt_run_options_check(const struct wt_run_options *o, struct wt_error *err)
 {
   double when;

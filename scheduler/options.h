@@ -73,6 +73,8 @@ struct wt_run_options {
 void wt_run_options_default(struct wt_run_options *o);
 /* "hf://ORG/NAME@REV" -> "ORG/NAME", as model cards and the ledger name it; of other sources, where the model lies here. The caller frees; NULL: out of memory. */
 char *wt_options_model_name(const char *source, const char *local);
+/* Steps between evaluations of a run of so many; 0 = none in between. Early stopping without --eval-every looks twenty times. */
+uint64_t wt_options_eval_every(const struct wt_run_options *o, uint64_t steps);
 /* WT_EUSAGE for a text whose form is wrong: --save-every, --finish-by, --targets. Looks at no file and no clock. */
 enum wt_status wt_run_options_check(const struct wt_run_options *o, struct wt_error *err) WT_MUST_CHECK;
 

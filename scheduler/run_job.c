@@ -80,6 +80,8 @@ static void say_method(const struct wt_plan *p, struct wt_buf *out)
     wt_buf_addf(out, " of %s%zu tokens", c->method == WT_METHOD_PROMPT ? "at most " : "", c->virtual_tokens);
   if (c->train_layers > 0)
     wt_buf_addf(out, " in the top %zu blocks", c->train_layers);
+  if (c->modules_to_save)
+    wt_buf_addf(out, ", %s as a whole", c->modules_to_save);
 }
 
 void wt_plan_settings(const struct wt_plan *p, struct wt_buf *out)

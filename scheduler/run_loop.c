@@ -445,7 +445,8 @@ static enum wt_status after_step(struct wt_run *r, const struct wt_step_out *out
   update_pace(r, step_s, out);
   enum wt_status skipped = check_skipped(r, out, err);
   double eval = NAN;
-  if (skipped == WT_OK && r->s.o.eval_every > 0 && r->s.eval_n > 0 && r->st.step % r->s.o.eval_every == 0 && r->st.step < r->st.lr.steps) {
+  uint64_t every = wt_options_eval_every(&r->s.o, r->st.lr.steps);
+  if (skipped == WT_OK && every > 0 && r->s.eval_n > 0 && r->st.step % every == 0 && r->st.step < r->st.lr.steps) {
     wt_run_phase_begin(r, "eval");
     WT_TRY(wt_run_evaluate(r, &eval, err));
     WT_TRY(after_evaluation(r, eval, err));

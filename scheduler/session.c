@@ -417,6 +417,8 @@ enum wt_status wt_session_open(struct wt_session *s, const struct wt_run_options
   if (s->o.batch == 0)
     return wt_fail(err, WT_EUSAGE, "--batch: must be at least 1");
   WT_TRY(wt_run_options_check(&s->o, err));
+  if (s->o.early_stop > 0 && !s->o.eval_data && s->o.eval_fraction == 0)
+    return wt_fail(err, WT_EUSAGE, "--early-stop: there are no rows to evaluate: give --eval-data or an --eval-fraction above 0");
   WT_TRY(get_rate(s, err));
   WT_TRY(get_budgets(s, err));
   double t = wt_mono_s(s->clock);

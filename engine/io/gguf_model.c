@@ -351,37 +351,50 @@ enum wt_status wt_gguf_write_model(const char *path, const struct wt_json *confi
 
 /* ---- LoRA ---- */
 
-/* Checks a pair and appends it as NAME.weight.lora_a and .lora_b; rank0 is the rank for which the file's alpha is right. */
-static enum wt_status append_pair(struct list *l, const char *module, const struct wt_tensor_source *pair, const char *family, const struct wt_spec *s, size_t rank0, bool rslora,
-                                  const char *path, struct wt_error *err)
+/* GGUF's name of a module that an adapter may change. Where one tensor serves as embedding and output matrix, readers of GGUF would use its adapter for both. */
+static enum wt_status name_module(const char *module, const char *family, const struct wt_spec *s, const char *path, char **ret, struct wt_error *err)
 {
+  WT_AUTO(wt_freep) char *stem = wt_gguf_name_from_hf(family, module);
+  bool top = stem && (strcmp(stem, "token_embd") == 0 || strcmp(stem, "output") == 0);
+  if (!stem || (!top && strncmp(stem, "blk.", 4) != 0) || (top && s->tied_head)) {
+    wt_fail(err, WT_EUSAGE, "'%s': a GGUF adapter cannot change '%s'%s", path, module, top ? " of a model whose embedding and output matrix are one" : "");
+    return wt_error_hint(err, "merge it into the model instead: --format gguf");
+  }
+  *ret = WT_TAKE(stem);
+  return WT_OK;
+}
+
+/* Checks a pair and appends it as NAME.weight.lora_a and .lora_b, B times `factor`. The embedding's A lies a token a row there. */
+static enum wt_status append_pair(struct list *l, const char *module, const struct wt_tensor_source *pair, const char *family, const struct wt_spec *s, double factor, const char *path,
+                                  struct wt_error *err)
+{
+  WT_AUTO(wt_freep) char *stem = NULL;
   size_t r = pair[0].shape[0];
   if (pair[0].rank != 2 || pair[1].rank != 2 || r == 0 || pair[1].shape[1] != r)
     return wt_fail(err, WT_EFORMAT, "'%s': module '%s': lora_A and lora_B do not fit together", path, module);
-  WT_AUTO(wt_freep) char *stem = wt_gguf_name_from_hf(family, module);
-  if (!stem || strncmp(stem, "blk.", 4) != 0) {
-    bool head = stem && strcmp(stem, "output") == 0 && !s->tied_head;
-    if (!head)
-      return wt_fail(err, WT_EUSAGE, "'%s': GGUF adapters cannot adapt module '%s'; merge the adapter into the model instead", path, module);
-  }
+  WT_TRY(name_module(module, family, s, path, &stem, err));
   for (size_t k = 0; k < 2; k++) {
     char *name = wt_asprintf("%s.weight.lora_%c", stem, k ? 'b' : 'a');
     if (!name)
       return wt_fail(err, WT_ENOMEM, "'%s': out of memory for the list of tensors", path);
     WT_TRY(append(l, name, &pair[k], family, s, WT_F32, path, err));
   }
+  struct view *a = &l->view[l->n - 2], *b = &l->view[l->n - 1];
+  if (strcmp(stem, "token_embd") == 0) {
+    a->layout = WT_LAYOUT_TRANSPOSED;
+    l->out[l->n - 2].shape[0] = pair[0].shape[1];
+    l->out[l->n - 2].shape[1] = r;
+  }
   char base[160];
   snprintf(base, sizeof base, "%s.weight", stem);
-  struct view *b = &l->view[l->n - 1];
   b->layout = wt_gguf_layout(family, base) == WT_LAYOUT_LLAMA_ROWS ? WT_LAYOUT_LLAMA_ROWS : WT_LAYOUT_PLAIN;
-  if (rslora && r != rank0)
-    b->scale = (float)sqrt((double)r / (double)rank0);
+  b->scale = (float)factor;
   if (b->layout == WT_LAYOUT_LLAMA_ROWS && pair[1].shape[0] % s->head_dim != 0)
     return wt_fail(err, WT_EFORMAT, "'%s': module '%s': the rows of lora_B do not divide into heads of %zu", path, module, s->head_dim);
   return WT_OK;
 }
 
-enum wt_status wt_gguf_write_lora(const char *path, const struct wt_json *config, const char *const *module, const struct wt_tensor_source *t, size_t modules, double alpha, bool rslora,
+enum wt_status wt_gguf_write_lora(const char *path, const struct wt_json *config, const char *const *module, const struct wt_tensor_source *t, size_t modules, const double *scale,
                                   const char *name, struct wt_error *err)
 {
   WT_AUTO(wt_freep) struct wt_spec *s = wt_calloc(1, sizeof *s);
@@ -392,17 +405,17 @@ enum wt_status wt_gguf_write_lora(const char *path, const struct wt_json *config
   if (modules == 0)
     return wt_fail(err, WT_EUSAGE, "'%s': the adapter has no modules", path);
   WT_TRY(read_config(config, path, s, &family, &arch, err));
-  size_t rank0 = t[0].shape[0];
+  double alpha = (double)(float)(scale[0] * (double)t[0].shape[0]);
   put_text(w, "general.architecture", arch);
   put_text(w, "general.type", "adapter");
   if (name)
     put_text(w, "general.name", name);
   put_file_type(w, WT_F32);
   put_text(w, "adapter.type", "lora");
-  wt_gguf_put_f32(w, "adapter.lora.alpha", (float)(rslora ? alpha * sqrt((double)rank0) : alpha));
+  wt_gguf_put_f32(w, "adapter.lora.alpha", (float)alpha);
   WT_AUTO(list_release) struct list l = {0};
   WT_TRY(list_init(&l, 2 * modules, path, err));
   for (size_t i = 0; i < modules; i++)
-    WT_TRY(append_pair(&l, module[i], &t[2 * i], family, s, rank0, rslora, path, err));
+    WT_TRY(append_pair(&l, module[i], &t[2 * i], family, s, scale[i] * (double)t[2 * i].shape[0] / alpha, path, err));
   return wt_gguf_write(w, path, l.out, l.n, err);
 }

@@ -268,6 +268,43 @@ static enum wt_status refuse_itself(const char *what, const char *source, const 
   return wt_fail(err, WT_EUSAGE, "--out '%s': is the %s itself; it would be replaced by what is made of it", out, what);
 }
 
+/* ---- a LoRA adapter as GGUF ---- */
+
+/* What GGUF's adapters cannot hold. */
+static enum wt_status check_lora_only(const struct wt_engine *e, const char *adapter, struct wt_error *err)
+{
+  const char *what = e->method->id != WT_METHOD_LORA ? e->method->name : NULL;
+  for (size_t i = 0; i < e->params && !what; i++)
+    what = e->param[i].slot ? e->param[i].name : NULL;
+  if (!what)
+    return WT_OK;
+  wt_fail(err, WT_EUSAGE, "adapter '%s': GGUF's adapters hold LoRA's pairs only, not '%s'", adapter, what);
+  return wt_error_hint(err, e->prompt_n || e->prefix_n ? "keep it as an adapter for this program or PEFT" : "merge it into the model instead: --format gguf");
+}
+
+static enum wt_status write_gguf_lora(const struct wt_engine *e, const char *adapter, const char *out, struct wt_error *err)
+{
+  size_t all = wt_engine_linears(e), n = 0;
+  if (!adapter)
+    return wt_fail(err, WT_EUSAGE, "--format gguf-lora needs an --adapter");
+  WT_TRY(check_lora_only(e, adapter, err));
+  WT_AUTO(wt_freep) struct wt_tensor_source *t = wt_calloc(2 * all, sizeof *t);
+  WT_AUTO(wt_freep) double *scale = wt_calloc(all, sizeof *scale);
+  WT_AUTO(wt_freep) char(*name)[160] = wt_calloc(all, sizeof *name);
+  WT_AUTO(wt_freep) const char **module = wt_calloc(all, sizeof *module);
+  if (!t || !scale || !name || !module)
+    return wt_fail(err, WT_ENOMEM, "export: out of memory");
+  for (size_t i = 0; i < all; i++) {
+    const struct wt_linear *l = wt_engine_linear(e, i);
+    if (!l || l->ad.kind != WT_ADAPTER_LORA || !(module[n] = wt_engine_module_name(e, i, name[n], sizeof *name)))
+      continue;
+    t[2 * n] = (struct wt_tensor_source){.name = name[n], .rank = 2, .shape = {l->ad.r, l->in}, .dtype = WT_F32, .f32 = l->ad.a};
+    t[2 * n + 1] = (struct wt_tensor_source){.name = name[n], .rank = 2, .shape = {l->out, l->ad.r}, .dtype = WT_F32, .f32 = l->ad.b};
+    scale[n++] = (double)l->ad.scale;
+  }
+  return wt_gguf_write_lora(out, e->model->config, module, t, n, scale, wt_path_base(e->model->path), err);
+}
+
 enum wt_status wt_export(const char *model, const char *adapter, enum wt_export_format format, const char *dtype, const char *out, struct wt_error *err)
 {
   WT_AUTO(wt_model_freep) struct wt_model *m = NULL;
@@ -281,6 +318,8 @@ enum wt_status wt_export(const char *model, const char *adapter, enum wt_export_
       return wt_fail(err, WT_EUSAGE, "--format peft needs an --adapter");
     return e->hard ? wt_peft_save_prompt(e, out, model, err) : wt_peft_save(e, out, model, err);
   }
+  if (format == WT_EXPORT_GGUF_LORA)
+    return write_gguf_lora(e, adapter, out, err);
   if (e->prompt_n || e->prefix_n)
     return wt_fail(err, WT_EUSAGE, "adapter '%s': %s cannot be merged into weights; keep it as an adapter", adapter, e->hard ? "a prompt" : "virtual tokens");
   WT_AUTO(wt_json_freep) struct wt_json *config = config_of(e);

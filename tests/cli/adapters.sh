@@ -1,6 +1,6 @@
 #!/bin/bash
 # Adapters as other programs write them: ranks and alphas of single targets, whole modules and biases beside the adapter, mlx-lm's names; what has no place is
-# refused. Training that diverges ends with the last good state; quantised weights are kept as long as they are those of the model.
+# refused. Training that diverges ends with the last good state, one that stops early with the best; quantised weights are kept as long as they are those of the model.
 . "$2/tests/cli/lib.bash"
 has_command run && has_command init || { echo "skipped: this build cannot train"; exit 77; }
 python3 - "$W" "$T" <<'P' >"$T/table"
@@ -148,6 +148,23 @@ def divergence():
         if state["skipped_in_a_row"]:
             raise RuntimeError("the state that was kept is not a good one")
 
+def early_stop():
+    """Random rows that are not the evaluation's: what is learned by heart makes the evaluation worse. The best state is what is saved, and no evaluation was asked for in between."""
+    with open("others.jsonl", "w") as f:
+        for _ in range(8):
+            ids = [random.randrange(3, 60) for _ in range(20)]
+            f.write(json.dumps({"input_ids": ids, "labels": ids}) + "\n")
+    call("run", "--model", "llama", "--data", "rows.jsonl", "--eval-data", "others.jsonl", "--method", "full", "--lr", "0.002", "--schedule", "constant", "--steps", "100", "--early-stop", "2",
+         "--threads", "1", "--seq-len", "32", "--batch", "4", "-q", "--out", "stopped")
+    report = json.load(open("stopped/report.json"))
+    lines = [json.loads(line) for line in open("stopped/metrics.jsonl")]
+    seen = [line["eval_loss"] for line in lines if line.get("eval_loss") is not None]
+    if not 10 <= len(lines) < 100 or len(seen) < 2:
+        raise RuntimeError(f"it did not stop early: {len(lines)} steps, {len(seen)} evaluations")
+    near("kept", report["loss"]["eval_after"], min(seen))
+    near("saved", json.loads(call("eval", "--json", "--data", "others.jsonl", "--model", "stopped/model"))["loss"], min(seen))
+    call("run", "--model", "llama", "--data", "rows.jsonl", "--method", "lora", "--steps", "2", "--early-stop", "2", "--eval-fraction", "0", "-q", "--out", "refused", want=2)
+
 def quantised_once():
     big = {**CONFIGS["llama"], "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 6}
     json.dump(big, open("big.json", "w"))
@@ -190,7 +207,7 @@ for name, config in CONFIGS.items():
 checks = {"llama": lambda: ranks_and_modules("llama", "q_proj:4,v_proj:8,o_proj", "lm_head,norm", {"q_proj": 4, "v_proj": 8}),
           "glm": lambda: ranks_and_modules("glm", "q_proj:4,gate_up_proj:8,down_proj", "lm_head,norm", {"q_proj": 4, "gate_up_proj": 8}),
           "gpt2": lambda: ranks_and_modules("gpt2", "c_attn:4,mlp.c_proj:8,c_fc", "ln_f,ln_1", {"c_attn": 4, "mlp.c_proj": 8}),
-          "alphas": alphas, "refusals": refusals, "biases": biases, "mlx": mlx, "divergence": divergence, "parted": parted, "quantised once": quantised_once}
+          "alphas": alphas, "refusals": refusals, "biases": biases, "mlx": mlx, "divergence": divergence, "early stop": early_stop, "parted": parted, "quantised once": quantised_once}
 for name, check in checks.items():
     try:
         check()
@@ -203,5 +220,5 @@ while read -r verdict rest; do
   checks=$((checks + 1))
   [ "$verdict" = ok ] || fail "$rest"
 done <"$T/table"
-[ "$(wc -l <"$T/table")" = 10 ] || fail "the table is not whole"
+[ "$(wc -l <"$T/table")" = 11 ] || fail "the table is not whole"
 finish

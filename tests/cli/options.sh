@@ -49,6 +49,6 @@ choices run schedule "cosine|linear|constant"
 choices run optimizer "adamw|adamw8bit|adafactor|lion|sgd"
 choices run weight-decay-on "matrices|all"
 choices run checkpointing "auto|none|selective|full"
-choices export format "safetensors|gguf|peft"
+choices export format "safetensors|gguf|peft|gguf-lora"
 choices export dtype "f32|bf16|f16|q8_0"
 finish

@@ -73,23 +73,27 @@ static void check_param(const struct twin *t, size_t i, const struct wt_example 
   }
 }
 
-/* The module of an embedding or output matrix, as a target: its name's last part. */
-static void name_top(const struct tiny *t, enum wt_tensor_role role, char *buf, size_t size)
+enum beside { NOTHING, TOP_ADAPTED, TOP_WHOLE };
+
+/* Adds the module of a tensor outside of the blocks, by its name's last part, to a list; nothing where the family has none. */
+static void name_top(const struct tiny *t, enum wt_tensor_role role, const char *rank, char *list, size_t size)
 {
   char name[128];
-  assert_true(wt_spec_tensor_name(&t->model->spec, role, WT_LIN_Q, 0, name, sizeof name));
+  if (!wt_spec_tensor_name(&t->model->spec, role, WT_LIN_Q, 0, name, sizeof name))
+    return;
   *strrchr(name, '.') = '\0';
-  snprintf(buf, size, "%s", strrchr(name, '.') ? strrchr(name, '.') + 1 : name);
+  snprintf(list + strlen(list), size - strlen(list), ",%s%s", strrchr(name, '.') ? strrchr(name, '.') + 1 : name, rank);
 }
 
-static void check(const struct tiny_family *family, enum wt_method method, size_t group, bool top)
+static void check(const struct tiny_family *family, enum wt_method method, size_t group, enum beside beside)
 {
   struct tiny t;
   struct twin twin;
   struct wt_error err = {0};
   struct wt_engine *e = NULL;
   struct wt_step_out out;
-  char what[96], embed[40], head[40], targets[120];
+  char what[128], targets[120] = "attention", whole[120] = "";
+  static const char *const names[] = {"", " with embedding and output matrix adapted", " with embedding, final norm and output matrix whole"};
   tiny_open(&t, family->config);
   t.example[0].n = 7;
   t.example[1].n = 3;
@@ -99,11 +103,14 @@ static void check(const struct tiny_family *family, enum wt_method method, size_
   c.virtual_tokens = 2;
   c.max_grad_norm = 0;
   c.weight_decay = 0;
-  name_top(&t, WT_ROLE_EMBED, embed, sizeof embed);
-  name_top(&t, WT_ROLE_HEAD, head, sizeof head);
-  snprintf(targets, sizeof targets, "attention,%s:2,%s:5", embed, head);
-  c.targets = top ? targets : NULL;
-  snprintf(what, sizeof what, "%s, %s%s", family->name, wt_method_name(method), top ? " of embedding and output matrix" : "");
+  name_top(&t, WT_ROLE_EMBED, ":2", targets, sizeof targets);
+  name_top(&t, WT_ROLE_HEAD, ":5", targets, sizeof targets);
+  static const enum wt_tensor_role roles[] = {WT_ROLE_EMBED, WT_ROLE_POSITIONS, WT_ROLE_FINAL_NORM, WT_ROLE_HEAD};
+  for (size_t i = 0; i < WT_COUNT(roles); i++)
+    name_top(&t, roles[i], "", whole, sizeof whole);
+  c.targets = beside == TOP_ADAPTED ? targets : NULL;
+  c.modules_to_save = beside == TOP_WHOLE ? whole + 1 : NULL;
+  snprintf(what, sizeof what, "%s, %s%s", family->name, wt_method_name(method), names[beside]);
   bool out_of_sight = method == WT_METHOD_PREFIX && t.model->spec.sliding_window;
   if (!out_of_sight && wt_train_config_check(&c, &t.model->info, &err) == WT_OK) {
     WT_ASSERT_OK(wt_engine_open(t.model, &c, NULL, &e, &err), &err);
@@ -124,7 +131,7 @@ static void check(const struct tiny_family *family, enum wt_method method, size_
 static void check_all(enum wt_method method)
 {
   for (size_t i = 0; i < WT_COUNT(families); i++)
-    check(&families[i], method, 0, false);
+    check(&families[i], method, 0, NOTHING);
 }
 
 static void test_full(void **state)
@@ -149,8 +156,9 @@ static void test_embedding_and_output_matrix(void **state)
 {
   (void)state;
   for (size_t i = 0; i < WT_COUNT(families); i++) {
-    check(&families[i], WT_METHOD_LORA, 0, true);
-    check(&families[i], WT_METHOD_DORA, 0, true);
+    check(&families[i], WT_METHOD_LORA, 0, TOP_ADAPTED);
+    check(&families[i], WT_METHOD_DORA, 0, TOP_ADAPTED);
+    check(&families[i], WT_METHOD_LORA, 0, TOP_WHOLE);
   }
 }
 
@@ -179,7 +187,7 @@ static void test_part_of_the_blocks(void **state)
   check_all(WT_METHOD_LAYERS);
   for (size_t group = 0; group < 2; group++)
     for (size_t i = 0; i < WT_COUNT(families); i++)
-      check(&families[i], WT_METHOD_BADAM, group, false);
+      check(&families[i], WT_METHOD_BADAM, group, NOTHING);
 }
 
 int main(void)

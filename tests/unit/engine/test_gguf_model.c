@@ -308,9 +308,10 @@ static void refuses_what_has_no_place(void **state)
   WT_ASSERT_FAILS(wt_gguf_write_model(in_dir("no.gguf"), config, t, 1, WT_NF4, NULL, NULL, &err), WT_EUSAGE, &err);
   t[0] = (struct wt_tensor_source){.name = "A", .rank = 2, .shape = {2, 16}, .f32 = v};
   t[1] = (struct wt_tensor_source){.name = "B", .rank = 2, .shape = {10, 2}, .f32 = v};
-  const char *const module[] = {"model.embed_tokens"};
-  WT_ASSERT_FAILS(wt_gguf_write_lora(in_dir("no.gguf"), config, module, t, 1, 4, false, NULL, &err), WT_EUSAGE, &err);
-  assert_non_null(strstr(err.message, "model.embed_tokens"));
+  const char *const module[] = {"model.norm"};
+  const double scale[] = {2};
+  WT_ASSERT_FAILS(wt_gguf_write_lora(in_dir("no.gguf"), config, module, t, 1, scale, NULL, &err), WT_EUSAGE, &err);
+  assert_non_null(strstr(err.message, "model.norm"));
 }
 
 static void lora_adapter(void **state)
@@ -332,7 +333,8 @@ static void lora_adapter(void **state)
     {.name = "v.A", .rank = 2, .shape = {4, 16}, .f32 = a}, {.name = "v.B", .rank = 2, .shape = {16, 4}, .f32 = b},
   };
   const char *const module[] = {"model.layers.0.self_attn.q_proj", "model.layers.0.mlp.down_proj", "model.layers.0.self_attn.v_proj"};
-  WT_ASSERT_OK(wt_gguf_write_lora(in_dir("lora.gguf"), config, module, t, 3, 6.0, true, "x", &err), &err);
+  const double scale[] = {6 / sqrt(2), 6 / sqrt(2), 3}; /* as rank-stabilised scaling has them for an alpha of 6 */
+  WT_ASSERT_OK(wt_gguf_write_lora(in_dir("lora.gguf"), config, module, t, 3, scale, "x", &err), &err);
   WT_AUTO(wt_gguf_freep) struct wt_gguf *g = NULL;
   WT_AUTO(wt_tensors_freep) struct wt_tensors *s = NULL;
   WT_ASSERT_OK(wt_gguf_open(in_dir("lora.gguf"), &g, &err), &err);

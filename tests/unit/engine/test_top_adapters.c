@@ -3,6 +3,7 @@
 #include "tests/unit/engine/tiny.h"
 
 #include "base/cleanup.h"
+#include "engine/io/gguf.h"
 
 /* The family's embedding and output matrix as targets. */
 static const char *top_targets(const struct tiny_family *f)
@@ -199,6 +200,62 @@ static void test_merged_as_gguf(void **state)
       WT_ASSERT_OK(wt_export(t.dir, run, WT_EXPORT_GGUF, "f32", merged, &err), &err);
     if (k < 2)
       WT_ASSERT_CLOSE(loss_of(&t, merged, NULL), trained, 1e-5, 0);
+    tiny_close(&t);
+  }
+}
+
+/* An adapter for llama.cpp: the embedding's A a token a row, one alpha for all ranks; refused where one tensor serves as embedding and output matrix, and what is
+ * no LoRA. */
+static void test_adapter_as_gguf(void **state)
+{
+  (void)state;
+  for (size_t f = 0; f < 3; f += 2) {
+    struct tiny t;
+    struct wt_error err = {0};
+    char run[96], out[96];
+    tiny_open(&t, tiny_families[f].config);
+    snprintf(run, sizeof run, "%s/run", t.dir);
+    snprintf(out, sizeof out, "%s/lora.gguf", t.dir);
+    struct wt_train_config c = tiny_config(f ? WT_METHOD_DORA : WT_METHOD_LORA);
+    c.targets = f ? "q_proj" : "v_proj,embed_tokens:2,lm_head:3";
+    c.rslora = true;
+    struct wt_engine *e = open_engine(&t, &c, NULL);
+    train(e, &t, 2);
+    WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err);
+    if (f) {
+      WT_ASSERT_FAILS(wt_export(t.dir, run, WT_EXPORT_GGUF_LORA, NULL, out, &err), WT_EUSAGE, &err);
+      wt_engine_free(e);
+      c = tiny_config(WT_METHOD_LORA);
+      c.targets = "q_proj,embed_tokens";
+      e = open_engine(&t, &c, NULL);
+      WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err);
+      WT_ASSERT_FAILS(wt_export(t.dir, run, WT_EXPORT_GGUF_LORA, NULL, out, &err), WT_EUSAGE, &err);
+      assert_non_null(strstr(err.message, "embed_tokens"));
+    } else {
+      WT_AUTO(wt_gguf_freep) struct wt_gguf *g = NULL;
+      double alpha = 0;
+      WT_ASSERT_OK(wt_export(t.dir, run, WT_EXPORT_GGUF_LORA, NULL, out, &err), &err);
+      WT_ASSERT_OK(wt_gguf_open(out, &g, &err), &err);
+      assert_true(wt_gguf_num(g, "adapter.lora.alpha", &alpha));
+      const struct wt_linear *all[] = {&e->embedding.lin, &e->head.lin, &e->block[2].lin[WT_LIN_V]};
+      static const char *const names[] = {"model.embed_tokens", "lm_head", "model.layers.2.self_attn.v_proj"};
+      WT_AUTO(wt_tensors_freep) struct wt_tensors *s = NULL; /* which tells GGUF's names as Hugging Face's */
+      WT_ASSERT_OK(wt_tensors_open(out, &s, &err), &err);
+      for (size_t i = 0; i < WT_COUNT(all); i++) {
+        const struct wt_adapter *ad = &all[i]->ad;
+        char name[2][64];
+        for (int k = 0; k < 2; k++)
+          snprintf(name[k], sizeof name[k], "%s.weight.lora_%c", names[i], k ? 'b' : 'a');
+        const struct wt_tensor *a = wt_tensors_find(s, name[0]), *b = wt_tensors_find(s, name[1]);
+        assert_true(a && b && a->elements == ad->r * all[i]->in && b->shape[0] == all[i]->out && b->shape[1] == ad->r);
+        assert_int_equal(a->shape[0], i ? ad->r : all[i]->in);
+        for (size_t x = 0; x < a->elements; x++)
+          assert_true(((const float *)a->data)[i ? x : x % all[i]->in * ad->r + x / all[i]->in] == ad->a[x]);
+        for (size_t x = 0; x < b->elements; x++)
+          WT_ASSERT_CLOSE(alpha / (double)ad->r * (double)((const float *)b->data)[x], (double)ad->scale * (double)ad->b[x], 1e-5, 1e-12);
+      }
+    }
+    wt_engine_free(e);
     tiny_close(&t);
   }
 }
@@ -500,7 +557,7 @@ static void test_generates_as_merged(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory_and_work_as_predicted), cmocka_unit_test(test_saved_merged_and_at_rest), cmocka_unit_test(test_tied_models_part_when_merged),
-                                     cmocka_unit_test(test_merged_as_gguf),
+                                     cmocka_unit_test(test_merged_as_gguf), cmocka_unit_test(test_adapter_as_gguf),
                                      cmocka_unit_test(test_resume_to_the_same_bits),      cmocka_unit_test(test_names_in_the_files),        cmocka_unit_test(test_base_in_the_adapter),
                                      cmocka_unit_test(test_mlx_adapters),                 cmocka_unit_test(test_refused),                    cmocka_unit_test(test_generates_as_merged)};
   return cmocka_run_group_tests(tests, NULL, NULL);

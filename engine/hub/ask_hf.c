@@ -136,6 +136,8 @@ struct heads {
 
 static enum wt_status head_one(struct wt_fetcher *f, struct wt_http *http, size_t i, struct wt_error *err)
 {
+  if (wt_hf_early_take(f->early, f, i))
+    return WT_OK;
   struct wt_fetcher mine = *f; /* the same fetch over this worker's connection */
   mine.http = *http;
   return wt_hf_head_file(&mine, f->contexts[i], &f->files[i], &f->downloads[i], err);

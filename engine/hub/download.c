@@ -21,9 +21,9 @@
 #define WT_FILES_AT_ONCE 4
 #define WT_PARTS_AT_ONCE 4
 #define WT_SPLIT_MIN_BYTES ((uint64_t)16 << 20) /* a part with less left is not split */
-#define WT_FIRST_BYTES ((uint64_t)8 << 20) /* of a file whose size is not known yet: its answer tells the size, then the others begin */
-#define WT_FAST_BYTES_PER_S 100e6          /* a file that comes this fast is not split any more once its parts are under way */
-#define WT_JUDGE_S 0.4                     /* after so long its rate is known */
+#define WT_FAST_BYTES_PER_S 100e6 /* a file that comes this fast is not split */
+#define WT_JUDGE_S 0.4            /* after so long the rate of a connection is known */
+#define WT_GAIN_S 1.0             /* a part that would have come so soon after a further connection's first byte is not split */
 #define WT_TRIES 8u
 #define WT_HOPS_MAX 8u
 #define WT_LOCK_RETRY_S 0.1
@@ -35,8 +35,7 @@ struct file {
   bool open, ended, no_ranges, told; /* told: on_progress has seen its end */
   unsigned tries, corrupt_times, active, hops; /* hops: redirects since the last byte */
   uint64_t have_then;           /* most bytes that a try has reached */
-  double not_before_s, begun_s; /* begun_s: first byte of this run, 0 = none yet */
-  uint64_t begun_bytes;
+  double not_before_s;
 };
 
 struct connection {
@@ -45,8 +44,8 @@ struct connection {
   struct file *file;
   size_t part;
   uint64_t from;  /* first byte asked for */
-  double last_s;  /* of the last byte that came */
-  double begun_s; /* first byte of its body, 0 = none yet */
+  double asked_s, last_s; /* last_s: of the last byte that came */
+  double begun_s;         /* first byte of its body, 0 = none yet */
   bool judged, reached_end, refused_range, wrong_range;
   char range[64];
   struct wt_http_reply reply;
@@ -72,11 +71,11 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 }
 
 /* A file of unknown size: its first answer tells the size, and the etag of an address that was asked for without a HEAD. */
-static enum wt_status adopt(struct file *f, uint64_t size, uint64_t first_end, const struct wt_http_reply *r, struct wt_error *err)
+static enum wt_status adopt(struct file *f, uint64_t size, const struct wt_http_reply *r, struct wt_error *err)
 {
   if (f->d->etag_of_url && !f->d->etag[0])
     snprintf(f->d->etag, sizeof f->d->etag, "%s", wt_http_version(r));
-  WT_TRY(wt_partial_adopt(&f->partial, f->d->name, size, first_end, f->d->etag, err));
+  WT_TRY(wt_partial_adopt(&f->partial, f->d->name, size, f->d->etag, err));
   f->d->size = size;
   return WT_OK;
 }
@@ -98,7 +97,7 @@ static bool is_another_version(const struct connection *c)
   return f->d->etag_of_url && !f->no_ranges && !f->d->digest[0] && f->d->etag[0] && version[0] && strcmp(version, f->d->etag) != 0;
 }
 
-/* A file's first answer: a whole file (the server does not cut it), or its beginning. */
+/* The first answer of a file of unknown size. */
 static void adopt_answer(struct connection *c, long status)
 {
   const struct wt_http_reply *r = &c->reply;
@@ -107,13 +106,12 @@ static void adopt_answer(struct connection *c, long status)
     f->no_ranges = true; /* its size is known at its end */
     if (f->d->etag_of_url && !f->d->etag[0])
       snprintf(f->d->etag, sizeof f->d->etag, "%s", wt_http_version(r));
-  } else if (status == 200 && r->size >= 0) {
-    f->no_ranges = c->range[0] && (uint64_t)r->size > WT_FIRST_BYTES; /* it was asked for less */
-    c->status = adopt(f, (uint64_t)r->size, (uint64_t)r->size, r, &c->err);
-  } else if (status == 206 && r->range_total == UINT64_MAX)
+  } else if (status == 200 && r->size >= 0)
+    c->status = adopt(f, (uint64_t)r->size, r, &c->err);
+  else if (status == 206 && r->range_total == UINT64_MAX)
     c->refused_range = true; /* a beginning of nobody knows what */
   else if (status == 206)
-    c->status = adopt(f, r->range_total, WT_FIRST_BYTES < r->range_total ? WT_FIRST_BYTES : r->range_total, r, &c->err);
+    c->status = adopt(f, r->range_total, r, &c->err);
 }
 
 /* Looks at the status line once the body begins. Returns false when the body is not ours to keep. */
@@ -124,14 +122,14 @@ static bool judge(struct connection *c)
   if (!c->judged) {
     c->judged = true;
     c->begun_s = wt_mono_s(&wt_clock_system);
-    if (c->file->begun_s <= 0)
-      c->file->begun_s = c->begun_s;
     c->refused_range = (status == 200 && c->from > 0) || (status == 206 && is_decoded(c)) ||
                        ((status == 200 || status == 206) && is_another_version(c));
     c->wrong_range = status == 206 && !c->refused_range &&
                      (c->reply.range_from != c->from ||
                       (c->reply.range_total != UINT64_MAX && c->file->d->size != UINT64_MAX && c->reply.range_total != c->file->d->size));
   }
+  if (status == 200 && c->range[0] && !c->reply.accept_ranges) /* it was asked for a range: this server knows none */
+    c->file->no_ranges = true;
   if (c->from == 0 && c->file->d->size == UINT64_MAX && !c->refused_range && !c->wrong_range)
     adopt_answer(c, status);
   return (status == 206 || status == 200) && !c->refused_range && !c->wrong_range;
@@ -197,7 +195,7 @@ static enum wt_status connect_part(struct loop *l, size_t slot, struct file *f, 
   c->file = f;
   c->part = part;
   c->from = p->at;
-  c->last_s = wt_mono_s(&wt_clock_system);
+  c->asked_s = c->last_s = wt_mono_s(&wt_clock_system);
   wt_http_reply_clear(&c->reply);
   if (is_compressed(f->d->name)) { /* as it lies at the server, whatever it says of the encoding */
     curl_easy_setopt(c->easy, CURLOPT_ACCEPT_ENCODING, NULL);
@@ -210,10 +208,8 @@ static enum wt_status connect_part(struct loop *l, size_t slot, struct file *f, 
     curl_easy_setopt(c->easy, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(c->easy, CURLOPT_MAXREDIRS, 5L);
   }
-  if (!f->no_ranges && (p->at > 0 || p->end < f->d->size || f->d->size == UINT64_MAX)) {
-    if (p->end == UINT64_MAX && p->at == 0)
-      snprintf(c->range, sizeof c->range, "0-%llu", (unsigned long long)WT_FIRST_BYTES - 1);
-    else if (p->end == UINT64_MAX)
+  if (!f->no_ranges && (p->at > 0 || p->end < f->d->size || f->d->size >= 2 * WT_SPLIT_MIN_BYTES)) { /* the answer tells whether the server knows ranges */
+    if (p->end == f->d->size)
       snprintf(c->range, sizeof c->range, "%llu-", (unsigned long long)p->at);
     else
       snprintf(c->range, sizeof c->range, "%llu-%llu", (unsigned long long)p->at, (unsigned long long)p->end - 1);
@@ -245,9 +241,8 @@ static uint64_t left_of(const struct wt_part *p)
   return p->end - p->at;
 }
 
-/* Connections that a file is worth: several for a large one, as far as there are enough for all files under way. They begin together:
- * what a server needs before its first byte (reading, checking, asking another) then takes place side by side. */
-static unsigned wanted(const struct file *f, size_t files)
+/* Connections that a file may have: several for one that comes slowly, as far as there are enough for all files under way. */
+static unsigned allowed(const struct file *f, size_t files)
 {
   if (f->no_ranges || f->d->size == UINT64_MAX)
     return 1;
@@ -255,48 +250,57 @@ static unsigned wanted(const struct file *f, size_t files)
   return (unsigned)(share < WT_PARTS_AT_ONCE ? share : WT_PARTS_AT_ONCE);
 }
 
-/* Whether the file comes so slowly that a part under way is worth cutting: what is on the line then may come twice. */
-static bool is_slow(const struct file *f, double now)
+/* Seconds until the part of a connection has come at the rate so far; 0 where splitting it would not pay: it comes fast, its rate is not known
+ * yet, or a further connection would wait for its own first byte (as this one did) until nearly all has come anyway. */
+static double worth_splitting_s(const struct file *f, const struct connection *c, double now)
 {
-  double seconds = f->begun_s > 0 ? now - f->begun_s : 0;
-  double rate = seconds > 0 ? (double)(wt_partial_have(&f->partial) - f->begun_bytes) / seconds : 0;
-  return seconds > WT_JUDGE_S && rate < WT_FAST_BYTES_PER_S;
+  const struct wt_part *p = &f->partial.parts->part[c->part];
+  double seconds = now - c->begun_s;
+  if (c->begun_s <= 0 || seconds < WT_JUDGE_S || left_of(p) < 2 * WT_SPLIT_MIN_BYTES || p->at <= c->from)
+    return 0;
+  double rate = (double)(p->at - c->from) / seconds, left_s = (double)left_of(p) / rate;
+  return rate * f->active < WT_FAST_BYTES_PER_S && left_s > 2 * (c->begun_s - c->asked_s) + WT_GAIN_S ? left_s : 0;
 }
 
-/* Halves the part with the most left, so that one more connection has work: among those that nobody serves, or (now > 0) those whose bytes
- * have been coming for a while. Returns whether it did. */
-static bool split(const struct loop *l, struct file *f, double now)
+/* Cuts the part under way that would take longest into even pieces, so that up to `more` further connections have work. Returns whether it did. */
+static bool split(const struct loop *l, struct file *f, size_t more, double now)
 {
   struct wt_parts *p = f->partial.parts;
-  size_t best = SIZE_MAX;
-  if (f->no_ranges || f->d->size == UINT64_MAX || p->n >= WT_PARTS_MAX)
-    return false;
-  for (size_t i = 0; i < p->n; i++) {
-    const struct connection *c = connection_of(l, f, i);
-    bool suits = now > 0 ? c && c->begun_s > 0 && now - c->begun_s > WT_JUDGE_S : !c;
-    if (suits && left_of(&p->part[i]) >= 2 * WT_SPLIT_MIN_BYTES && (best == SIZE_MAX || left_of(&p->part[i]) > left_of(&p->part[best])))
-      best = i;
+  const struct connection *best = NULL;
+  double longest = 0;
+  for (size_t i = 0; i < WT_CONNECTIONS; i++) {
+    const struct connection *c = l->connections[i];
+    double left_s = c && c->file == f ? worth_splitting_s(f, c, now) : 0;
+    if (left_s > longest) {
+      longest = left_s;
+      best = c;
+    }
   }
-  if (best == SIZE_MAX)
+  if (!best)
     return false;
-  struct wt_part *old = &p->part[best];
-  uint64_t middle = (old->at + left_of(old) / 2) & ~(uint64_t)0xffff;
-  p->part[p->n] = (struct wt_part){.begin = middle, .end = old->end, .at = middle};
-  __atomic_store_n(&p->n, p->n + 1, __ATOMIC_RELEASE);
-  old->end = middle;
+  struct wt_part *old = &p->part[best->part];
+  size_t pieces = (size_t)(left_of(old) / WT_SPLIT_MIN_BYTES);
+  pieces = pieces < more + 1 ? pieces : more + 1;
+  pieces = pieces < WT_PARTS_MAX - p->n + 1 ? pieces : WT_PARTS_MAX - p->n + 1;
+  if (pieces < 2)
+    return false;
+  uint64_t step = (left_of(old) / pieces + 0xffff) & ~(uint64_t)0xffff, end = old->end, begin = old->at;
+  for (size_t i = pieces - 1; i > 0; i--) { /* from the last one, so that the parts tile the file at each moment but one */
+    uint64_t middle = begin + i * step;
+    p->part[p->n] = (struct wt_part){.begin = middle, .end = end, .at = middle};
+    __atomic_store_n(&p->n, p->n + 1, __ATOMIC_RELEASE);
+    old->end = end = middle;
+  }
   return true;
 }
 
-/* Parts that are not whole and that no connection serves; *ret_long counts those too that are served and not nearly done. */
-static size_t count_free(const struct loop *l, const struct file *f, size_t *ret_first, size_t *ret_long)
+/* Parts that are not whole and that no connection serves. */
+static size_t count_free(const struct loop *l, const struct file *f, size_t *ret_first)
 {
   const struct wt_parts *p = f->partial.parts;
   size_t n = 0;
-  *ret_long = 0;
   for (size_t i = p->n; i-- > 0;) {
-    bool served = connection_of(l, f, i) != NULL;
-    *ret_long += served ? left_of(&p->part[i]) > WT_FIRST_BYTES : left_of(&p->part[i]) > 0;
-    if (left_of(&p->part[i]) == 0 || served)
+    if (left_of(&p->part[i]) == 0 || connection_of(l, f, i))
       continue;
     *ret_first = i;
     n++;
@@ -304,22 +308,21 @@ static size_t count_free(const struct loop *l, const struct file *f, size_t *ret
   return n;
 }
 
-/* Gives a file the connections that it is worth and that are to be had. */
+/* Gives a file its connections: one for each part that none serves (one in all for a new file), and more where it comes slowly. What a server
+ * does before its first byte (reading, checking, asking another) is done once for each connection. */
 static enum wt_status serve(struct loop *l, struct file *f, size_t files, double now, struct wt_error *err)
 {
-  unsigned most = wanted(f, files);
-  size_t part = 0, long_ones = 0, n = count_free(l, f, &part, &long_ones);
-  while (n > 0 && long_ones < most && split(l, f, 0))
-    n = count_free(l, f, &part, &long_ones);
+  unsigned most = allowed(f, files);
+  size_t part = 0, n = count_free(l, f, &part);
   for (size_t slot = 0; slot < WT_CONNECTIONS && f->active < most; slot++) {
     if (l->connections[slot])
       continue;
-    if (n == 0 && is_slow(f, now) && split(l, f, now))
-      n = count_free(l, f, &part, &long_ones);
+    if (n == 0 && f->active > 0 && most > 1 && split(l, f, most - f->active, now))
+      n = count_free(l, f, &part);
     if (n == 0)
       return WT_OK;
     WT_TRY(connect_part(l, slot, f, part, err));
-    n = count_free(l, f, &part, &long_ones);
+    n = count_free(l, f, &part);
   }
   return WT_OK;
 }
@@ -340,7 +343,7 @@ static enum wt_status open_file(struct file *f, struct wt_error *err)
     f->open = false;
     return WT_OK;
   }
-  f->begun_bytes = f->have_then = wt_partial_have(&f->partial);
+  f->have_then = wt_partial_have(&f->partial);
   return wt_finisher_start(&f->partial, f->d, &f->finisher, err);
 }
 

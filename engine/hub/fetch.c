@@ -288,6 +288,7 @@ void wt_fetch_forget_files(struct wt_fetcher *f)
 
 void wt_fetcher_release(struct wt_fetcher *f)
 {
+  wt_hf_early_end(f->early);
   wt_fetch_forget_files(f);
   free(f->endpoint);
   free(f->commit);

@@ -535,6 +535,8 @@ enum wt_status wt_fetch_hf(struct wt_fetcher *f, struct wt_error *err)
   struct wt_error why = {0};
   bool refused = false;
   WT_AUTO(wt_freep) char *cached = f->options->out_dir ? NULL : cached_snapshot(f);
+  if (!cached && !is_dataset(f) && !f->options->include)
+    f->early = wt_hf_early_start(f);
   f->http.tries = cached ? WT_TRIES_WITH_CACHE : 0;
   enum wt_status status = find_files(f, &refused, &why);
   f->http.tries = 0;
@@ -575,6 +577,7 @@ enum wt_status wt_fetch_hf_headers(struct wt_fetcher *f, struct wt_error *err)
   WT_AUTO(wt_freep) char *cached = cached_snapshot(f);
   if (offline || (cached && snapshot_is_whole(cached, &torn))) /* the whole checkpoint is here: better than its headers */
     return use_cache(f, "HF_HUB_OFFLINE is set", err);
+  f->early = cached || f->options->include ? NULL : wt_hf_early_start(f);
   WT_TRY(find_files(f, &refused, err));
   if (!f->downloads)
     WT_TRY(choose_files(f, err));

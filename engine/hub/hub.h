@@ -136,6 +136,7 @@ struct wt_fetcher {
   size_t files_n;
   struct wt_download *downloads;    /* a row a file, same order */
   char **contexts;                  /* resolve addresses, for renewing */
+  struct wt_hf_early *early;        /* asked for beside the listing, or NULL */
   bool no_listing;                  /* the server has files but no list of them: names are guesses, and one that is not there is left out */
 };
 enum wt_status wt_fetch_hf(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
@@ -144,6 +145,11 @@ enum wt_status wt_hf_ask_for_all(struct wt_fetcher *f, struct wt_error *err) WT_
 /* HEAD by hand: digest, size, commit, and the address to GET from. Redirects within the hub (renamed repositories) are followed, others lead to the store.
  * row: what the listing says of the file, NULL nothing. */
 enum wt_status wt_hf_head_file(const struct wt_fetcher *f, const char *resolve, const struct wt_remote_file *row, struct wt_download *d, struct wt_error *err) WT_MUST_CHECK;
+/* early_hf.c: begins to ask for what nearly every model has; NULL is allowed everywhere. A failure of it is none of the fetch. */
+struct wt_hf_early *wt_hf_early_start(const struct wt_fetcher *f);
+/* Fills row i of f->downloads from an early answer for its name and f->commit (waiting for it). False: it has to be asked for. */
+bool wt_hf_early_take(struct wt_hf_early *e, const struct wt_fetcher *f, size_t i);
+void wt_hf_early_end(struct wt_hf_early *e);
 char *wt_hf_resolve_url(const struct wt_fetcher *f, const char *name); /* heap */
 const char *wt_hf_revision(const struct wt_fetcher *f);
 bool wt_hf_is_commit(const char *s);

@@ -100,15 +100,11 @@ static enum wt_status open_files(struct wt_partial *f, const struct wt_download 
   return reserve(f, d->name, d->size, err);
 }
 
-enum wt_status wt_partial_adopt(struct wt_partial *f, const char *name, uint64_t size, uint64_t first_end, const char *etag, struct wt_error *err)
+enum wt_status wt_partial_adopt(struct wt_partial *f, const char *name, uint64_t size, const char *etag, struct wt_error *err)
 {
   WT_TRY(reserve(f, name, size, err));
   snprintf(f->parts->etag, sizeof f->parts->etag, "%s", etag);
-  f->parts->part[0].end = first_end;
-  if (first_end < size) {
-    f->parts->part[1] = (struct wt_part){.begin = first_end, .end = size, .at = first_end};
-    __atomic_store_n(&f->parts->n, 2, __ATOMIC_RELEASE);
-  }
+  f->parts->part[0].end = size;
   __atomic_store_n(&f->parts->size, size, __ATOMIC_RELEASE);
   return WT_OK;
 }

@@ -18,9 +18,8 @@ bool wt_parts_are_sound(const struct wt_parts *p, uint64_t size, const char *eta
 void wt_partial_release(struct wt_partial *f);
 /* Forgets all bytes: one part from 0 to size. */
 void wt_partial_restart(struct wt_partial *f, uint64_t size, const char *etag);
-/* The size and etag of a file begun without knowing them, of which the first answer brings the bytes up to first_end (at most size). Reserves the room; nothing of
- * it may be there yet. */
-enum wt_status wt_partial_adopt(struct wt_partial *f, const char *name, uint64_t size, uint64_t first_end, const char *etag, struct wt_error *err) WT_MUST_CHECK;
+/* The size and etag of a file begun without knowing them. Reserves the room; nothing of it may be there yet. */
+enum wt_status wt_partial_adopt(struct wt_partial *f, const char *name, uint64_t size, const char *etag, struct wt_error *err) WT_MUST_CHECK;
 void wt_partial_discard(struct wt_partial *f); /* removes the files */
 uint64_t wt_partial_have(const struct wt_partial *f);
 /* All bytes are there and hex is their digest: compares it, syncs, renames. A mismatch sets *ret_corrupt and is WT_EDOWNLOAD. */

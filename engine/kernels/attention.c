@@ -94,11 +94,9 @@ struct range {
   size_t low, high;
 };
 
-/* own: the keys are the segment's own, the tile begins at key j of it; query is the row's place in the segment. */
-static struct range visible(bool own, size_t query, size_t j, size_t n, size_t window)
+/* The tile begins at key j; query is the row's place behind the first of the keys. */
+static struct range visible(size_t query, size_t j, size_t n, size_t window)
 {
-  if (!own)
-    return (struct range){0, n};
   size_t high = query + 1 > j ? smaller(n, query + 1 - j) : 0;
   size_t oldest = window && query + 1 > window ? query + 1 - window : 0;
   size_t low = oldest > j ? oldest - j : 0;
@@ -117,7 +115,7 @@ struct keys {
   const float *k, *v;   /* rows [n, D], strides ldk, ldv */
   const float *kt, *vt; /* transposed tiles */
   size_t ldk, ldv, n;
-  bool own;
+  size_t behind; /* so many positions the segment's first row lies behind the first key: 0 for its own keys, P for the prefix */
 };
 
 /* A block of up to TILE queries of one head. */
@@ -140,7 +138,7 @@ static void online_softmax(float *scores, float *out, struct softmax_state *stat
   const struct wt_simd *simd = wt_simd_get();
   for (size_t i = 0; i < b->n; i++) {
     float *s = scores + i * TILE;
-    struct range r = visible(keys->own, b->first + i, j, n, a->window);
+    struct range r = visible(keys->behind + b->first + i, j, n, a->window);
     size_t seen = r.high - r.low;
     memset(s, 0, r.low * sizeof *s);
     memset(s + r.high, 0, (n - r.high) * sizeof *s);
@@ -162,7 +160,7 @@ static void forward_keys(float *scores, float *out, struct softmax_state *state,
                          const struct wt_attention *a)
 {
   const struct wt_simd *simd = wt_simd_get();
-  size_t begin = keys->own ? first_tile(b->first, a->window) : 0, end = keys->own ? b->first + b->n : keys->n;
+  size_t begin = first_tile(keys->behind + b->first, a->window), end = smaller(keys->n, keys->behind + b->first + b->n);
   for (size_t j = begin; j < end; j += TILE) {
     size_t n = smaller(TILE, keys->n - j);
     simd->tile(b->n, n, a->D, 1.0f, b->q, b->ldq, 1, keys->kt + j * a->D, n, false, scores, TILE);
@@ -193,7 +191,7 @@ static struct keys prefix_of(const struct wt_attention *a, const struct layout *
                        .ldk = a->K * a->D,
                        .ldv = a->K * a->D,
                        .n = a->P,
-                       .own = false};
+                       .behind = a->P};
 }
 
 static struct keys segment_of(const struct wt_attention *a, const struct layout *l, const float *base, size_t g, size_t kv, const float *k,
@@ -206,8 +204,7 @@ static struct keys segment_of(const struct wt_attention *a, const struct layout 
                        .vt = base + l->values + at,
                        .ldk = ldk,
                        .ldv = ldv,
-                       .n = n,
-                       .own = true};
+                       .n = n};
 }
 
 /* Multiply-adds of the visible half, twice: scores and sums of values. */
@@ -216,7 +213,10 @@ static void count_flop(const struct wt_attention *a, double products)
   double pairs = 0;
   for (size_t g = 0; g < a->segments; g++) {
     double n = (double)(a->seg[g + 1] - a->seg[g]), w = a->window && (double)a->window < n ? (double)a->window : n;
-    pairs += w * n - w * (w - 1) / 2 + n * (double)a->P;
+    double sight = (double)a->window, P = (double)a->P;
+    double whole = !a->window ? n : fmin(n, fmax(sight - P, 0)),
+           some = a->window ? fmax(fmin(n, sight - 1) - whole, 0) : 0; /* of the prefix */
+    pairs += w * n - w * (w - 1) / 2 + whole * P + some * (sight - 1 - whole) - some * (some - 1) / 2;
   }
   wt_gemm_add_flop(products * 2 * pairs * (double)a->D * (double)a->H);
 }
@@ -280,7 +280,7 @@ static void backward_scores(float *p, float *ds, float *capped, const struct que
   simd->tile(b->n, n, a->D, 1.0f, w->dout + b->first * width, width, 1, keys->vt + j * a->D, n, false, ds, TILE);
   for (size_t i = 0; i < b->n; i++) {
     float *s = p + i * TILE, *d = ds + i * TILE, *c = capped + i * TILE;
-    struct range r = visible(keys->own, b->first + i, j, n, a->window);
+    struct range r = visible(keys->behind + b->first + i, j, n, a->window);
     size_t seen = r.high - r.low, at = (b->first + i) * a->H;
     memset(s, 0, r.low * sizeof *s);
     memset(s + r.high, 0, (n - r.high) * sizeof *s);
@@ -307,8 +307,9 @@ static void backward_keys(float *dk, float *dv, size_t lddk, size_t lddv, bool a
     size_t n = smaller(TILE, keys->n - j), width = a->H * a->D;
     memset(k_sum, 0, n * a->D * sizeof *k_sum);
     memset(v_sum, 0, n * a->D * sizeof *v_sum);
-    size_t last = keys->own && a->window ? smaller(queries, j + n - 1 + a->window) : queries;
-    for (b.first = keys->own ? j : 0; b.first < last; b.first += TILE) {
+    size_t sight = j + n - 1 + a->window; /* the first place that does not see the tile's last key */
+    size_t last = !a->window ? queries : sight > keys->behind ? smaller(queries, sight - keys->behind) : 0;
+    for (b.first = keys->behind ? 0 : j; b.first < last; b.first += TILE) {
       b.n = smaller(TILE, queries - b.first);
       b.q = q + b.first * b.ldq;
       backward_scores(p, ds, capped, &b, keys, j, n, w, a);

@@ -46,8 +46,8 @@ void wt_rope_backward(float *dx, size_t lddx, const int32_t *turn, const float *
                       size_t T, size_t heads, size_t D, size_t rotary);
 
 /* ---- attention ---- causal, segment by segment. Segment g covers tokens [seg[g], seg[g+1]). q rows [H*D] with stride ldq, k and v rows
- * [K*D] with strides ldk, ldv (they may live in one fused buffer). Prefix keys and values (prefix tuning): pk, pv [P, K*D] attended by
- * every token of every segment before its own; P = 0 without. window: a token sees itself and window-1 tokens before it (0 = all). softcap:
+ * [K*D] with strides ldk, ldv (they may live in one fused buffer). Prefix keys and values (prefix tuning): pk, pv [P, K*D] stand before
+ * every segment; P = 0 without. window: a token sees itself and window-1 tokens before it, those of the prefix counted (0 = all). softcap:
  * s = cap * tanh(s / cap) (0 = none). lse[T,H]: log-sum-exp of the scaled scores, kept for backward. */
 struct wt_attention {
   size_t T, H, K, D;

@@ -14,8 +14,12 @@ bool wt_spec_rope_varies(const struct wt_spec *s)
 
 size_t wt_spec_positions(const struct wt_spec *s)
 {
-  bool stretches = s->rope != WT_ROPE_NONE && s->rope_scaling == WT_ROPE_SCALE_DYNAMIC && s->rope_factor > 1;
-  return stretches ? (size_t)((double)s->context * s->rope_factor) : s->context;
+  double reach = (double)s->context;
+  if (s->rope != WT_ROPE_NONE && (s->rope_scaling == WT_ROPE_SCALE_DYNAMIC || s->rope_scaling == WT_ROPE_SCALE_LINEAR))
+    reach *= s->rope_factor;
+  else if (s->rope != WT_ROPE_NONE && s->rope_scaling == WT_ROPE_SCALE_YARN)
+    reach = s->rope_original_context * s->rope_factor;
+  return reach > (double)s->context && reach < (double)(1u << 28) ? (size_t)reach : s->context;
 }
 
 static enum wt_status read_factors(const struct wt_json *r, const char *what, const char *key, const struct wt_spec *s, double *ret,

@@ -133,7 +133,7 @@ static void settle_windows(struct wt_spec *s)
   bool any = false;
   for (size_t l = 0; l < s->layers; l++)
     any |= wt_spec_window(s, l) > 0;
-  if (!any || s->sliding_window >= s->context)
+  if (!any || s->sliding_window >= wt_spec_positions(s))
     s->sliding_window = 0;
   if (s->sliding_window == 0)
     memset(s->full_layers, 0, sizeof s->full_layers);

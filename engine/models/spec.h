@@ -63,7 +63,8 @@ size_t wt_spec_window(const struct wt_spec *s, size_t layer);
 void wt_spec_set_full(struct wt_spec *s, size_t layer, bool full);
 /* Factor on the attention scores of a layer. */
 double wt_spec_attention_scale(const struct wt_spec *s, size_t layer);
-/* Positions that the model can take: its context, or with dynamic scaling, which is there to go beyond it, that times the factor. */
+/* Positions that the model can take: its context, or what a scaling of the rotary positions (linear, dynamic, yarn) stretches it to: published
+ * configs keep either of the two as the context. */
 size_t wt_spec_positions(const struct wt_spec *s);
 /* Whether the rotary frequencies depend on the length of the sequence (dynamic, longrope). */
 bool wt_spec_rope_varies(const struct wt_spec *s);

@@ -272,14 +272,9 @@ static enum wt_status check_prompt(const struct wt_engine *e, const int32_t *pro
     if (prompt[i] < 0 || (size_t)prompt[i] >= s->vocab)
       return wt_fail(err, WT_EUSAGE, "generation: id %d is outside of the vocabulary of %zu", prompt[i], s->vocab);
   size_t before = virtual_tokens(e) + n;
-  if (before > wt_spec_positions(s))
-    return wt_fail(err, WT_EUSAGE, "generation: a prompt of %zu tokens does not fit the context of %zu", before, wt_spec_positions(s));
-  size_t context = wt_spec_positions(s),
-         window = virtual_tokens(e) > e->prompt_n ? s->sliding_window : 0; /* virtual keys must stay in sight */
-  if (window && window < context)
-    context = window;
+  size_t context = wt_spec_positions(s);
   if (before > context)
-    return wt_fail(err, WT_EUSAGE, "generation: a prompt of %zu tokens does not fit the attention window of %zu", before, context);
+    return wt_fail(err, WT_EUSAGE, "generation: a prompt of %zu tokens does not fit the context of %zu", before, context);
   *ret_total = o->max_tokens < context - before ? before + o->max_tokens : context;
   return WT_OK;
 }

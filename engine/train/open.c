@@ -275,9 +275,6 @@ static enum wt_status check_context(const struct wt_engine *e, struct wt_error *
   if (s->learned_positions && needed > s->context)
     return wt_fail(err, WT_EUSAGE, "model '%s': %zu positions are needed (sequence and virtual tokens), the model has %zu", e->model->path,
                    needed, s->context);
-  if (e->prefix_n && !e->hard && s->sliding_window && needed > s->sliding_window)
-    return wt_fail(err, WT_EUSAGE, "model '%s': prefix tuning with sequences of %zu is longer than the model's attention window of %zu",
-                   e->model->path, needed, s->sliding_window);
   return WT_OK;
 }
 

@@ -111,8 +111,7 @@ static void check(const struct tiny_family *family, enum wt_method method, size_
   c.targets = beside == TOP_ADAPTED ? targets : NULL;
   c.modules_to_save = beside == TOP_WHOLE ? whole + 1 : NULL;
   snprintf(what, sizeof what, "%s, %s%s", family->name, wt_method_name(method), names[beside]);
-  bool out_of_sight = method == WT_METHOD_PREFIX && t.model->spec.sliding_window;
-  if (!out_of_sight && wt_train_config_check(&c, &t.model->info, &err) == WT_OK) {
+  if (wt_train_config_check(&c, &t.model->info, &err) == WT_OK) {
     WT_ASSERT_OK(wt_engine_open(t.model, &c, NULL, &e, &err), &err);
     shake(e);
     e->steps = 50 * group;

@@ -178,7 +178,7 @@ static inline void twin_rotate(double *x, const struct wt_spec *s, size_t heads,
 }
 
 /* One head of one query against keys [n][K*D] of its kv head. */
-static inline void twin_attend(double *out, const double *q, const double *k, const double *v, size_t n, size_t first, size_t prefix, size_t layer, const struct wt_spec *s)
+static inline void twin_attend(double *out, const double *q, const double *k, const double *v, size_t n, size_t first, size_t layer, const struct wt_spec *s)
 {
   size_t D = s->head_dim, kv = s->kv_heads * D;
   double *p = twin_doubles(n), top = -1e300, sum = 0;
@@ -188,7 +188,7 @@ static inline void twin_attend(double *out, const double *q, const double *k, co
       score += q[d] * k[j * kv + d];
     score *= s->attention_scale / (s->scale_by_layer ? (double)(layer + 1) : 1);
     p[j] = s->attention_softcap > 0 ? s->attention_softcap * tanh(score / s->attention_softcap) : score;
-    if (j >= prefix && j < first)
+    if (j < first)
       p[j] = -INFINITY;
     top = fmax(top, p[j]);
   }
@@ -284,10 +284,10 @@ static inline double twin_sequence(const struct twin *t, const struct wt_example
       twin_qkv(t, b, h + i * C, (double)(F + i), q + i * Q, k + (F + i) * KV, v + (F + i) * KV);
     bool slides = s->sliding_window && !(s->full_layers[l / 64] >> l % 64 & 1);
     for (size_t i = 0; i < n; i++) {
-      size_t oldest = slides && i + 1 > s->sliding_window ? i + 1 - s->sliding_window : 0;
+      size_t oldest = slides && F + i + 1 > s->sliding_window ? F + i + 1 - s->sliding_window : 0;
       for (size_t a = 0; a < s->heads; a++) {
         size_t kvh = a / (s->heads / s->kv_heads);
-        twin_attend(o + a * D, q + i * Q + a * D, k + kvh * D, v + kvh * D, F + i + 1, F + oldest, F, l, s);
+        twin_attend(o + a * D, q + i * Q + a * D, k + kvh * D, v + kvh * D, F + i + 1, oldest, l, s);
       }
       twin_sub_layer(t, h + i * C, o, &b->lin[WT_LIN_O], b->post_norm1);
       twin_mlp(t, b, h + i * C);

@@ -25,6 +25,8 @@ static const struct shape shapes[] = {
     {3, 3, 8, 70, 0, 2, {0, 65, 66}, 0.35, 0},
     {4, 1, 16, 5, 20, 2, {0, 90, 101}, 0.25, 3.0},
     {2, 2, 128, 0, 0, 1, {0, 100}, 0.09, 0},
+    {3, 1, 8, 70, 5, 2, {0, 66, 70}, 0.35, 0},
+    {2, 2, 8, 100, 90, 2, {0, 150, 151}, 0.35, 2.0},
 };
 
 /* Everything of one case, fp32 and double. q, k, v stand in one fused buffer of row width W. */
@@ -52,7 +54,7 @@ static void twin_token(struct example *e, size_t first, size_t t, size_t h)
   assert_true(n <= 512);
   for (size_t j = 0; j < n; j++) {
     size_t own = first + j - P;
-    bool hidden = j >= P && e->s.window && own + e->s.window <= t;
+    bool hidden = e->s.window && j + e->s.window < n; /* the prefix stands in front of the segment */
     p[j] = hidden ? -INFINITY : score(e, t, h, j < P ? e->pk + (j * K + kv) * D : e->qkv + own * e->W + (e->s.H + kv) * D);
     top = fmax(top, p[j]);
   }

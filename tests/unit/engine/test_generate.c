@@ -88,8 +88,7 @@ static void test_agrees_with_evaluation(void **state)
     struct tiny t;
     tiny_open(&t, tiny_families[f].config);
     check_against_evaluation(&t, WT_METHOD_NONE, 24);
-    if (!t.model->spec.sliding_window)
-      check_against_evaluation(&t, WT_METHOD_PREFIX, 24);
+    check_against_evaluation(&t, WT_METHOD_PREFIX, 24);
     check_against_evaluation(&t, WT_METHOD_PROMPT_TUNING, 24);
     check_against_evaluation(&t, WT_METHOD_FULL, 1);
     tiny_close(&t);

@@ -2,6 +2,7 @@
 #include "tests/unit/engine/tiny.h"
 
 #include "base/cleanup.h"
+#include "engine/io/gguf_file.h"
 
 static void test_table(void **state)
 {
@@ -141,6 +142,72 @@ static void test_mlx_adapter(void **state)
   tiny_close(&t);
 }
 
+/* base + alpha / r B A of the file, in the file's own order, is what merging writes. */
+static void check_gguf_adapter(const char *base_path, const char *lora_path, const char *merged_path)
+{
+  struct wt_error err = {0};
+  WT_AUTO(wt_gguf_freep) struct wt_gguf *base = NULL, *lora = NULL, *merged = NULL;
+  char name[160];
+  double alpha = 0;
+  size_t pairs = 0;
+  WT_ASSERT_OK(wt_gguf_load(base_path, true, &base, &err), &err);
+  WT_ASSERT_OK(wt_gguf_load(lora_path, true, &lora, &err), &err);
+  WT_ASSERT_OK(wt_gguf_load(merged_path, true, &merged, &err), &err);
+  assert_true(wt_gguf_num(lora, "adapter.lora.alpha", &alpha));
+  for (size_t i = 0; i < base->tensors; i++) {
+    const struct wt_tensor *w = &base->tensor[i], *m = wt_gguf_tensor(merged, w->name), *ab[2];
+    for (int k = 0; k < 2; k++) {
+      snprintf(name, sizeof name, "%s.lora_%c", w->name, k ? 'b' : 'a');
+      ab[k] = wt_gguf_tensor(lora, name);
+    }
+    assert_true(m && (ab[0] == NULL) == (ab[1] == NULL));
+    pairs += ab[0] != NULL;
+    size_t cols = w->shape[w->rank - 1], r = ab[0] ? ab[0]->shape[0] : 0;
+    assert_true(!r || (ab[0]->shape[1] == cols && ab[1]->shape[0] == w->shape[0] && ab[1]->shape[1] == r));
+    const float *a = r ? ab[0]->data : NULL, *b = r ? ab[1]->data : NULL;
+    for (size_t at = 0; at < w->elements; at++) {
+      double want = (double)((const float *)w->data)[at];
+      for (size_t k = 0; k < r; k++)
+        want += alpha / (double)r * (double)b[at / cols * r + k] * (double)a[k * cols + at % cols];
+      WT_ASSERT_CLOSE(((const float *)m->data)[at], want, 1e-5, 1e-6);
+    }
+  }
+  assert_true(pairs > 0 && lora->tensors == 2 * pairs);
+}
+
+static void test_gguf_adapter(void **state)
+{
+  (void)state;
+  size_t checked = 0;
+  for (size_t f = 0; f < TINY_FAMILIES; f++) {
+    struct tiny t;
+    struct wt_error err = {0};
+    struct wt_engine *e = NULL;
+    struct wt_step_out out;
+    char run[96], path[3][96];
+    tiny_open(&t, tiny_families[f].config);
+    snprintf(run, sizeof run, "%s/run", t.dir);
+    for (int k = 0; k < 3; k++)
+      snprintf(path[k], sizeof path[k], "%s/%d.gguf", t.dir, k);
+    struct wt_train_config c = tiny_config(WT_METHOD_LORA);
+    c.rslora = f % 2;
+    WT_ASSERT_OK(wt_engine_open(t.model, &c, NULL, &e, &err), &err);
+    for (int i = 0; i < 3; i++)
+      WT_ASSERT_OK(wt_engine_step(e, t.example, 4, 1e-2, NULL, &out, &err), &err);
+    WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err);
+    wt_engine_free(e);
+    WT_ASSERT_OK(wt_export(t.dir, run, WT_EXPORT_GGUF_LORA, NULL, path[1], &err), &err);
+    if (wt_export(t.dir, NULL, WT_EXPORT_GGUF, "f32", path[0], &err) == WT_OK) { /* some of these models GGUF cannot express */
+      WT_ASSERT_OK(wt_export(t.dir, run, WT_EXPORT_GGUF, "f32", path[2], &err), &err);
+      check_gguf_adapter(path[0], path[1], path[2]);
+      checked++;
+    }
+    WT_ASSERT_FAILS(wt_export(t.dir, NULL, WT_EXPORT_GGUF_LORA, NULL, path[1], &err), WT_EUSAGE, &err);
+    tiny_close(&t);
+  }
+  assert_true(checked >= 8);
+}
+
 /* The start changes no number of the model; the best r directions are in A and B; saved over the unchanged base it is the same model. */
 static void test_pissa(void **state)
 {
@@ -223,6 +290,6 @@ static void test_bad_adapters(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_targets), cmocka_unit_test(test_refused), cmocka_unit_test(test_mlx_adapter), cmocka_unit_test(test_pissa),
-                                     cmocka_unit_test(test_bad_adapters)};
+                                     cmocka_unit_test(test_bad_adapters), cmocka_unit_test(test_gguf_adapter)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,6 +149,28 @@ static void test_rope_factors(void **state)
   }
 }
 
+/* How far texts may reach: Vicuna's 16k model keeps the context that was stretched, Together's 32k Llama the one that it was stretched to. */
+static void test_reach(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *fields;
+    size_t positions;
+  } cases[] = {{"\"rope_scaling\":null", 128},
+               {"\"rope_scaling\":{\"type\":\"linear\",\"factor\":4.0}", 512},
+               {"\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2.0}", 256},
+               {"\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"original_max_position_embeddings\":128}", 512},
+               {"\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"original_max_position_embeddings\":32}", 128}};
+  for (size_t i = 0; i < WT_COUNT(cases); i++) {
+    char text[640];
+    struct wt_spec s;
+    struct wt_error err = {0};
+    snprintf(text, sizeof text, "{\"model_type\":\"llama\"," SIZES ",%s}", cases[i].fields);
+    WT_ASSERT_OK(read_spec(text, &s, &err), &err);
+    assert_int_equal(wt_spec_positions(&s), cases[i].positions);
+  }
+}
+
 static void test_families(void **state)
 {
   (void)state;
@@ -282,7 +304,7 @@ static void test_presets(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_refusals), cmocka_unit_test(test_foreign_fields), cmocka_unit_test(test_windows), cmocka_unit_test(test_presets), cmocka_unit_test(test_rope_factors), cmocka_unit_test(test_families), cmocka_unit_test(test_names_and_sizes), cmocka_unit_test(test_open_errors),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_refusals), cmocka_unit_test(test_foreign_fields), cmocka_unit_test(test_windows), cmocka_unit_test(test_presets), cmocka_unit_test(test_rope_factors), cmocka_unit_test(test_reach), cmocka_unit_test(test_families), cmocka_unit_test(test_names_and_sizes), cmocka_unit_test(test_open_errors),
                                      cmocka_unit_test(test_gguf_round_trip)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

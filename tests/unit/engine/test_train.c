@@ -37,8 +37,7 @@ static double eval(struct wt_engine *e, const struct tiny *t)
 static bool allowed(const struct wt_train_config *c, const struct tiny *t)
 {
   struct wt_error err;
-  bool out_of_sight = c->method == WT_METHOD_PREFIX && t->model->spec.sliding_window; /* virtual keys would leave the window */
-  return !out_of_sight && wt_train_config_check(c, &t->model->info, &err) == WT_OK;
+  return wt_train_config_check(c, &t->model->info, &err) == WT_OK;
 }
 
 static void same_values(const struct wt_engine *a, const struct wt_engine *b)

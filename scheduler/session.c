@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define REFINE_ROUNDS 5 /* measuring changes the choice, which may bring new shapes */
+#define REFINE_ROUNDS 6 /* measuring changes the choice, which may bring new shapes */
 #define SLICE_S 1.0     /* for the rounds of a slice, at most and at least */
 #define SLICE_LEAST_S 0.1
 
@@ -584,6 +584,33 @@ static void digest_task(const struct wt_session *s, char hex[WT_SHA256_HEX_BYTES
   wt_buf_release(&t);
 }
 
+/* The plan that differs from the chosen one only in that it takes more threads, NULL when there is none. Rates that were measured beside other work speak against more
+ * threads (those that meet wait for the slowest), and nothing but the timing of such a plan can tell. */
+static const struct wt_plan *with_more_threads(const struct wt_plan_set *set)
+{
+  const struct wt_plan *chosen = &set->plans[set->chosen], *most = NULL;
+  for (size_t i = 0; i < set->n; i++) {
+    const struct wt_plan *p = &set->plans[i];
+    struct wt_train_config c = p->config;
+    c.threads = chosen->config.threads;
+    if (p->config.threads > (most ? most->config.threads : chosen->config.threads) && p->batch == chosen->batch &&
+        wt_cost_likeness(&c, &chosen->config) == WT_LIKE_SAME)
+      most = p;
+  }
+  return most;
+}
+
+/* Times what the next choice depends on. Whether something was timed. */
+static bool time_slices(struct wt_session *s, const struct wt_plan_set *set, double left_s)
+{
+  if (left_s < 5 || !s->profile_is_ours || set->chosen == SIZE_MAX)
+    return false;
+  const struct wt_plan *chosen = &set->plans[set->chosen], *other = with_more_threads(set);
+  if (wt_session_time_slice(s, chosen, slice_budget_s(chosen, left_s)))
+    return true;
+  return other && wt_session_time_slice(s, other, slice_budget_s(chosen, left_s));
+}
+
 enum wt_status wt_session_plan(struct wt_session *s, struct wt_plan_set *ret, struct wt_error *err)
 {
   char task[WT_SHA256_HEX_BYTES];
@@ -599,8 +626,7 @@ enum wt_status wt_session_plan(struct wt_session *s, struct wt_plan_set *ret, st
     size_t now = left < 5 ? 0 : wt_session_refine(s, ret, fmin(0.6, 0.01 * left));
     s->refine_s += wt_mono_s(s->clock) - t;
     t = wt_mono_s(s->clock);
-    bool timed = left >= 5 && s->profile_is_ours &&
-                 wt_session_time_slice(s, &ret->plans[ret->chosen], slice_budget_s(&ret->plans[ret->chosen], left));
+    bool timed = time_slices(s, ret, left);
     s->slice_s += wt_mono_s(s->clock) - t;
     if (!now && !timed)
       break;

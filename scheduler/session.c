@@ -608,7 +608,10 @@ static bool time_slices(struct wt_session *s, const struct wt_plan_set *set, dou
   const struct wt_plan *chosen = &set->plans[set->chosen], *other = with_more_threads(set);
   if (wt_session_time_slice(s, chosen, slice_budget_s(chosen, left_s)))
     return true;
-  return other && wt_session_time_slice(s, other, slice_budget_s(chosen, left_s));
+  if (!other || !wt_session_time_slice(s, other, slice_budget_s(chosen, left_s)))
+    return false;
+  wt_debug("planning: %s was timed as well", other->id);
+  return true;
 }
 
 enum wt_status wt_session_plan(struct wt_session *s, struct wt_plan_set *ret, struct wt_error *err)

@@ -30,6 +30,22 @@ expect 2 estimate --model "$model" --data "$data" --finish-by "2001-01-01 00:00"
 expect 0 estimate --model "$SHARED/data/models/stories260K" --data "$data" --method lora --steps 5 --probe --json
 grep -q '"probe"' "$T/out" || fail "the depth is not told"
 
+# A profile made beside other work says that a second core brings nothing: that is not believed before it was tried.
+if [ "$(nproc)" -ge 2 ]; then
+  "$W" profile --quick --out "$T/busy.json" >/dev/null 2>&1
+  python3 - "$T/busy.json" <<'P'
+import json, sys
+p = json.load(open(sys.argv[1]))
+for row in p["compute"]["threads"] + p["compute"]["gemm"]:
+    if row["threads"] > 1:
+        row.update({k: row[k] / 30 for k in row if k.endswith(("gflops", "gbps")) and row[k]})
+json.dump(p, open(sys.argv[1], "w"))
+P
+  expect 0 estimate -v --model "$model" --data "$data" --method lora --profile "$T/busy.json"
+  checks=$((checks + 1))
+  grep -q "planning: .*-t[2-9].* was timed as well" "$T/err" || fail "a plan with all cores was not timed"
+fi
+
 # A model of 7.6 billion weights on a PC with 16 GB and 4 cores: nothing of it is here but its config and the machine's profile.
 big=$T/big
 mkdir "$big"

@@ -110,12 +110,59 @@ void wt_llama3_rope_factors(const struct wt_llama3_rope *p, size_t n, float *out
   }
 }
 
+/* The largest relative distance of the factors that p gives from the stored ones. */
+static double llama3_misfit(const struct wt_llama3_rope *p, const float *stored, size_t n)
+{
+  float made[512];
+  double worst = 0;
+  wt_llama3_rope_factors(p, n, made);
+  for (size_t i = 0; i < n; i++)
+    worst = fmax(worst, fabs((double)(made[i] - stored[i])) / (double)stored[i]);
+  return worst;
+}
+
+/* The parameters of a model that is none of the released ones. Between its ends the factor's share of 1 is a line over the frequency,
+ * context / (high - low) x - low / (high - low); with low = 1 two points of it tell the rest, of a single one high = 4 is assumed. Without any
+ * point between, what matters is where the ends lie. */
+static bool fit_llama3(struct wt_llama3_rope *p, const float *stored, size_t n)
+{
+  double x[2] = {0, 0}, y[2] = {0, 0};
+  size_t points = 0, ones = 0;
+  for (size_t i = 0; i < n; i++) {
+    double share = (1 / (double)stored[i] - 1 / p->factor) / (1 - 1 / p->factor);
+    ones += share > 1 - 1e-4;
+    if (share < 1e-4 || share > 1 - 1e-4)
+      continue;
+    size_t at = points++ ? 1 : 0; /* the first and the last: farthest apart */
+    x[at] = pow(p->base, -(double)i / (double)n) / (2 * 3.14159265358979323846);
+    y[at] = share;
+  }
+  if (points == 0) {
+    p->low = 1;
+    p->context = 2 * 3.14159265358979323846 * pow(p->base, (double)ones / (double)n);
+    p->high = ones ? pow(p->base, 1 / (double)n) : 4;
+    return ones < n && p->high > 1 && llama3_misfit(p, stored, n) < 1e-4;
+  }
+  double slope = points > 1 ? (y[0] - y[1]) / (x[0] - x[1]) : (y[0] + 1.0 / 3) / x[0], below = slope * x[0] - y[0];
+  if (!(slope > 0 && below > 0))
+    return false;
+  p->low = 1;
+  p->high = 1 + 1 / below;
+  p->context = slope / below;
+  struct wt_llama3_rope whole = *p; /* people write whole numbers */
+  whole.high = round(p->high);
+  whole.context = round(p->context);
+  if (whole.high > 1 && llama3_misfit(&whole, stored, n) < 1e-5)
+    *p = whole;
+  return p->context > 1 && llama3_misfit(p, stored, n) < 1e-4;
+}
+
 /* Llama 3.x: GGUF keeps only the factor of each frequency. Its parameters are found again: factor is the largest value, the others are
- * those of the released models, and they must give the stored factors. */
+ * those of the released models or are worked out, and they must give the stored factors. */
 static enum wt_status add_llama3_scaling(struct build *b, double base, struct wt_error *err)
 {
   static const double contexts[] = {8192, 4096, 2048, 16384, 32768, 65536, 131072};
-  float stored[512], made[512];
+  float stored[512];
   size_t n = small_tensor(b, "rope_freqs.weight", stored, WT_COUNT(stored));
   if (n == 0)
     return wt_fail(err, WT_EFORMAT, "'%s': tensor 'rope_freqs.weight' is not a short row of F32", b->g->path);
@@ -124,14 +171,12 @@ static enum wt_status add_llama3_scaling(struct build *b, double base, struct wt
     p.factor = fmax(p.factor, (double)stored[i]);
   if (p.factor == 1)
     return WT_OK;
-  for (size_t k = 0; k < WT_COUNT(contexts); k++) {
-    double worst = 0;
+  bool found = false;
+  for (size_t k = 0; k < WT_COUNT(contexts) && !found; k++) {
     p.context = contexts[k];
-    wt_llama3_rope_factors(&p, n, made);
-    for (size_t i = 0; i < n; i++)
-      worst = fmax(worst, fabs((double)(made[i] - stored[i])) / (double)stored[i]);
-    if (worst > 1e-3)
-      continue;
+    found = llama3_misfit(&p, stored, n) <= 1e-3;
+  }
+  if (found || fit_llama3(&p, stored, n)) {
     struct wt_json *s = wt_json_add_object(b->c, "rope_scaling");
     wt_json_add_str(s, "rope_type", "llama3");
     wt_json_add_num(s, "factor", shortest(p.factor));

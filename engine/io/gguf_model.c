@@ -1,5 +1,6 @@
 /* engine/io/gguf_model.c: a model or a LoRA adapter as a GGUF file that llama.cpp loads. */
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "engine/io/gguf_file.h"
 #include "engine/io/gguf_model.h"
 #include "engine/io/gguf_vocab.h"
@@ -149,6 +150,8 @@ static enum wt_status check_sayable(const char *arch, const struct wt_spec *s, c
   for (size_t l = 0; s->sliding_window && l < s->layers; l++)
     if (!windowed || (wt_spec_window(s, l) == 0) != (gemma2 && l % 2 == 1))
       return wt_fail(err, WT_EUSAGE, "'%s': GGUF cannot say which layers of this model see a window only (layer_types, sliding_window)", path);
+  if (s->sliding_window && strcmp(arch, "llama") == 0)
+    wt_warn("export: llama.cpp's 'llama' knows no attention window: texts of more than %zu tokens are computed otherwise there", s->sliding_window);
   if (s->activation != (gemma || gpt2 ? WT_ACT_GELU_TANH : WT_ACT_SILU))
     return wt_fail(err, WT_EUSAGE, "'%s': GGUF's '%s' has another activation than this model", path, arch);
   double usual = 1 / sqrt(gemma2 && s->layers == 46 ? (double)s->hidden / (double)s->heads : (double)s->head_dim);

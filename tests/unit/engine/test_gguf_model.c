@@ -283,6 +283,14 @@ static void other_families_round_trip(void **state)
           "\"rms_norm_eps\":1e-5,\"vocab_size\":10,\"max_position_embeddings\":131072,\"rope_theta\":500000.0,\"tie_word_embeddings\":false,\"hidden_act\":\"silu\","
           "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":32.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,\"original_max_position_embeddings\":8192}}",
           llama3, WT_COUNT(llama3));
+  made_up("{\"model_type\":\"llama\",\"hidden_size\":16,\"intermediate_size\":24,\"num_hidden_layers\":1,\"num_attention_heads\":1,\"num_key_value_heads\":1,\"head_dim\":16,"
+          "\"rms_norm_eps\":1e-5,\"vocab_size\":10,\"max_position_embeddings\":256,\"rope_theta\":100.0,\"tie_word_embeddings\":false,\"hidden_act\":\"silu\","
+          "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,\"original_max_position_embeddings\":32}}",
+          llama3, WT_COUNT(llama3)); /* no released model's: the parameters are worked out */
+  made_up("{\"model_type\":\"llama\",\"hidden_size\":16,\"intermediate_size\":24,\"num_hidden_layers\":1,\"num_attention_heads\":1,\"num_key_value_heads\":1,\"head_dim\":64,"
+          "\"rms_norm_eps\":1e-5,\"vocab_size\":10,\"max_position_embeddings\":8000,\"rope_theta\":10000.0,\"tie_word_embeddings\":false,\"hidden_act\":\"silu\","
+          "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":4.0,\"low_freq_factor\":1.0,\"high_freq_factor\":9.0,\"original_max_position_embeddings\":1000}}",
+          llama3, WT_COUNT(llama3));
 #define SAME_SIZES "\"hidden_size\":16,\"intermediate_size\":24,\"num_hidden_layers\":2,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"head_dim\":8,\"rms_norm_eps\":1e-5," \
                    "\"vocab_size\":10,\"max_position_embeddings\":64,\"rope_theta\":10000.0,\"tie_word_embeddings\":false,\"hidden_act\":\"silu\""
   made_up("{\"model_type\":\"mistral\"," SAME_SIZES ",\"sliding_window\":32}", llama3, WT_COUNT(llama3));

@@ -309,6 +309,8 @@ static enum wt_status encode(const struct talk *k, bool train_all, struct wt_jsp
   bool open = false;
   if (!spans->n && !train_all)
     WT_TRY(find_answers(k, &full, spans, &open, err));
+  if (open && spans->n) /* what closes a turn is no token of this model: its stop comes right behind the answer, where it will be needed */
+    full.len = spans->span[spans->n - 1].end;
   if (k->t->plain)
     WT_TRY(push_all(&k->tok->before, train_all, ids, labels, err));
   WT_TRY(encode_spans(k, &full, spans, train_all, ids, labels, err));

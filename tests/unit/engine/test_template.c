@@ -235,6 +235,24 @@ static void learns_rewritten_turns(void **state)
       "[<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call><|im_end|>][<think>\n\n</think>\n\nseven<|im_end|>]");
 }
 
+/* A template whose marks are no tokens of the model: the model's own end stands right behind the last answer, where generation needs it. */
+static void ends_without_tokens(void **state)
+{
+  (void)state;
+  struct wt_error err = {0};
+  static const char text[] = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+  WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *tok = NULL;
+  WT_AUTO(wt_template_freep) struct wt_template *t = NULL;
+  WT_AUTO(wt_buf_release) struct wt_buf all, got;
+  wt_buf_init(&all, 1 << 20);
+  wt_buf_init(&got, 1 << 20);
+  WT_ASSERT_OK(wt_tokenizer_open(WT_SOURCE_DIR "/tests/fixtures/tokenizers/bytes", &tok, &err), &err);
+  WT_ASSERT_OK(wt_template_compile(text, sizeof text - 1, "marks", &t, &err), &err);
+  learned(t, tok, TWO_TURNS, &all, &got);
+  assert_string_equal(all.data, "<user>Hi</user>\n<assistant>Hello you.</assistant>\n<user>Bye</user>\n<assistant>Hi, bye</s>");
+  assert_string_equal(got.data, "[Hello you.][Hi, bye</s>]");
+}
+
 static void everything_or_prompt(void **state)
 {
   (void)state;
@@ -358,7 +376,7 @@ int main(void)
                                      cmocka_unit_test(numbers_and_none),
                                      cmocka_unit_test(learns_every_turn),
                                      cmocka_unit_test(learns_rewritten_turns),
-                                     cmocka_unit_test(everything_or_prompt),
+                                     cmocka_unit_test(ends_without_tokens), cmocka_unit_test(everything_or_prompt),
                                      cmocka_unit_test(tells_the_time_it_was_given),
                                      cmocka_unit_test(opens_by_name),
                                      cmocka_unit_test(refused),

@@ -135,6 +135,10 @@ void wt_dataset_free(struct wt_dataset *d);
 void wt_dataset_freep(struct wt_dataset **d);
 size_t wt_dataset_count(const struct wt_dataset *d);
 struct wt_example wt_dataset_get(const struct wt_dataset *d, size_t i);
+/* Of example i cut to its first max_tok tokens (SIZE_MAX: whole): tokens, and labels that are learned, without that of the first token (which nothing predicts)
+ * unless first_too. Whole examples are not read for it. */
+size_t wt_dataset_tokens(const struct wt_dataset *d, size_t i, size_t max_tok);
+size_t wt_dataset_supervised(const struct wt_dataset *d, size_t i, size_t max_tok, bool first_too);
 const struct wt_data_stats *wt_dataset_stats(const struct wt_dataset *d);
 /* Example i as people read it: decoded, the supervised part between \x1b-free marks "⟦" and "⟧". */
 enum wt_status wt_dataset_show(const struct wt_dataset *d, const struct wt_tokenizer *t, size_t i, struct wt_buf *out,

@@ -485,17 +485,13 @@ struct rows {
 static void count_rows(const struct wt_dataset *d, const size_t *index, size_t n, size_t cut, struct rows *ret)
 {
   for (size_t i = 0; i < n; i++) {
-    struct wt_example e = wt_dataset_get(d, index ? index[i] : i);
+    size_t row = index ? index[i] : i, tokens = wt_dataset_tokens(d, row, cut);
     ret->n++;
-    if (e.n > cut) {
-      e.n = cut;
-      ret->cut++;
-    }
-    if (e.n > ret->max_tok)
-      ret->max_tok = e.n;
-    ret->tokens += (double)e.n;
-    for (size_t t = 1; t < e.n; t++)
-      ret->supervised += e.labels[t] != WT_LABEL_NONE;
+    ret->cut += wt_dataset_tokens(d, row, SIZE_MAX) > cut;
+    if (tokens > ret->max_tok)
+      ret->max_tok = tokens;
+    ret->tokens += (double)tokens;
+    ret->supervised += (double)wt_dataset_supervised(d, row, cut, false);
   }
 }
 

@@ -7,6 +7,11 @@
 
 #define WALK_MOST 100000 /* rows; a run of more sees nearly every combination anyway */
 
+/* Of one row; there may be millions. */
+struct row_size {
+  uint32_t tok, supervised_tok;
+};
+
 /* The micro-batch that is being filled, and the fullest so far. */
 struct filling {
   const struct wt_plan_input *in;
@@ -20,16 +25,12 @@ static size_t larger(size_t a, size_t b)
   return a > b ? a : b;
 }
 
-/* Of one row. */
-static struct wt_room size_of(const struct filling *f, const struct wt_example *x)
+static struct row_size size_of(const struct filling *f, const struct wt_dataset *d, size_t i)
 {
-  size_t n = x->n < f->cut ? x->n : f->cut, supervised = 0;
-  for (size_t t = f->virtual_tok ? 0 : 1; t < n; t++)
-    supervised += x->labels[t] != WT_LABEL_NONE;
-  return (struct wt_room){.tok = n + f->virtual_tok, .supervised_tok = supervised};
+  return (struct row_size){(uint32_t)(wt_dataset_tokens(d, i, f->cut) + f->virtual_tok), (uint32_t)wt_dataset_supervised(d, i, f->cut, f->virtual_tok > 0)};
 }
 
-static void fill(struct filling *f, struct wt_room row)
+static void fill(struct filling *f, struct row_size row)
 {
   double n = (double)(row.tok - f->virtual_tok);
   if (f->now.tok + row.tok > f->most)
@@ -47,7 +48,7 @@ static void fill(struct filling *f, struct wt_room row)
 }
 
 /* A batch of the longest row alone. */
-static void fill_worst(struct filling *f, const struct wt_room *size, size_t rows, size_t batch)
+static void fill_worst(struct filling *f, const struct row_size *size, size_t rows, size_t batch)
 {
   size_t longest = 0;
   for (size_t i = 0; i < rows; i++)
@@ -82,19 +83,16 @@ struct wt_room wt_room_of(const struct wt_plan_input *in, size_t cut, size_t bat
   size_t rows = in->train_index ? in->train_n : wt_dataset_count(in->data);
   struct filling f = {.in = in, .cut = cut, .most = micro_batch_tok, .virtual_tok = virtual_tok};
   for (size_t i = 0; in->eval_data && i < in->eval_n; i++) { /* all at once, in their order */
-    struct wt_example x = wt_dataset_get(in->eval_data, in->eval_index ? in->eval_index[i] : i);
-    fill(&f, size_of(&f, &x));
+    fill(&f, size_of(&f, in->eval_data, in->eval_index ? in->eval_index[i] : i));
   }
   if (rows == 0 || batch == 0)
     return f.largest;
   WT_AUTO(wt_order_release) struct wt_order order = {0};
-  WT_AUTO(wt_freep) struct wt_room *size = wt_calloc(rows, sizeof *size);
+  WT_AUTO(wt_freep) struct row_size *size = wt_calloc(rows, sizeof *size);
   if (!size)
     return (struct wt_room){0};
-  for (size_t i = 0; i < rows; i++) {
-    struct wt_example x = wt_dataset_get(in->data, in->train_index ? in->train_index[i] : i);
-    size[i] = size_of(&f, &x);
-  }
+  for (size_t i = 0; i < rows; i++)
+    size[i] = size_of(&f, in->data, in->train_index ? in->train_index[i] : i);
   double sampled = wt_dataset_stats(in->data)->sampled_fraction;
   bool whole = !(sampled > 0 && sampled < 1) && steps <= WALK_MOST / batch;
   if (!whole || wt_order_init(&order, o->seed, !o->no_shuffle, rows, NULL) != WT_OK) {

@@ -59,6 +59,25 @@ struct wt_example wt_dataset_get(const struct wt_dataset *d, size_t i)
   return (struct wt_example){.ids = d->store.tokens + e->at, .labels = d->store.tokens + e->at + e->n, .n = e->n};
 }
 
+size_t wt_dataset_tokens(const struct wt_dataset *d, size_t i, size_t max_tok)
+{
+  assert(i < d->store.count);
+  return d->store.entries[i].n < max_tok ? d->store.entries[i].n : max_tok;
+}
+
+size_t wt_dataset_supervised(const struct wt_dataset *d, size_t i, size_t max_tok, bool first_too)
+{
+  assert(i < d->store.count);
+  const struct wt_store_entry *e = &d->store.entries[i];
+  if (e->n <= max_tok)
+    return (size_t)(e->supervised < e->n ? e->supervised : e->n) + (first_too && e->first_too);
+  struct wt_example x = wt_dataset_get(d, i);
+  size_t supervised = 0;
+  for (size_t t = first_too ? 0 : 1; t < max_tok; t++)
+    supervised += x.labels[t] != WT_LABEL_NONE;
+  return supervised;
+}
+
 /* What one pass over the file carries along. */
 struct pass {
   const struct wt_data_options *o;

@@ -18,22 +18,20 @@ void wt_step_shape_cut(const struct wt_dataset *d, const size_t *idx, size_t n, 
   double steps = 0;
   size_t in_micro_tok = 0; /* tokens of the micro-batch being filled */
   for (size_t k = 0; k < n; k++) {
-    struct wt_example x = wt_dataset_get(d, idx ? idx[k] : k);
-    x.n = x.n < max_tok ? x.n : max_tok;
+    size_t i = idx ? idx[k] : k, tokens = wt_dataset_tokens(d, i, max_tok);
     bool new_step = k % batch == 0;
     steps += new_step;
-    if (new_step || in_micro_tok + x.n > micro_batch_tok) {
+    if (new_step || in_micro_tok + tokens > micro_batch_tok) {
       s.micro_batches++;
       in_micro_tok = 0;
     }
-    in_micro_tok += x.n;
+    in_micro_tok += tokens;
     s.sequences++;
-    s.tokens += (double)x.n;
-    s.tokens_squared += (double)x.n * (double)x.n;
-    for (size_t t = 1; t < x.n; t++)
-      s.supervised += x.labels[t] != WT_LABEL_NONE;
-    if (x.n > s.max_tok)
-      s.max_tok = x.n;
+    s.tokens += (double)tokens;
+    s.tokens_squared += (double)tokens * (double)tokens;
+    s.supervised += (double)wt_dataset_supervised(d, i, max_tok, false);
+    if (tokens > s.max_tok)
+      s.max_tok = tokens;
   }
   if (steps > 0) {
     s.sequences /= steps;

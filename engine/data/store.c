@@ -131,6 +131,10 @@ enum wt_status wt_store_add(struct wt_store_writer *w, const int32_t *ids, const
   e.at = w->token_ints;
   e.n = (uint32_t)n;
   e.hash = wt_ids_hash(ids, n);
+  e.first_too = n > 0 && labels[0] != WT_LABEL_NONE;
+  e.supervised = 0;
+  for (size_t t = 1; t < n; t++)
+    e.supervised += labels[t] != WT_LABEL_NONE;
   if (fwrite(ids, sizeof *ids, n, w->data) != n || fwrite(labels, sizeof *labels, n, w->data) != n ||
       fwrite(&e, sizeof e, 1, w->index) != 1)
     return write_failed(w, err);
@@ -142,8 +146,7 @@ enum wt_status wt_store_add(struct wt_store_writer *w, const int32_t *ids, const
     w->batch_max_tok = n;
   w->token_ints += 2 * (uint64_t)n;
   w->tokens += n;
-  for (size_t t = 1; t < n; t++)
-    w->supervised += labels[t] != WT_LABEL_NONE;
+  w->supervised += e.supervised;
   w->count++;
   return WT_OK;
 }

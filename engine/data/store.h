@@ -18,6 +18,7 @@ struct wt_store_entry {
   uint64_t line;
   uint32_t n;   /* tokens */
   uint32_t sub; /* which example of its row (seed tasks have several) */
+  uint32_t supervised, first_too; /* labels behind the first that are learned; whether the first is: planning asks for them again and again */
 };
 
 /* FNV-1a over the ids with a final mix, so that similar sequences differ in all bits. */

@@ -46,6 +46,28 @@ static void pretokenised(void **state)
   wt_dataset_free(d);
 }
 
+/* What planning is told of rows, whole and cut, against the labels themselves. */
+static void counts_of_rows(void **state)
+{
+  (void)state;
+  struct wt_dataset *d = open_text("c.jsonl",
+                                   "{\"input_ids\":[5,6,7],\"labels\":[5,6,7]}\n{\"input_ids\":[7,8,9,10],\"labels\":[-100,-100,9,10]}\n"
+                                   "{\"input_ids\":[5],\"labels\":[5]}\n{\"input_ids\":[5,6],\"labels\":[-100,-100]}\n",
+                                   NULL);
+  static const size_t cuts[] = {1, 2, 3, 4, SIZE_MAX};
+  for (size_t i = 0; i < wt_dataset_count(d); i++)
+    for (size_t c = 0; c < WT_COUNT(cuts); c++)
+      for (int first = 0; first < 2; first++) {
+        struct wt_example x = wt_dataset_get(d, i);
+        size_t n = x.n < cuts[c] ? x.n : cuts[c], want = 0;
+        for (size_t t = first ? 0 : 1; t < n; t++)
+          want += x.labels[t] != WT_LABEL_NONE;
+        assert_int_equal(wt_dataset_tokens(d, i, cuts[c]), n);
+        assert_int_equal(wt_dataset_supervised(d, i, cuts[c], first), want);
+      }
+  wt_dataset_free(d);
+}
+
 static void pretokenised_errors(void **state)
 {
   (void)state;
@@ -64,6 +86,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(pretokenised),
+      cmocka_unit_test(counts_of_rows),
       cmocka_unit_test(pretokenised_errors),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);

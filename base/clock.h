@@ -15,7 +15,8 @@ struct wt_clock {
 };
 
 extern const struct wt_clock wt_clock_system;
-/* Seconds since this process was started (to a clock tick), loading of libraries included; 0 when it cannot be told. */
+/* Seconds since this process was started (to a clock tick), loading of libraries included; 0 when it cannot be told, or when they are so many that they cannot be
+ * the start alone. */
 double wt_process_age_s(void);
 
 /* A clock that only moves when told (or when slept on): for tests. */

@@ -76,11 +76,21 @@ static void log_goes_to_the_sink(void **state)
   assert_string_equal(line, "2 3 apples");
 }
 
+/* A process that did other things first (a script that built this program and became it) has not been starting all that time. */
+static void only_the_start_is_its_age(void **state)
+{
+  (void)state;
+  double age = wt_process_age_s();
+  assert_true(age >= 0 && age < 3);
+  wt_sleep_s(&wt_clock_system, 3.1);
+  assert_true(wt_process_age_s() == 0);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(stamps),            cmocka_unit_test(stamps_are_read),      cmocka_unit_test(fake_clock_moves_when_told),
-      cmocka_unit_test(system_clock_runs), cmocka_unit_test(log_goes_to_the_sink),
+      cmocka_unit_test(system_clock_runs), cmocka_unit_test(only_the_start_is_its_age), cmocka_unit_test(log_goes_to_the_sink),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,15 @@
-# The server of the fetch tests (hub_server.py), from a script that has set work and source_dir and takes `failed`.
+# The opening of the fetch tests and their server (hub_server.py): from a script that has set wattune and source_dir; sets work, and `failed` at the first failure.
 # shellcheck shell=bash
+"$wattune" fetch --help >/dev/null 2>&1 || { echo "skipped: this build has no fetch"; exit 77; }
+work=$(mktemp -d)
+failed=0
 server=
+trap '[ -n "$server" ] && kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
+mkdir -p "$work/root/org/tiny"
+echo '{"model_type":"llama"}' >"$work/root/org/tiny/config.json"
+echo '{}' >"$work/root/org/tiny/tokenizer.json"
+head -c 300000 /dev/urandom >"$work/root/org/tiny/model.safetensors"
+ok() { if [ "$1" = "$2" ]; then echo "ok   $3"; else echo "FAIL $3: got '$1', expected '$2'"; failed=1; fi; }
 stop() { kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; server=; }
 # The hub begins anew with these options; one server process serves the whole test.
 start() {

@@ -19,28 +19,12 @@ static struct wt_train_config top_config(const struct tiny_family *f, enum wt_me
   return c;
 }
 
-static struct wt_engine *open_engine(const struct tiny *t, const struct wt_train_config *c, const char *adapter)
-{
-  struct wt_error err = {0};
-  struct wt_engine *e = NULL;
-  WT_ASSERT_OK(wt_engine_open(t->model, c, adapter, &e, &err), &err);
-  return e;
-}
-
 static double train(struct wt_engine *e, const struct tiny *t, int steps)
 {
   struct wt_error err = {0};
   struct wt_step_out out = {0};
   for (int i = 0; i < steps; i++)
     WT_ASSERT_OK(wt_engine_step(e, t->example, 4, 1e-2, NULL, &out, &err), &err);
-  return out.loss;
-}
-
-static double eval(struct wt_engine *e, const struct tiny *t)
-{
-  struct wt_error err = {0};
-  struct wt_eval_out out;
-  WT_ASSERT_OK(wt_engine_eval(e, t->example, 4, NULL, NULL, &out, &err), &err);
   return out.loss;
 }
 
@@ -71,7 +55,7 @@ static void test_memory_and_work_as_predicted(void **state)
       struct wt_step_out out;
       c.weights = k / 2 == 2 ? WT_WEIGHTS_INT8 : (enum wt_weights)(WT_WEIGHTS_F32 + k / 2);
       c.micro_batch_tok = 80;
-      struct wt_engine *e = open_engine(&t, &c, NULL);
+      struct wt_engine *e = tiny_engine(&t, &c, NULL);
       const struct wt_engine_sizes *z = wt_engine_get_sizes(e);
       WT_ASSERT_OK(wt_engine_step(e, t.example, 4, 1e-3, NULL, &out, &err), &err);
       struct wt_step_shape shape = {.sequences = 4, .tokens = 53, .supervised = (double)out.supervised_tokens, .micro_batches = 1, .tokens_squared = 17 * 17 + 9 + 24 * 24 + 81, .max_tok = 24};
@@ -104,19 +88,19 @@ static void check_round(const struct tiny_family *f, enum wt_method method, enum
   wt_buf_init(&before, 1 << 24);
   wt_buf_init(&after, 1 << 24);
   WT_ASSERT_OK(wt_fs_read(file, 1 << 24, &before, &err), &err);
-  struct wt_engine *e = open_engine(&t, &c, NULL);
-  WT_ASSERT_CLOSE(eval(e, &t), plain, 1e-6, 0);
+  struct wt_engine *e = tiny_engine(&t, &c, NULL);
+  WT_ASSERT_CLOSE(tiny_eval(e, &t), plain, 1e-6, 0);
   size_t held = e->embedding.table->memory_bytes;
   WT_AUTO(wt_freep) unsigned char *table = malloc(held);
   memcpy(table, e->embedding.table->m.data, held);
   train(e, &t, 4);
-  double trained = eval(e, &t);
+  double trained = tiny_eval(e, &t);
   assert_true(trained < plain - 0.01);
   assert_memory_equal(table, e->embedding.table->m.data, held);
   WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err);
   WT_ASSERT_CLOSE(loss_of(&t, t.dir, run), trained, 1e-6, 0);
-  struct wt_engine *on = open_engine(&t, &c, run); /* training goes on from it */
-  WT_ASSERT_CLOSE(eval(on, &t), trained, 1e-6, 0);
+  struct wt_engine *on = tiny_engine(&t, &c, run); /* training goes on from it */
+  WT_ASSERT_CLOSE(tiny_eval(on, &t), trained, 1e-6, 0);
   wt_engine_free(on);
   WT_ASSERT_OK(wt_export(t.dir, run, WT_EXPORT_SAFETENSORS, "f32", merged, &err), &err);
   WT_ASSERT_CLOSE(loss_of(&t, merged, NULL), trained, 1e-5, 0);
@@ -155,11 +139,11 @@ static void test_tied_models_part_when_merged(void **state)
     snprintf(merged, sizeof merged, "%s/merged", t.dir);
     struct wt_train_config c = tiny_config(WT_METHOD_LORA);
     c.targets = targets[k];
-    struct wt_engine *e = open_engine(&t, &c, NULL);
+    struct wt_engine *e = tiny_engine(&t, &c, NULL);
     assert_int_equal(e->params, strchr(targets[k], ',') ? 4 : 2);
     assert_int_equal(e->lowest, k == 1 ? e->model->spec.layers : 0);
     train(e, &t, 4);
-    double trained = eval(e, &t);
+    double trained = tiny_eval(e, &t);
     WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err);
     wt_engine_free(e);
     WT_ASSERT_OK(wt_export(t.dir, run, WT_EXPORT_SAFETENSORS, NULL, merged, &err), &err);
@@ -189,9 +173,9 @@ static void test_merged_as_gguf(void **state)
     snprintf(run, sizeof run, "%s/run", t.dir);
     snprintf(merged, sizeof merged, "%s/merged.gguf", t.dir);
     struct wt_train_config c = top_config(f, WT_METHOD_LORA);
-    struct wt_engine *e = open_engine(&t, &c, NULL);
+    struct wt_engine *e = tiny_engine(&t, &c, NULL);
     train(e, &t, 3);
-    double trained = eval(e, &t);
+    double trained = tiny_eval(e, &t);
     WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err);
     wt_engine_free(e);
     if (k == 2)
@@ -219,7 +203,7 @@ static void test_adapter_as_gguf(void **state)
     struct wt_train_config c = tiny_config(f ? WT_METHOD_DORA : WT_METHOD_LORA);
     c.targets = f ? "q_proj" : "v_proj,embed_tokens:2,lm_head:3";
     c.rslora = true;
-    struct wt_engine *e = open_engine(&t, &c, NULL);
+    struct wt_engine *e = tiny_engine(&t, &c, NULL);
     train(e, &t, 2);
     WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err);
     if (f) {
@@ -227,7 +211,7 @@ static void test_adapter_as_gguf(void **state)
       wt_engine_free(e);
       c = tiny_config(WT_METHOD_LORA);
       c.targets = "q_proj,embed_tokens";
-      e = open_engine(&t, &c, NULL);
+      e = tiny_engine(&t, &c, NULL);
       WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err);
       WT_ASSERT_FAILS(wt_export(t.dir, run, WT_EXPORT_GGUF_LORA, NULL, out, &err), WT_EUSAGE, &err);
       assert_non_null(strstr(err.message, "embed_tokens"));
@@ -272,7 +256,7 @@ static void test_resume_to_the_same_bits(void **state)
     snprintf(path, sizeof path, "%s/state", t.dir);
     struct wt_train_config c = top_config(f, k % 2 ? WT_METHOD_DORA : WT_METHOD_LORA);
     c.optimizer = k > 1 ? WT_OPTIMIZER_ADAMW8BIT : WT_OPTIMIZER_ADAMW;
-    struct wt_engine *whole = open_engine(&t, &c, NULL), *first = open_engine(&t, &c, NULL), *second = open_engine(&t, &c, NULL);
+    struct wt_engine *whole = tiny_engine(&t, &c, NULL), *first = tiny_engine(&t, &c, NULL), *second = tiny_engine(&t, &c, NULL);
     train(whole, &t, 6);
     train(first, &t, 3);
     WT_ASSERT_OK(wt_engine_checkpoint_save(first, path, &err), &err);
@@ -305,9 +289,9 @@ static void write_adapter(struct written *w, const char *config, enum wt_weights
   snprintf(w->config, sizeof w->config, "%s/adapter_config.json", w->adapter);
   struct wt_train_config c = tiny_config(WT_METHOD_LORA);
   c.targets = targets;
-  struct wt_engine *e = open_engine(&w->t, &c, NULL);
+  struct wt_engine *e = tiny_engine(&w->t, &c, NULL);
   train(e, &w->t, 3);
-  w->trained = eval(e, &w->t);
+  w->trained = tiny_eval(e, &w->t);
   WT_ASSERT_OK(wt_engine_save(e, w->run, "base", &err), &err);
   wt_engine_free(e);
 }
@@ -380,7 +364,7 @@ static void test_names_in_the_files(void **state)
   struct wt_train_config c = tiny_config(WT_METHOD_LORA);
   c.targets = "q_proj,lm_head";
   c.train_layers = 1;
-  struct wt_engine *e = open_engine(&w.t, &c, NULL);
+  struct wt_engine *e = tiny_engine(&w.t, &c, NULL);
   assert_int_equal(e->params, 4);
   WT_ASSERT_OK(wt_engine_save(e, w.run, "base", &err), &err);
   wt_engine_free(e);

@@ -9,28 +9,12 @@
 static const enum wt_method methods[] = {WT_METHOD_PROMPT_TUNING, WT_METHOD_PREFIX, WT_METHOD_IA3,   WT_METHOD_BITFIT, WT_METHOD_LORA,
                                          WT_METHOD_DORA,          WT_METHOD_LAYERS, WT_METHOD_BADAM, WT_METHOD_FULL};
 
-static struct wt_engine *open_engine(struct tiny *t, const struct wt_train_config *c, const char *adapter)
-{
-  struct wt_error err = {0};
-  struct wt_engine *e = NULL;
-  WT_ASSERT_OK(wt_engine_open(t->model, c, adapter, &e, &err), &err);
-  return e;
-}
-
 static double step(struct wt_engine *e, const struct tiny *t, double lr)
 {
   struct wt_error err = {0};
   struct wt_step_out out;
   WT_ASSERT_OK(wt_engine_step(e, t->example, 4, lr, NULL, &out, &err), &err);
   assert_false(out.skipped);
-  return out.loss;
-}
-
-static double eval(struct wt_engine *e, const struct tiny *t)
-{
-  struct wt_error err = {0};
-  struct wt_eval_out out;
-  WT_ASSERT_OK(wt_engine_eval(e, t->example, 4, NULL, NULL, &out, &err), &err);
   return out.loss;
 }
 
@@ -69,7 +53,7 @@ static void test_memory_as_predicted(void **state)
             .sequences = 4, .tokens = 53, .supervised = 40, .micro_batches = 3, .tokens_squared = 955, .max_tok = 24};
         struct wt_engine_estimate est;
         WT_ASSERT_OK(wt_engine_estimate(bare, &c, &shape, &est, &err), &err);
-        struct wt_engine *e = open_engine(&t, &c, NULL);
+        struct wt_engine *e = tiny_engine(&t, &c, NULL);
         const struct wt_engine_sizes *z = wt_engine_get_sizes(e);
         assert_memory_equal(z, &est.sizes, offsetof(struct wt_engine_sizes, run_used_bytes));
         assert_int_equal(z->total_bytes, est.sizes.total_bytes);
@@ -98,7 +82,7 @@ static void test_flop_as_predicted(void **state)
         c.micro_batch_tok = 80;
         if (!allowed(&c, &t) || methods[m] == WT_METHOD_BADAM || t.model->spec.sliding_window)
           continue;
-        struct wt_engine *e = open_engine(&t, &c, NULL);
+        struct wt_engine *e = tiny_engine(&t, &c, NULL);
         struct wt_step_out out;
         WT_ASSERT_OK(wt_engine_step(e, t.example, 4, 1e-3, NULL, &out, &err), &err);
         struct wt_step_shape shape = {.sequences = 4,
@@ -132,7 +116,7 @@ static void test_resume_to_the_same_bits(void **state)
       struct wt_train_config c = tiny_config(methods[m]);
       c.optimizer = (enum wt_optimizer)o;
       c.dropout = 0.1;
-      struct wt_engine *whole = open_engine(&t, &c, NULL), *first = open_engine(&t, &c, NULL), *second = open_engine(&t, &c, NULL);
+      struct wt_engine *whole = tiny_engine(&t, &c, NULL), *first = tiny_engine(&t, &c, NULL), *second = tiny_engine(&t, &c, NULL);
       unsigned steps = methods[m] == WT_METHOD_BADAM ? 52 : 6, half = methods[m] == WT_METHOD_BADAM ? 51 : 3;
       for (unsigned i = 0; i < steps; i++)
         step(whole, &t, 1e-3);
@@ -163,7 +147,7 @@ static void test_damaged_checkpoint(void **state)
   tiny_open(&t, tiny_families[0].config);
   snprintf(path, sizeof path, "%s/state", t.dir);
   struct wt_train_config c = tiny_config(WT_METHOD_LORA), other = c;
-  struct wt_engine *e = open_engine(&t, &c, NULL);
+  struct wt_engine *e = tiny_engine(&t, &c, NULL);
   step(e, &t, 1e-3);
   WT_ASSERT_OK(wt_engine_checkpoint_save(e, path, &err), &err);
   struct wt_buf b;
@@ -180,7 +164,7 @@ static void test_damaged_checkpoint(void **state)
   WT_ASSERT_OK(wt_fs_write_atomic(path, b.data, b.len, &err), &err);
   WT_ASSERT_OK(wt_engine_checkpoint_load(e, path, &err), &err);
   other.rank = 2;
-  struct wt_engine *smaller = open_engine(&t, &other, NULL);
+  struct wt_engine *smaller = tiny_engine(&t, &other, NULL);
   WT_ASSERT_FAILS(wt_engine_checkpoint_load(smaller, path, &err), WT_EFORMAT, &err);
   wt_engine_free(smaller);
   wt_engine_free(e);
@@ -203,7 +187,7 @@ static void test_checkpointing_same_bits(void **state)
         continue;
       for (unsigned k = 0; k < 3; k++) {
         c.checkpointing = (enum wt_checkpointing)(WT_CHECKPOINTING_NONE + k);
-        e[k] = open_engine(&t, &c, NULL);
+        e[k] = tiny_engine(&t, &c, NULL);
         step(e[k], &t, 1e-2);
         step(e[k], &t, 1e-2);
       }
@@ -229,7 +213,7 @@ static void test_cut_does_not_matter(void **state)
     struct wt_train_config c = tiny_config(WT_METHOD_FULL);
     struct wt_step_out out;
     c.micro_batch_tok = cuts[k];
-    struct wt_engine *e = open_engine(&t, &c, NULL);
+    struct wt_engine *e = tiny_engine(&t, &c, NULL);
     WT_ASSERT_OK(wt_engine_step(e, t.example, 4, 1e-3, NULL, &out, &err), &err);
     loss[k] = out.loss;
     norm[k] = out.grad_norm;
@@ -265,18 +249,18 @@ static void test_room_changes_no_bit(void **state)
     c.micro_batch_tok = 4096;
     if (!allowed(&c, &t))
       continue;
-    struct wt_engine *wide = open_engine(&t, &c, NULL);
+    struct wt_engine *wide = tiny_engine(&t, &c, NULL);
     for (size_t i = 0; i < 4; i++)
       c.room_tok += t.example[i].n + wide->prompt_n;
     c.room_supervised_tok = c.room_tok;
-    struct wt_engine *close = open_engine(&t, &c, NULL);
+    struct wt_engine *close = tiny_engine(&t, &c, NULL);
     assert_true(close->sizes.step_bytes < wide->sizes.step_bytes / 4);
     for (size_t k = 0; k < 3; k++)
       assert_true(step(wide, &t, 1e-2) == step(close, &t, 1e-2));
     same_values(wide, close);
     wt_engine_free(close);
     c.room_tok -= 1; /* too little: cut more often, never beyond the room */
-    close = open_engine(&t, &c, NULL);
+    close = tiny_engine(&t, &c, NULL);
     assert_int_equal(wt_engine_count_micro_steps(close, t.example, 4), 2);
     assert_true(isfinite(step(close, &t, 1e-2)));
     wt_engine_free(close);
@@ -294,7 +278,7 @@ static void test_slice_is_a_step(void **state)
   tiny_open_as(&t, tiny_families[0].config, WT_WEIGHTS_F32);
   struct wt_train_config c = tiny_config(WT_METHOD_LORA);
   struct wt_timing_options o = {.rows = t.example, .n = 4, .layers = 1, .vocab = 8192, .budget_s = 0.001};
-  struct wt_engine *e = open_engine(&t, &c, NULL);
+  struct wt_engine *e = tiny_engine(&t, &c, NULL);
   size_t micros = wt_engine_count_micro_steps(e, t.example, 4);
   wt_engine_free(e);
   assert_true(micros > 1);
@@ -320,12 +304,12 @@ static void test_frozen_weights_rest(void **state)
       c.weights = (enum wt_weights)w;
       if (!allowed(&c, &t))
         continue;
-      struct wt_engine *e = open_engine(&t, &c, NULL);
+      struct wt_engine *e = tiny_engine(&t, &c, NULL);
       uint64_t before = sum_of_frozen(e);
       double first = step(e, &t, 1e-2);
       for (int i = 0; i < 3; i++)
         step(e, &t, 1e-2);
-      assert_true(eval(e, &t) < first);
+      assert_true(tiny_eval(e, &t) < first);
       assert_int_equal(before, sum_of_frozen(e));
       wt_engine_free(e);
     }
@@ -347,24 +331,24 @@ static void test_save_open_merge(void **state)
         continue;
       snprintf(run, sizeof run, "%s/run%zu", t.dir, m);
       snprintf(merged, sizeof merged, "%s/merged%zu", t.dir, m);
-      struct wt_engine *e = open_engine(&t, &c, NULL), *again = NULL;
+      struct wt_engine *e = tiny_engine(&t, &c, NULL), *again = NULL;
       for (int i = 0; i < 3; i++)
         step(e, &t, 1e-2);
-      double want = eval(e, &t);
+      double want = tiny_eval(e, &t);
       WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err);
       WT_ASSERT_OK(wt_engine_save(e, run, "base", &err), &err); /* over an old one */
       if (e->method->saved == WT_SAVED_ADAPTER) {
-        again = open_engine(&t, &none, run);
-        WT_ASSERT_CLOSE(eval(again, &t), want, 0, 0);
+        again = tiny_engine(&t, &none, run);
+        WT_ASSERT_CLOSE(tiny_eval(again, &t), want, 0, 0);
         wt_engine_free(again);
-        again = open_engine(&t, &c, run);
+        again = tiny_engine(&t, &c, run);
         same_values(e, again);
       } else {
         struct wt_model *model = NULL;
         snprintf(path, sizeof path, "%s/model", run);
         WT_ASSERT_OK(wt_model_open(path, WT_MODEL_WEIGHTS, &model, &err), &err);
         WT_ASSERT_OK(wt_engine_open(model, &none, NULL, &again, &err), &err);
-        WT_ASSERT_CLOSE(eval(again, &t), want, 0, 0);
+        WT_ASSERT_CLOSE(tiny_eval(again, &t), want, 0, 0);
         wt_engine_free(again);
         wt_model_free(model);
         again = NULL;
@@ -375,7 +359,7 @@ static void test_save_open_merge(void **state)
         WT_ASSERT_OK(wt_export(t.dir, run, WT_EXPORT_SAFETENSORS, NULL, merged, &err), &err);
         WT_ASSERT_OK(wt_model_open(merged, WT_MODEL_WEIGHTS, &model, &err), &err);
         WT_ASSERT_OK(wt_engine_open(model, &none, NULL, &plain, &err), &err);
-        WT_ASSERT_CLOSE(eval(plain, &t), want, 1e-5, 0);
+        WT_ASSERT_CLOSE(tiny_eval(plain, &t), want, 1e-5, 0);
         wt_engine_free(plain);
         wt_model_free(model);
       }
@@ -401,7 +385,7 @@ static void test_abandoned_and_skipped(void **state)
   struct wt_step_out out;
   tiny_open(&t, tiny_families[0].config);
   struct wt_train_config c = tiny_config(WT_METHOD_LORA);
-  struct wt_engine *a = open_engine(&t, &c, NULL), *b = open_engine(&t, &c, NULL);
+  struct wt_engine *a = tiny_engine(&t, &c, NULL), *b = tiny_engine(&t, &c, NULL);
   struct wt_step_hooks hooks = {.between = stop_at_once};
   WT_ASSERT_OK(wt_engine_step(a, t.example, 4, 1e-2, &hooks, &out, &err), &err);
   assert_true(out.abandoned);
@@ -435,7 +419,7 @@ static void test_inside_is_called_and_changes_no_bit(void **state)
   size_t calls = 0;
   tiny_open(&t, tiny_families[0].config);
   struct wt_train_config c = tiny_config(WT_METHOD_FULL);
-  struct wt_engine *a = open_engine(&t, &c, NULL), *b = open_engine(&t, &c, NULL);
+  struct wt_engine *a = tiny_engine(&t, &c, NULL), *b = tiny_engine(&t, &c, NULL);
   struct wt_step_hooks hooks = {.inside = count_call, .ctx = &calls};
   size_t micros = wt_engine_count_micro_steps(a, t.example, 4), blocks = a->model->spec.layers;
   WT_ASSERT_OK(wt_engine_step(a, t.example, 4, 1e-2, &hooks, &out, &err), &err);
@@ -509,7 +493,7 @@ static void test_gradients_are_final_when_handed_out(void **state)
       struct wt_train_config c = tiny_config(methods[m]);
       if (!allowed(&c, &t))
         continue;
-      struct wt_engine *a = open_engine(&t, &c, NULL), *b = open_engine(&t, &c, NULL);
+      struct wt_engine *a = tiny_engine(&t, &c, NULL), *b = tiny_engine(&t, &c, NULL);
       struct hand_out h = {.e = a, .copy = wt_calloc(a->grads_n, sizeof(float))};
       struct wt_step_hooks hooks = {.between = hand_out_between,
                                     .ctx = &h,
@@ -545,7 +529,7 @@ static struct wt_engine *train_epochs(struct tiny *t, const struct wt_train_conf
 {
   static const size_t order[4][4] = {{0, 1, 2, 3}, {3, 0, 1, 2}, {2, 1, 3, 0}, {1, 2, 0, 3}};
   struct wt_error err = {0};
-  struct wt_engine *e = open_engine(t, c, NULL);
+  struct wt_engine *e = tiny_engine(t, c, NULL);
   ret_flop[0] = ret_flop[1] = 0;
   for (size_t epoch = 0; epoch < 4; epoch++) {
     for (size_t s = 0; s < 4; s += 2) {
@@ -559,7 +543,7 @@ static struct wt_engine *train_epochs(struct tiny *t, const struct wt_train_conf
       snprintf(path, sizeof path, "%s/state", t->dir);
       WT_ASSERT_OK(wt_engine_checkpoint_save(e, path, &err), &err);
       wt_engine_free(e);
-      e = open_engine(t, c, NULL);
+      e = tiny_engine(t, c, NULL);
       WT_ASSERT_OK(wt_engine_checkpoint_load(e, path, &err), &err);
     }
   }
@@ -615,7 +599,7 @@ static void test_prefix_cache_as_predicted(void **state)
   c.prefix_cache_dir = t.dir;
   for (int k = WT_PREFIX_CACHE_MEMORY; k <= WT_PREFIX_CACHE_FILE; k++) {
     c.prefix_cache = (enum wt_prefix_cache)k;
-    struct wt_engine *e = open_engine(&t, &c, NULL);
+    struct wt_engine *e = tiny_engine(&t, &c, NULL);
     step(e, &t, 1e-3);
     WT_ASSERT_OK(wt_engine_step(e, t.example, 4, 1e-3, NULL, &out, &err), &err);
     struct wt_step_shape shape = {.sequences = 4,

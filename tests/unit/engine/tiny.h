@@ -96,4 +96,21 @@ static inline struct wt_train_config tiny_config(enum wt_method method)
   return c;
 }
 
+static inline struct wt_engine *tiny_engine(const struct tiny *t, const struct wt_train_config *c, const char *adapter)
+{
+  struct wt_error err = {0};
+  struct wt_engine *e = NULL;
+  WT_ASSERT_OK(wt_engine_open(t->model, c, adapter, &e, &err), &err);
+  return e;
+}
+
+/* The loss over all of its examples. */
+static inline double tiny_eval(struct wt_engine *e, const struct tiny *t)
+{
+  struct wt_error err = {0};
+  struct wt_eval_out out;
+  WT_ASSERT_OK(wt_engine_eval(e, t->example, 4, NULL, NULL, &out, &err), &err);
+  return out.loss;
+}
+
 #endif

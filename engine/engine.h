@@ -235,6 +235,10 @@ struct wt_step_hooks {
   enum wt_status (*reduce_end)(void *ctx, struct wt_error *err);
 };
 
+#define WT_REDUCE_BUCKET_MAX ((size_t)1 << 17) /* floats: 512 KiB fill any link, and the last one is soon through */
+/* Floats of a bucket, the piece in which this many gradients are summed over ranks. */
+size_t wt_engine_reduce_bucket(size_t floats);
+
 struct wt_step_out {
   double loss;      /* mean over all supervised tokens of the whole batch */
   double grad_norm; /* before clipping */

@@ -21,7 +21,8 @@
 #define NAP_S 5e-5
 #define LEAVE_S 3.0
 #define MOVE_S 1e-3 /* of the second thread: sockets hold more than a link moves in that time, and the cores are for computing */
-#define WT_BUCKET_FLOATS ((size_t)1 << 20) /* 4 MiB a message: long enough for the bandwidth, short enough to overlap */
+#define WINDOW 8                        /* sums under way at a time: each holds a copy of its bucket, and the link is never idle */
+#define MEASURED_FLOATS ((size_t)1 << 20) /* of the short sums at the start */
 
 /* Started by mpirun, Slurm's PMI or PMIx; MPI is not touched otherwise (its start costs a tenth of a second). */
 static bool is_in_a_job(void)
@@ -51,8 +52,12 @@ struct reducing {
   pthread_mutex_t lock;
   pthread_t thread;
   bool threads, running, stop; /* threads: MPI allows a second one */
-  MPI_Request *request;
-  size_t n, capacity;
+  struct bucket {
+    float *x;
+    int n;
+    MPI_Request request;
+  } *bucket;
+  size_t n, capacity, begun, ended; /* buckets handed over, room for them; of which MPI has had, and has summed; in the same order everywhere */
 };
 
 static void lock(const struct wt_cluster *c)
@@ -143,13 +148,27 @@ static enum wt_status finish(struct wt_cluster *c, int code, MPI_Request *q, con
 
 /* ---- sums in the background ---- */
 
+/* Takes note of sums that ended, and begins others while there is room in the window. Under the lock. */
+static int move(struct wt_cluster *c)
+{
+  struct reducing *g = c->reducing;
+  int code = MPI_SUCCESS;
+  for (int done = 1; code == MPI_SUCCESS && done && g->ended < g->begun; g->ended += (size_t)(code == MPI_SUCCESS && done))
+    code = MPI_Test(&g->bucket[g->ended].request, &done, MPI_STATUS_IGNORE);
+  for (; code == MPI_SUCCESS && g->begun < g->n && g->begun < g->ended + WINDOW; g->begun += code == MPI_SUCCESS) {
+    struct bucket *b = &g->bucket[g->begun];
+    code = MPI_Iallreduce(MPI_IN_PLACE, b->x, b->n, MPI_FLOAT, MPI_SUM, comm_of(c), &b->request);
+  }
+  return code;
+}
+
 static void *move_messages(void *ctx)
 {
-  struct reducing *g = ctx;
+  struct wt_cluster *c = ctx;
+  struct reducing *g = c->reducing;
   for (bool stop = false; !stop;) {
-    int done = 0;
     pthread_mutex_lock(&g->lock);
-    if (MPI_Testall((int)g->n, g->request, &done, MPI_STATUSES_IGNORE) != MPI_SUCCESS)
+    if (move(c) != MPI_SUCCESS)
       g->stop = true; /* the wait at the end meets the same error */
     stop = g->stop;
     pthread_mutex_unlock(&g->lock);
@@ -169,17 +188,16 @@ enum wt_status wt_cluster_reduce_begin(void *ctx, float *x, size_t n, struct wt_
   int code = MPI_SUCCESS;
   if (g->n == g->capacity) {
     size_t more = g->capacity ? 2 * g->capacity : 64;
-    MPI_Request *grown = realloc(g->request, more * sizeof *grown);
+    struct bucket *grown = realloc(g->bucket, more * sizeof *grown);
     if (grown) {
-      g->request = grown;
+      g->bucket = grown;
       g->capacity = more;
     }
   }
   bool room = g->n < g->capacity;
   if (room) {
-    g->request[g->n] = MPI_REQUEST_NULL;
-    code = MPI_Iallreduce(MPI_IN_PLACE, x, (int)n, MPI_FLOAT, MPI_SUM, comm_of(c), &g->request[g->n]);
-    g->n += code == MPI_SUCCESS;
+    g->bucket[g->n++] = (struct bucket){x, (int)n, MPI_REQUEST_NULL};
+    code = move(c);
   }
   unlock(c);
   if (!room)
@@ -188,7 +206,7 @@ enum wt_status wt_cluster_reduce_begin(void *ctx, float *x, size_t n, struct wt_
     return failed(c, code, "summing gradients", err);
   if (!g->running && g->threads) {
     g->stop = false;
-    g->running = pthread_create(&g->thread, NULL, move_messages, g) == 0; /* without it the sums go on at the end */
+    g->running = pthread_create(&g->thread, NULL, move_messages, c) == 0; /* without it the sums go on at the end */
   }
   return WT_OK;
 }
@@ -213,16 +231,20 @@ enum wt_status wt_cluster_reduce_end(void *ctx, struct wt_error *err)
     return WT_OK;
   double begin = wt_mono_s(&wt_clock_system);
   stop_moving(g);
-  for (size_t i = 0; i < g->n; i++)
-    WT_TRY(finish(c, MPI_SUCCESS, &g->request[i], "summing gradients", err));
-  g->n = 0;
+  while (g->ended < g->n) {
+    int code = move(c);
+    struct bucket *b = &g->bucket[g->ended];
+    if (code != MPI_SUCCESS || g->ended < g->n)
+      WT_TRY(finish(c, code, &b->request, "summing gradients", err));
+  }
+  g->n = g->begun = g->ended = 0;
   c->communicate_s += wt_mono_s(&wt_clock_system) - begin;
   return WT_OK;
 }
 
 /* ---- joining ---- */
 
-#define PIECES 4 /* of a measured sum: several are under way at a time, as in a step */
+#define PIECES 8 /* of a measured sum: several are under way at a time, as in a step */
 
 /* Seconds of a sum of so many floats in pieces, the best of `rounds`. */
 static enum wt_status measure_sum(struct wt_cluster *c, float *x, size_t piece, size_t pieces, int rounds, double *ret_s,
@@ -243,10 +265,10 @@ static enum wt_status measure_sum(struct wt_cluster *c, float *x, size_t piece, 
 
 static enum wt_status measure(struct wt_cluster *c, struct wt_error *err)
 {
-  static float block[WT_BUCKET_FLOATS];
+  static float block[MEASURED_FLOATS];
   double best[2];
-  WT_TRY(measure_sum(c, block, 1, 1, 8, &best[0], err));
-  WT_TRY(measure_sum(c, block, WT_BUCKET_FLOATS / PIECES, PIECES, 3, &best[1], err));
+  WT_TRY(measure_sum(c, block, 64, 1, 8, &best[0], err));
+  WT_TRY(measure_sum(c, block, MEASURED_FLOATS / PIECES, PIECES, 3, &best[1], err));
   double k = c->size;
   WT_AUTO(wt_freep) double *all = wt_calloc(2 * (size_t)c->size, sizeof *all);
   if (!all)
@@ -256,7 +278,7 @@ static enum wt_status measure(struct wt_cluster *c, struct wt_error *err)
     for (int i = 0; i < 2; i++)
       best[i] = all[2 * r + i] > best[i] ? all[2 * r + i] : best[i];
   double payload_s = best[1] > best[0] ? best[1] - best[0] : best[1];
-  c->latency_s = best[0] / (2 * (k - 1));
+  c->latency_s = best[0] / (2 * ceil(log2(k)));
   c->link_bytes_per_s = 2 * (k - 1) / k * (double)sizeof block / payload_s;
   c->communicate_s = 0;
   return WT_OK;
@@ -305,6 +327,9 @@ enum wt_status wt_cluster_join(int *ret_rank, int *ret_size, struct wt_error *er
   *ret_size = 1;
   if (!is_in_a_job())
     return WT_OK;
+  /* A sum in place goes by a binomial tree if Open MPI is not told otherwise: all bytes up and down again, log2(K) times over the first
+   * rank's link. Rabenseifner's algorithm moves 2 (K - 1) / K of them. Who set the parameter keeps his choice. */
+  setenv("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "3", 0);
   MPI_Initialized(&started);
   if (!started && MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided) != MPI_SUCCESS)
     return wt_fail(err, WT_EFAIL, "cluster: MPI cannot start");
@@ -334,6 +359,9 @@ enum wt_status wt_cluster_tell(const char *text, char **ret, struct wt_error *er
 void wt_cluster_quit(void)
 {
   int started = 0, done = 0;
+  /* A sum in place goes by a binomial tree if Open MPI is not told otherwise: all bytes up and down again, log2(K) times over the first
+   * rank's link. Rabenseifner's algorithm moves 2 (K - 1) / K of them. Who set the parameter keeps his choice. */
+  setenv("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "3", 0);
   MPI_Initialized(&started);
   MPI_Finalized(&done);
   if (started && !done)
@@ -386,7 +414,7 @@ void wt_cluster_close(struct wt_cluster *c)
     return;
   struct reducing *g = c->reducing;
   stop_moving(g);
-  wt_freep(&g->request);
+  wt_freep(&g->bucket);
   wt_freep(&c->reducing);
   if (c->size > 1)
     hear(c, 0);
@@ -407,8 +435,8 @@ enum wt_status wt_cluster_all_reduce(void *ctx, float *x, size_t n, struct wt_er
 {
   struct wt_cluster *c = ctx;
   double begin = wt_mono_s(&wt_clock_system);
-  for (size_t at = 0; c->size > 1 && at < n; at += WT_BUCKET_FLOATS) {
-    size_t part = n - at < WT_BUCKET_FLOATS ? n - at : WT_BUCKET_FLOATS;
+  for (size_t at = 0; c->size > 1 && at < n; at += WT_REDUCE_BUCKET_MAX) {
+    size_t part = n - at < WT_REDUCE_BUCKET_MAX ? n - at : WT_REDUCE_BUCKET_MAX;
     MPI_Request q = MPI_REQUEST_NULL;
     int code = MPI_Iallreduce(MPI_IN_PLACE, x + at, (int)part, MPI_FLOAT, MPI_SUM, comm_of(c), &q);
     WT_TRY(finish(c, code, &q, "summing gradients", err));
@@ -426,7 +454,7 @@ enum wt_status wt_cluster_all_reduce_double(void *ctx, double *x, size_t n, stru
   MPI_Request q = MPI_REQUEST_NULL;
   int code = MPI_Iallreduce(MPI_IN_PLACE, x, (int)n, MPI_DOUBLE, MPI_SUM, comm_of(c), &q);
   WT_TRY(finish(c, code, &q, "summing", err));
-  c->wait_s += wt_mono_s(&wt_clock_system) - begin;
+  c->communicate_s += wt_mono_s(&wt_clock_system) - begin;
   return WT_OK;
 }
 
@@ -456,9 +484,12 @@ enum wt_status wt_cluster_gather(struct wt_cluster *c, const double *x, size_t n
     memcpy(ret, x, n * sizeof *x);
     return WT_OK;
   }
+  double begin = wt_mono_s(&wt_clock_system);
   MPI_Request q = MPI_REQUEST_NULL;
   int code = MPI_Iallgather(x, (int)n, MPI_DOUBLE, ret, (int)n, MPI_DOUBLE, comm_of(c), &q);
-  return finish(c, code, &q, "gathering", err);
+  WT_TRY(finish(c, code, &q, "gathering", err));
+  c->communicate_s += wt_mono_s(&wt_clock_system) - begin;
+  return WT_OK;
 }
 
 enum wt_status wt_cluster_barrier(struct wt_cluster *c, struct wt_error *err)

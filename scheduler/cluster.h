@@ -34,10 +34,12 @@ struct wt_cluster_prediction {
 struct wt_cluster_link {
   double bytes_per_s, latency_s;
 };
-#define WT_CLUSTER_BUCKET_BYTES 4194304.0
-/* Seconds of one all-reduce of so many bytes in a ring: 2 (K - 1) / K of them cross each link, in 2 (K - 1) messages a bucket (Patarasuk
- * and Yuan, JPDC 2009). */
+/* Seconds of one all-reduce of so many bytes: 2 (K - 1) / K of them cross each link, in 2 log2(K) messages (Rabenseifner, ICCS 2004);
+ * those of further buckets go on meanwhile. */
 double wt_cluster_all_reduce_s(double bytes, size_t ranks, struct wt_cluster_link link);
+/* What is left of that when the backward pass, which takes backward_s and makes the gradients at an even pace, has ended: a bucket is begun
+ * when all of it is there, one after the other crosses the link. */
+double wt_cluster_exposed_s(double bytes, size_t ranks, struct wt_cluster_link link, double backward_s);
 /* A step of n equal sequences that takes the first machine step_s, shared by ranks of these speeds (NULL: all equal). micro_steps:
  * micro-batches that the whole batch is cut into; the sums go on during the backward half of a rank's last one. */
 struct wt_cluster_prediction wt_cluster_predict(double step_s, size_t n, size_t micro_steps, double gradient_bytes, const double *speed,
@@ -58,8 +60,7 @@ struct wt_cluster {
   char (*hosts)[64];                  /* of every rank; NULL with one rank */
   int local_rank, local_size;         /* among the ranks of this host */
   double link_bytes_per_s, latency_s; /* measured at the start; 0 with one rank */
-  double communicate_s;               /* spent in all-reduces of gradients so far */
-  double wait_s;                      /* spent waiting for the other ranks so far */
+  double communicate_s;               /* spent in sums and gathering so far, waiting for the other ranks included */
   double patience_s;                  /* a rank that gives no sign for so long is lost */
   double said_s, *heard_s;            /* when this rank last gave a sign, when one of each other was seen (monotonic) */
   bool lost, speaks;                  /* another rank is lost: nothing collective can be done any more; of those left, the first speaks */

@@ -68,12 +68,36 @@ bool wt_cluster_drift(const double *measured, size_t ranks, double *mean, double
   return moved;
 }
 
+static double doublings(size_t ranks)
+{
+  return ceil(log2((double)ranks));
+}
+
+static double payload_s(double bytes, size_t ranks, struct wt_cluster_link link)
+{
+  double k = (double)ranks;
+  return link.bytes_per_s > 0 ? 2 * (k - 1) / k * bytes / link.bytes_per_s : 0;
+}
+
 double wt_cluster_all_reduce_s(double bytes, size_t ranks, struct wt_cluster_link link)
 {
   if (ranks < 2 || !(bytes > 0))
     return 0;
-  double k = (double)ranks, messages = 2 * (k - 1) * ceil(bytes / WT_CLUSTER_BUCKET_BYTES);
-  return (link.bytes_per_s > 0 ? 2 * (k - 1) / k * bytes / link.bytes_per_s : 0) + messages * link.latency_s;
+  return payload_s(bytes, ranks, link) + 2 * doublings(ranks) * link.latency_s;
+}
+
+double wt_cluster_exposed_s(double bytes, size_t ranks, struct wt_cluster_link link, double backward_s)
+{
+  if (ranks < 2 || !(bytes > 0))
+    return 0;
+  double bucket = fmin(bytes, 4 * (double)wt_engine_reduce_bucket((size_t)(bytes / 4))), whole = ceil(bytes / bucket) - 1;
+  /* the i-th bucket cannot begin before it is there, nor end before those behind it have crossed: the latest of these ends is that of the
+   * first, of the last whole one, or of what is left, since between them it changes evenly */
+  double first = bucket / bytes * backward_s + payload_s(bytes, ranks, link),
+         last_whole = whole * bucket / bytes * backward_s + payload_s(bytes - (whole - 1) * bucket, ranks, link),
+         rest = backward_s + payload_s(bytes - whole * bucket, ranks, link);
+  double end = whole >= 1 ? fmax(fmax(first, last_whole), rest) : rest;
+  return end - backward_s + 2 * doublings(ranks) * link.latency_s;
 }
 
 #define BACKWARD_SHARE 0.5 /* of a micro-batch's time, at least: while it goes down, sums go on */
@@ -115,18 +139,14 @@ struct wt_cluster_prediction wt_cluster_predict(double step_s, size_t n, size_t 
     speeds += speed && speed[r] > 0 ? speed[r] : 1;
   p.compute_s = step_s * slowest;
   double micros = fmax(1, ceil((double)(micro_steps ? micro_steps : 1) * (double)most / (double)(n ? n : 1)));
-  double hidden_s = BACKWARD_SHARE * p.compute_s / micros,
-         messages_s = wt_cluster_all_reduce_s(gradient_bytes, ranks, (struct wt_cluster_link){0, link.latency_s});
+  double messages_s = 2 * doublings(ranks) * link.latency_s, exchanges_s = 3 * messages_s; /* of a few numbers */
   double all_s = wt_cluster_all_reduce_s(gradient_bytes, ranks, link);
-  double last_s = wt_cluster_all_reduce_s(fmin(gradient_bytes / 4, WT_CLUSTER_BUCKET_BYTES), ranks,
-                                          link); /* the last bucket is final when nothing is left to hide it */
-  p.communicate_s =
-      fmax(all_s - hidden_s, last_s) + 6 * link.latency_s * ceil(log2((double)ranks)); /* and three exchanges of a few numbers */
+  p.communicate_s = wt_cluster_exposed_s(gradient_bytes, ranks, link, BACKWARD_SHARE * p.compute_s / micros) + exchanges_s;
   p.step_s = p.compute_s + p.communicate_s;
   p.share = p.step_s > 0 ? p.communicate_s / p.step_s : 0;
   p.speedup = p.step_s > 0 ? step_s / p.step_s : 1;
   if (p.communicate_s >= p.compute_s)
-    p.binds = all_s - messages_s >= messages_s ? "bandwidth" : "latency";
+    p.binds = all_s - messages_s >= messages_s + exchanges_s ? "bandwidth" : "latency";
   else if (slowest * speeds > 1.25) /* a quarter of the machines' time is idle */
     p.binds = "batch";
   return p;

@@ -332,7 +332,6 @@ void wt_run_rank_step_begin(struct wt_run *r, const struct wt_example *batch, si
     r->step_tok += batch[i].n;
   r->rank_tok += (double)r->step_tok;
   r->compute_begin_s = wt_mono_s(r->s.clock);
-  r->network_mark_s = r->cluster.communicate_s;
 }
 
 static enum wt_status reduce_begin(void *ctx, float *x, size_t n, struct wt_error *err)
@@ -345,6 +344,7 @@ static enum wt_status reduce_end(void *ctx, struct wt_error *err)
 {
   struct wt_run *r = ctx;
   r->compute_s = wt_mono_s(r->s.clock) - r->compute_begin_s;
+  r->network_mark_s = r->cluster.communicate_s;
   return wt_cluster_reduce_end(&r->cluster, err);
 }
 

@@ -8,15 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKET_MAX ((size_t)1 << 20) /* floats: 4 MiB fill any link */
-#define BUCKET_MIN ((size_t)1 << 14) /* smaller ones are all latency */
+#define BUCKET_MIN ((size_t)1 << 14) /* floats: smaller ones are all latency */
 
-static size_t bucket_floats(const struct wt_engine *e)
+size_t wt_engine_reduce_bucket(size_t floats)
 {
-  size_t n = e->grads_n / 4;
-  if (e->reducing.bucket)
-    return e->reducing.bucket;
-  return n < BUCKET_MIN ? BUCKET_MIN : n > BUCKET_MAX ? BUCKET_MAX : n;
+  size_t n = floats / 16;
+  return n < BUCKET_MIN ? BUCKET_MIN : n > WT_REDUCE_BUCKET_MAX ? WT_REDUCE_BUCKET_MAX : n;
 }
 
 /* The block that a parameter belongs to: the first part of its name that is a number. SIZE_MAX: none, and final only when backward is
@@ -51,7 +48,7 @@ static size_t final_floats(const struct wt_engine *e, size_t block)
 static void begin(struct wt_engine *e, size_t final, bool all)
 {
   const struct wt_step_hooks *h = e->reducing.hooks;
-  size_t bucket = bucket_floats(e);
+  size_t bucket = e->reducing.bucket ? e->reducing.bucket : wt_engine_reduce_bucket(e->grads_n);
   while (e->reducing.status == WT_OK && e->reducing.begun < e->grads_n) {
     size_t left = e->grads_n - e->reducing.begun, n = left < bucket ? left : bucket;
     if (!all && e->reducing.begun + n > final)
@@ -82,7 +79,7 @@ enum wt_status wt_engine_reduce(struct wt_engine *e, const struct wt_step_hooks 
   }
   if (hooks && hooks->all_reduce_double)
     WT_TRY(hooks->all_reduce_double(hooks->ctx, totals, n, err));
-  for (size_t i = 0; hooks && !hooks->reduce_begin && hooks->all_reduce && i < e->grads_n; i += BUCKET_MAX)
-    WT_TRY(hooks->all_reduce(hooks->ctx, e->grads + i, e->grads_n - i < BUCKET_MAX ? e->grads_n - i : BUCKET_MAX, err));
+  for (size_t i = 0; hooks && !hooks->reduce_begin && hooks->all_reduce && i < e->grads_n; i += WT_REDUCE_BUCKET_MAX)
+    WT_TRY(hooks->all_reduce(hooks->ctx, e->grads + i, e->grads_n - i < WT_REDUCE_BUCKET_MAX ? e->grads_n - i : WT_REDUCE_BUCKET_MAX, err));
   return WT_OK;
 }

@@ -31,7 +31,7 @@ struct wt_run {
   double *speeds, *speeds_mean; /* of the ranks, for sharing a batch: as used, and as measured lately; NULL with one */
   bool counts_energy;        /* this rank's meter is added: one rank a host, where sensors see the whole machine */
   double others_wh, others_measured_wh, others_modelled_wh, others_imputed_wh; /* used by the other ranks in this process's time */
-  double compute_s, compute_begin_s, network_mark_s; /* of the last step: until its sums are waited for; when it began; cluster.communicate_s then */
+  double compute_s, compute_begin_s, network_mark_s; /* of the last step: until its sums are waited for; when it began; cluster.communicate_s when they were */
   double network_s;          /* of all steps, as far as the slowest rank's computing does not explain it */
   size_t step_tok;           /* this rank's tokens of the last step */
   double rank_tok;           /* and of all steps */
@@ -72,6 +72,7 @@ struct wt_run {
   struct wt_governor_state *governor;
   const char *inside_state; /* of the live view, while the engine computes */
   double inside_mark_s;
+  double gap_mean_s;         /* slept for the cap before a step, on the mean; what is slept inside one is part of it */
   double step_mean_s, step_wh, micro_s, micro_mark_s, train_began_s, train_began_wh;
   bool prefix_kept;          /* the first epoch of this process is behind: step_mean_s is that of steps that find the frozen prefix kept */
   double step_pause_s;     /* long pauses inside the present step: not its pace */

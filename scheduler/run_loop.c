@@ -22,12 +22,14 @@ static uint64_t filling_left(const struct wt_run *r)
   return r->plan.config.prefix_cache != WT_PREFIX_CACHE_NONE && done < first ? first - done : 0;
 }
 
-/* Mean seconds of the steps that are left: those after the first epoch find the frozen prefix kept. */
+/* Mean seconds of the steps that are left, pauses for the cap included: those after the first epoch find the frozen prefix kept. */
 static double pace_left_s(const struct wt_run *r)
 {
   double left = (double)(r->st.lr.steps - r->st.step), filling = fmin((double)filling_left(r), left);
   double step_s = r->step_mean_s > 0 ? r->step_mean_s : r->plan.step_s;
-  return filling > 0 ? step_s * (filling + (left - filling) * r->plan.cached_share) / left : step_s;
+  if (filling > 0)
+    step_s *= (filling + (left - filling) * r->plan.cached_share) / left;
+  return r->step_mean_s > 0 ? step_s * (1 + r->gap_mean_s / r->step_mean_s) : step_s;
 }
 
 static struct wt_governor_reading reading_of(const struct wt_run *r, bool in_step)
@@ -318,15 +320,18 @@ enum wt_status wt_run_metrics_write(struct wt_run *r, const struct wt_step_out *
   return st;
 }
 
-static void update_pace(struct wt_run *r, double step_s, const struct wt_step_out *out)
+/* gap_s: what was slept for the cap before the step. */
+static void update_pace(struct wt_run *r, double step_s, double gap_s, const struct wt_step_out *out)
 {
   double pace = fmax(step_s - r->step_pause_s, 1e-9);
   uint64_t measured = r->st.step - r->base.step;
   double weight = measured < 40 ? 1 / (double)(measured ? measured : 1) : 0.025; /* a plain mean first: one slow step is no news */
   r->step_mean_s = r->step_mean_s > 0 && measured > 1 ? r->step_mean_s + weight * (pace - r->step_mean_s) : pace;
+  r->gap_mean_s = measured > 1 ? r->gap_mean_s + weight * (gap_s - r->gap_mean_s) : gap_s;
   if (r->plan.config.prefix_cache != WT_PREFIX_CACHE_NONE && measured > 0 && filling_left(r) == 0 && !r->prefix_kept) {
     r->prefix_kept = true;
     r->step_mean_s *= r->plan.cached_share;
+    r->gap_mean_s *= r->plan.cached_share;
   }
   double trained_s = wt_mono_s(r->s.clock) - r->train_began_s, trained_wh = r->st.energy_wh - r->train_began_wh;
   if (trained_s > 0.3 && trained_wh > 0)
@@ -438,11 +443,11 @@ static enum wt_status check_skipped(struct wt_run *r, const struct wt_step_out *
   return diverged(r, what, err);
 }
 
-static enum wt_status after_step(struct wt_run *r, const struct wt_step_out *out, double lr, double step_s, struct wt_error *err)
+static enum wt_status after_step(struct wt_run *r, const struct wt_step_out *out, double lr, double step_s, double gap_s, struct wt_error *err)
 {
   r->st.step++;
   wt_run_meter_update(r);
-  update_pace(r, step_s, out);
+  update_pace(r, step_s, gap_s, out);
   enum wt_status skipped = check_skipped(r, out, err);
   double eval = NAN;
   uint64_t every = wt_options_eval_every(&r->s.o, r->st.lr.steps);
@@ -472,7 +477,9 @@ static enum wt_status after_step(struct wt_run *r, const struct wt_step_out *out
 static enum wt_status one_step(struct wt_run *r, struct wt_example *batch, struct wt_error *err)
 {
   wt_run_cap_watch(r);
+  double gap_s = -r->cap_paused_s;
   govern(r, false);
+  gap_s += r->cap_paused_s;
   WT_TRY(wt_run_share_decision(r, err));
   if (r->stop != WT_OK || r->st.step >= r->st.lr.steps)
     return WT_OK;
@@ -495,7 +502,7 @@ static enum wt_status one_step(struct wt_run *r, struct wt_example *batch, struc
     r->st.lr.steps = r->st.steps_asked = r->st.step;
     return WT_OK;
   }
-  return after_step(r, &out, lr, wt_mono_s(r->s.clock) - began, err);
+  return after_step(r, &out, lr, wt_mono_s(r->s.clock) - began, gap_s, err);
 }
 
 enum wt_status wt_run_governor_open(struct wt_run *r, struct wt_error *err)
@@ -540,7 +547,7 @@ enum wt_status wt_run_train(struct wt_run *r, struct wt_error *err)
   r->train_began_wh = r->st.energy_wh;
   r->checkpoint_mark_s = r->train_began_s;
   r->loss_trend = NAN;
-  r->step_mean_s = 0;
+  r->step_mean_s = r->gap_mean_s = 0;
   enum wt_status st = WT_OK;
   while (st == WT_OK && r->stop == WT_OK && r->st.step < r->st.lr.steps)
     st = one_step(r, batch, err);

@@ -217,7 +217,7 @@ size_t wt_ledger_past(struct wt_ledger *l, const char *fingerprint, const char *
   snprintf(rest, sizeof rest, "AND status = 'done' AND time_mean_s > 0 AND time_s > 0 ORDER BY 4 DESC, created DESC, id DESC LIMIT %zu", n);
   sqlite3_stmt *s = prepare(l,
                             "SELECT time_s / time_mean_s * ifnull(time_factor, 1), energy_wh / nullif(energy_mean_wh, 0) * ifnull(energy_factor, 1),"
-                            " method, model IS ?5 FROM runs",
+                            " method, model IS ?5, time_mean_s / ifnull(nullif(time_factor, 0), 1) FROM runs",
                             rest, &f);
   if (s && model)
     sqlite3_bind_text(s, 5, model, -1, SQLITE_TRANSIENT);
@@ -226,6 +226,7 @@ size_t wt_ledger_past(struct wt_ledger *l, const char *fingerprint, const char *
     struct wt_past_run *p = &ret[got++];
     p->time = column(s, 0);
     p->energy = column(s, 1);
+    p->predicted_s = column(s, 4);
     snprintf(p->method, sizeof p->method, "%s", method ? method : "");
     p->same_model = model && sqlite3_column_int(s, 3);
   }

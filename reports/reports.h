@@ -136,6 +136,7 @@ enum wt_status wt_ledger_calibration(struct wt_ledger *l, const char *fingerprin
 /* A past run on this machine, for the learned depth. */
 struct wt_past_run {
   double time, energy; /* actual over what would have been predicted without any correction; NaN = not known */
+  double predicted_s;  /* that prediction; 0 = not known */
   char method[16];
   bool same_model;
 };

@@ -37,13 +37,14 @@ struct wt_cluster_link {
 /* Seconds of one all-reduce of so many bytes: 2 (K - 1) / K of them cross each link, in 2 log2(K) messages (Rabenseifner, ICCS 2004);
  * those of further buckets go on meanwhile. */
 double wt_cluster_all_reduce_s(double bytes, size_t ranks, struct wt_cluster_link link);
-/* What is left of that when the backward pass, which takes backward_s and makes the gradients at an even pace, has ended: a bucket is begun
- * when all of it is there, one after the other crosses the link. */
-double wt_cluster_exposed_s(double bytes, size_t ranks, struct wt_cluster_link link, double backward_s);
+/* What is left of that when the backward pass, which takes backward_s and makes the gradients of so many equal blocks one after the other, has
+ * ended: a bucket is begun when all of it is there, one after the other crosses the link. */
+double wt_cluster_exposed_s(double bytes, size_t blocks, size_t ranks, struct wt_cluster_link link, double backward_s);
 /* A step of n equal sequences that takes the first machine step_s, shared by ranks of these speeds (NULL: all equal). micro_steps:
- * micro-batches that the whole batch is cut into; the sums go on during the backward half of a rank's last one. */
-struct wt_cluster_prediction wt_cluster_predict(double step_s, size_t n, size_t micro_steps, double gradient_bytes, const double *speed,
-                                                size_t ranks, struct wt_cluster_link link);
+ * micro-batches that the whole batch is cut into; the sums go on during the backward half of a rank's last one. blocks: that the gradients
+ * come from. */
+struct wt_cluster_prediction wt_cluster_predict(double step_s, size_t n, size_t micro_steps, double gradient_bytes, size_t blocks,
+                                                const double *speed, size_t ranks, struct wt_cluster_link link);
 
 /* ---- MPI ---- */
 

@@ -86,18 +86,18 @@ double wt_cluster_all_reduce_s(double bytes, size_t ranks, struct wt_cluster_lin
   return payload_s(bytes, ranks, link) + 2 * doublings(ranks) * link.latency_s;
 }
 
-double wt_cluster_exposed_s(double bytes, size_t ranks, struct wt_cluster_link link, double backward_s)
+double wt_cluster_exposed_s(double bytes, size_t blocks, size_t ranks, struct wt_cluster_link link, double backward_s)
 {
   if (ranks < 2 || !(bytes > 0))
     return 0;
-  double bucket = fmin(bytes, 4 * (double)wt_engine_reduce_bucket((size_t)(bytes / 4))), whole = ceil(bytes / bucket) - 1;
-  /* the i-th bucket cannot begin before it is there, nor end before those behind it have crossed: the latest of these ends is that of the
-   * first, of the last whole one, or of what is left, since between them it changes evenly */
-  double first = bucket / bytes * backward_s + payload_s(bytes, ranks, link),
-         last_whole = whole * bucket / bytes * backward_s + payload_s(bytes - (whole - 1) * bucket, ranks, link),
-         rest = backward_s + payload_s(bytes - whole * bucket, ranks, link);
-  double end = whole >= 1 ? fmax(fmax(first, last_whole), rest) : rest;
-  return end - backward_s + 2 * doublings(ranks) * link.latency_s;
+  double bucket = 4 * (double)wt_engine_reduce_bucket((size_t)(bytes / 4)), free_at = 0, begun = 0, n = (double)(blocks ? blocks : 1);
+  for (size_t i = 1; i <= (blocks ? blocks : 1); i++) {
+    double there = bytes * (double)i / n, whole = (double)i == n ? bytes : floor(there / bucket) * bucket;
+    if (whole > begun)
+      free_at = fmax(free_at, backward_s * (double)i / n) + payload_s(whole - begun, ranks, link);
+    begun = fmax(whole, begun);
+  }
+  return free_at - backward_s + 2 * doublings(ranks) * link.latency_s;
 }
 
 #define BACKWARD_SHARE 0.5 /* of a micro-batch's time, at least: while it goes down, sums go on */
@@ -127,8 +127,8 @@ static double slowest_of(size_t n, const double *speed, size_t ranks, size_t *re
   return slowest;
 }
 
-struct wt_cluster_prediction wt_cluster_predict(double step_s, size_t n, size_t micro_steps, double gradient_bytes, const double *speed,
-                                                size_t ranks, struct wt_cluster_link link)
+struct wt_cluster_prediction wt_cluster_predict(double step_s, size_t n, size_t micro_steps, double gradient_bytes, size_t blocks,
+                                                const double *speed, size_t ranks, struct wt_cluster_link link)
 {
   struct wt_cluster_prediction p = {.compute_s = step_s, .step_s = step_s, .speedup = 1, .binds = "compute"};
   if (ranks < 2)
@@ -141,7 +141,7 @@ struct wt_cluster_prediction wt_cluster_predict(double step_s, size_t n, size_t 
   double micros = fmax(1, ceil((double)(micro_steps ? micro_steps : 1) * (double)most / (double)(n ? n : 1)));
   double messages_s = 2 * doublings(ranks) * link.latency_s, exchanges_s = 3 * messages_s; /* of a few numbers */
   double all_s = wt_cluster_all_reduce_s(gradient_bytes, ranks, link);
-  p.communicate_s = wt_cluster_exposed_s(gradient_bytes, ranks, link, BACKWARD_SHARE * p.compute_s / micros) + exchanges_s;
+  p.communicate_s = wt_cluster_exposed_s(gradient_bytes, blocks, ranks, link, BACKWARD_SHARE * p.compute_s / micros) + exchanges_s;
   p.step_s = p.compute_s + p.communicate_s;
   p.share = p.step_s > 0 ? p.communicate_s / p.step_s : 0;
   p.speedup = p.step_s > 0 ? step_s / p.step_s : 1;

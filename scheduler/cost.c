@@ -16,8 +16,8 @@
 #define SPREAD_SLICE 0.10   /* a slice of this very configuration */
 #define SPREAD_PROBE 0.08
 #define SPREAD_TOUCH 0.7 /* of memory that a virtual machine must ask its host for: seen from 0.2 to 0.8 GB/s within an hour, and 20 where the host held it */
-#define REPORT_S 0.15    /* plan, report and ledger files */
-#define SYNC_S 0.03      /* fsync of a checkpoint's files */
+#define REPORT_S 0.03    /* plan, report and ledger files: 0.01 to 0.02 seen */
+#define SYNC_S 0.02      /* fsync of a checkpoint's files: 0.005 to 0.01 seen on a virtual disk */
 #define WRITE_GBPS 0.3   /* of a plain disk, for files that are synced, where it was not measured */
 #define USED_SHARE 0.98   /* of a budget that binds, at the end */
 #define SHARE_MIN 0.01   /* a plan that carries out less of the asked steps is none, where there is another */
@@ -123,8 +123,6 @@ void wt_cost_prepare(struct wt_costing *c)
     for (int k = 0; k < WT_STAGE_COUNT; k++)
       c->factor[i][k] = counted[k] > 0 && s->timing.stage_s[k] > 0 ? s->timing.stage_s[k] / counted[k] : 1;
   }
-  for (int m = 0; m < WT_METHOD_COUNT; m++)
-    wt_learned_of(c->in->past, c->in->past_n, wt_method_name((enum wt_method)m), &c->learned[m]);
 }
 
 /* What two configurations of equal likeness have in common, to tell the nearer one. */
@@ -178,7 +176,7 @@ static double spread_of(const struct wt_plan_input *in, const struct wt_train_co
 
 /* Seconds that do not depend on the number of steps, and those of one step, one evaluation and one set of samples. */
 struct parts {
-  double setup_s, touch_s /* of it */, step_s, cached_step_s, eval_s, samples_s, checkpoint_s, save_s, micro_batches;
+  double setup_s, touch_s /* of it */, step_s, cached_step_s, eval_s, samples_s, checkpoint_s, save_s, end_s, micro_batches;
 };
 
 /* An evaluation cuts all its rows at once, so its micro-batches are as full as they can be: fewer calls of more rows than a step's. */
@@ -236,6 +234,7 @@ static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, cons
     t.eval_s *= factor;
   }
   double write_gbps = m->storage.write_gbps > 0 ? m->storage.write_gbps : WRITE_GBPS;
+  t.end_s = (double)(e->checkpoint_bytes + e->adapter_bytes) / (1e9 * write_gbps);
   t.checkpoint_s = (double)e->checkpoint_bytes / (1e9 * write_gbps) + SYNC_S;
   t.save_s = (double)e->adapter_bytes / (1e9 * write_gbps) + SYNC_S + REPORT_S;
   return t;
@@ -278,15 +277,15 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
   bool probed = probe_of(in, p) != NULL;
   double prior = probed ? SPREAD_PROBE : spread_of(in, &p->config);
   prior = sqrt(prior * prior + (c->task->sampled_fraction < 1 ? 0.0025 : 0));
-  const struct wt_learned *past = &c->learned[p->config.method];
   double of_epoch = c->task->train_rows > 0 ? ceil((double)c->task->train_rows / (double)(p->batch ? p->batch : 1)) : 1;
   struct totals s = totals_of(in->options, t, (double)p->steps, in->done_steps, of_epoch);
   struct wt_together all = wt_cost_together(in, p, t->step_s, t->micro_batches);
   if (in->profile->cpu.virtualized)
     prior = hypot(prior, SPREAD_TOUCH * t->touch_s / fmax(s.compute_s + s.wait_s, 1e-9));
-  struct wt_correction time = wt_learned_correct(&past->time, prior), energy = wt_learned_correct(&past->energy, prior);
-  snprintf(p->depth, sizeof p->depth, "%s", time.learned ? "learned" : probed ? "probe" : "analytic");
   double compute_s = s.compute_s / all.rate, wait_s = s.wait_s + fmax((double)p->steps - in->done_steps, 0) * all.network_s;
+  struct wt_learned past = wt_learned_for(c, p->config.method, compute_s + wait_s);
+  struct wt_correction time = wt_learned_correct(&past.time, prior), energy = wt_learned_correct(&past.energy, prior);
+  snprintf(p->depth, sizeof p->depth, "%s", time.learned ? "learned" : probed ? "probe" : "analytic");
   double seconds = (compute_s + wait_s) * time.factor;
   p->time_s = wt_cost_interval(seconds, time.spread);
   p->time_factor = p->energy_factor = time.factor;
@@ -325,6 +324,7 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
   snprintf(p->binds, sizeof p->binds, "%s", all.binds ? all.binds : "");
   p->setup_s = t->setup_s * time.factor;
   p->save_s = (checkpoints_of(in->options, (double)p->steps, (double)p->steps * p->step_s) * t->checkpoint_s + t->save_s) * time.factor;
+  p->end_s = t->end_s;
   p->epochs = c->task->train_rows > 0 ? (double)p->steps * (double)p->batch / (double)c->task->train_rows : NAN;
 }
 
@@ -411,6 +411,7 @@ enum wt_status wt_cost_fill(struct wt_costing *c, struct wt_plan *p, struct wt_e
   p->memory_bytes = e.sizes.total_bytes + c->in->fixed_bytes + (c->in->samples ? e.generate_bytes : 0);
   p->disk_bytes = e.adapter_bytes + 2 * e.checkpoint_bytes + e.kept_file_bytes; /* old and new stand side by side for a moment */
   p->step_flop = e.step.flop;
+  p->blocks = p->config.train_layers > 0 ? p->config.train_layers : c->task->model.layers;
   struct parts t = parts_of(c, p, &e, shape, full_m);
   p->duty = duty_of(c->in, p->config.threads);
   if (isnan(p->duty)) { /* infeasible: shown as if it ran unthrottled */

@@ -58,7 +58,7 @@ struct wt_together wt_cost_together(const struct wt_plan_input *in, const struct
   }
   const struct wt_cluster_link link = {in->link_bytes_per_s, in->link_latency_s};
   struct wt_cluster_prediction c = wt_cluster_predict(step_s, p->batch, (size_t)fmax(1, round(micro_batches)),
-                                                      GRADIENT_BYTES * (double)p->trainable_params, speed, in->machines_n, link);
+                                                      GRADIENT_BYTES * (double)p->trainable_params, p->blocks, speed, in->machines_n, link);
   g.rate = c.compute_s > 0 ? step_s / c.compute_s : 1;
   g.network_s = c.communicate_s;
   g.binds = c.binds;

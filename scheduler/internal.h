@@ -81,8 +81,14 @@ struct wt_correction {
   double factor, spread;
   bool learned; /* enough of them to say so */
 };
-/* For a plan of that method; the first 64 of past, the nearest first. */
-void wt_learned_of(const struct wt_past_run *past, size_t n, const char *method, struct wt_learned *ret);
+/* For a plan of that method that is predicted to take so many seconds (not positive: whatever it takes); the first 256 of past, the nearest
+ * first. */
+void wt_learned_of(const struct wt_past_run *past, size_t n, const char *method, double seconds, struct wt_learned *ret);
+/* The same between durations that double from the first one on, each summed up once for a planning. */
+#define WT_DURATION_FIRST_S 0.125
+#define WT_DURATIONS 26
+struct wt_costing;
+struct wt_learned wt_learned_for(struct wt_costing *c, enum wt_method method, double seconds);
 struct wt_correction wt_learned_correct(const struct wt_learned_sum *s, double prior_spread);
 #define WT_Z80 1.2815515655446004 /* half-width of an 80 % interval in standard deviations */
 /* mean = x * factor, low and high at 80 %. */
@@ -109,7 +115,8 @@ struct wt_costing { /* of one planning */
     struct wt_room room;
   } rooms[32];
   double factor[WT_SLICES_MAX][WT_STAGE_COUNT]; /* of each slice of the input: seconds seen over seconds counted */
-  struct wt_learned learned[WT_METHOD_COUNT];
+  struct wt_learned learned[WT_METHOD_COUNT][WT_DURATIONS];
+  bool learned_is[WT_METHOD_COUNT][WT_DURATIONS];
 };
 /* Fills the factors; to be called once, before wt_cost_fill. */
 void wt_cost_prepare(struct wt_costing *c);

@@ -97,7 +97,10 @@ static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, st
   WT_TRY(wt_run_folder_clear(r, err));
   WT_TRY(write_job(r, job, err));
   WT_TRY(write_document(r, "plan.json", r->plan_document, err));
-  return wt_run_checkpoint(r, false, err);
+  double began = wt_mono_s(r->s.clock);
+  WT_TRY(wt_run_checkpoint(r, false, err));
+  r->sync_s = wt_mono_s(r->s.clock) - began;
+  return WT_OK;
 }
 
 static bool has_growing_budget(const struct wt_session *s)
@@ -263,14 +266,19 @@ static enum wt_status begin_learning(struct wt_run *r, struct wt_error *err)
   if (r->s.eval_n > 0 && isnan(r->st.eval_before))
     WT_TRY(wt_engine_blame(r->engine, err));
   r->st.eval_best = r->st.eval_before;
-  r->plan.eval_s = fmax(r->plan.eval_s, wt_mono_s(r->s.clock) - began); /* what the end will take, measured */
+  if (r->s.eval_n > 0 || r->samples_n > 0)
+    r->plan.eval_s = wt_mono_s(r->s.clock) - began; /* what the end will take, measured */
   return WT_OK;
 }
 
-/* Seconds kept for the end: evaluation and samples as they were measured at the beginning, saving, reports. */
+#define SYNC_S 0.05    /* of a checkpoint that is next to empty, where none was written yet */
+#define REPORTS_S 0.08 /* writing them, and for what was not thought of */
+
+/* Seconds kept for the end: evaluation and samples as they were measured at the beginning; the bytes of checkpoint and result; three times what
+ * syncing the first checkpoint took, which was next to empty, for these two and the reports. */
 static double reserve_of(const struct wt_run *r)
 {
-  return 1.15 * (r->s.eval_n > 0 ? r->plan.eval_s : 0) + 1.2 * r->plan.save_s + 0.2;
+  return 1.15 * r->plan.eval_s + 1.3 * (r->plan.end_s + 3 * (r->sync_s > 0 ? r->sync_s : SYNC_S)) + REPORTS_S;
 }
 
 static enum wt_status restore_best(struct wt_run *r, struct wt_error *err)

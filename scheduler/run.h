@@ -76,7 +76,7 @@ struct wt_run {
   double step_mean_s, step_wh, micro_s, micro_mark_s, train_began_s, train_began_wh;
   bool prefix_kept;          /* the first epoch of this process is behind: step_mean_s is that of steps that find the frozen prefix kept */
   double step_pause_s;     /* long pauses inside the present step: not its pace */
-  double reserve_s, power_estimate_w;
+  double reserve_s, sync_s, power_estimate_w; /* sync_s: what writing the first checkpoint took, which has no weights */
   double checkpoint_mark_s, live_mark_s;
   uint64_t checkpoint_step; /* of the last checkpoint with weights in it; 0 = none */
   size_t micro_step, micro_steps;

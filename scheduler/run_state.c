@@ -127,6 +127,7 @@ struct wt_json *wt_run_state_to_json(const struct wt_run *r)
   wt_json_add_str(plan, "why", r->plan.why);
   wt_json_add_str(plan, "depth", r->plan.depth);
   write_fields(plan, plan_fields, WT_COUNT(plan_fields), &r->plan);
+  wt_json_add_num(plan, "end_s", r->plan.end_s);
   struct wt_json *config = wt_json_add_object(doc, "config");
   write_fields(config, config_fields, WT_COUNT(config_fields), &r->plan.config);
   wt_json_add_str(config, "targets", r->plan.config.targets);
@@ -174,6 +175,7 @@ enum wt_status wt_run_state_from_json(struct wt_run *r, const struct wt_json *j,
   const struct wt_json *plan = wt_json_get(j, "plan"), *config = wt_json_get(j, "config");
   WT_TRY(read_fields(plan, plan_fields, WT_COUNT(plan_fields), &r->plan, what, err));
   WT_TRY(read_fields(config, config_fields, WT_COUNT(config_fields), &r->plan.config, what, err));
+  r->plan.end_s = wt_json_num_or(plan, "end_s", r->plan.save_s); /* states of 0.1 lack it */
   snprintf(r->plan.id, sizeof r->plan.id, "%s", wt_json_str_or(plan, "id", ""));
   snprintf(r->plan.why, sizeof r->plan.why, "%s", wt_json_str_or(plan, "why", ""));
   snprintf(r->plan.depth, sizeof r->plan.depth, "%s", wt_json_str_or(plan, "depth", "analytic"));

@@ -38,11 +38,13 @@ struct wt_plan {
   char why[256];
   char depth[12];          /* analytic, probe, learned */
   double step_s, eval_s, setup_s, save_s; /* parts of the mean time: one step, one evaluation, once, once (checkpoints and result) */
+  double end_s;            /* of the bytes of one checkpoint and the result on their way to the disk, at the end */
   double time_factor, energy_factor; /* by which past runs have corrected the predictions */
   double cached_share;     /* seconds of a step that finds the frozen prefix kept, over step_s; 1 without a cache */
   double step_flop;        /* counted operations of a step */
   int ranks;               /* 0 and 1: one machine */
   double network_s;        /* of step_s, with several */
+  size_t blocks;           /* that are trained: their gradients are summed one after the other */
   char binds[12];          /* what binds a step on several machines: compute, bandwidth, latency, batch */
   struct wt_engine_sizes sizes;
 };

@@ -4,7 +4,7 @@
 
 #include "scheduler/internal.h"
 
-#define WT_PAST_MAX 64
+#define WT_PAST_MAX 256
 
 struct wt_session {
   struct wt_run_options o; /* as given, with what an initial adapter fixes filled in; strings borrowed */

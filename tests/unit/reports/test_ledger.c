@@ -72,6 +72,7 @@ static void test_history(void **state)
   struct wt_past_run past[8];
   assert_int_equal(wt_ledger_past(l, "machine-1", "/models/none", past, 8), 2);
   WT_ASSERT_CLOSE(past[0].time, 44.5 / 42, 1e-12, 0);
+  WT_ASSERT_CLOSE(past[0].predicted_s, 42, 1e-12, 0);
   assert_string_equal(past[0].method, "lora");
   assert_false(past[0].same_model);
   assert_int_equal(wt_ledger_past(l, "another", NULL, past, 8), 0);

@@ -609,24 +609,47 @@ static void correction_closes_in_and_starts_careful(void **state)
   struct wt_learned learned;
   for (size_t i = 0; i < WT_COUNT(past); i++)
     past[i] = (struct wt_past_run){.time = 1.4, .energy = NAN, .method = "lora", .same_model = true};
-  wt_learned_of(NULL, 0, "lora", &learned);
+  wt_learned_of(NULL, 0, "lora", 0, &learned);
   WT_ASSERT_CLOSE(wt_learned_correct(&learned.time, 0.2).factor, 1, 0, 0);
-  wt_learned_of(past, 1, "lora", &learned);
+  wt_learned_of(past, 1, "lora", 0, &learned);
   struct wt_correction one = wt_learned_correct(&learned.time, 0.2);
   assert_true(one.factor > 1.05 && one.factor < 1.15 && !one.learned);
-  wt_learned_of(past, 40, "lora", &learned);
+  wt_learned_of(past, 40, "lora", 0, &learned);
   struct wt_correction many = wt_learned_correct(&learned.time, 0.2);
   WT_ASSERT_CLOSE(many.factor, 1.4, 0.05, 0);
   assert_true(many.learned && many.spread < 0.1);
   assert_false(wt_learned_correct(&learned.energy, 0.2).learned);
   past[39].time = 9;
-  wt_learned_of(past, 40, "lora", &learned);
+  wt_learned_of(past, 40, "lora", 0, &learned);
   WT_ASSERT_CLOSE(wt_learned_correct(&learned.time, 0.2).factor, many.factor, 0.01, 0);
   for (size_t i = 0; i < WT_COUNT(past); i++)
     past[i].same_model = false;
-  wt_learned_of(past, 5, "full", &learned);
+  wt_learned_of(past, 5, "full", 0, &learned);
   struct wt_correction strange = wt_learned_correct(&learned.time, 0.2);
   assert_true(strange.factor < 1.06 && !strange.learned);
+}
+
+/* A day of runs of half a second, whose starting is predicted too dear, says nothing of one that takes minutes. */
+static void short_runs_do_not_speak_for_long_ones(void **state)
+{
+  (void)state;
+  struct wt_past_run past[40];
+  for (size_t i = 0; i < WT_COUNT(past); i++)
+    past[i] = (struct wt_past_run){.time = 0.7, .energy = 0.7, .predicted_s = 0.7, .method = "lora", .same_model = true};
+  struct wt_plan_input in = {.past = past, .past_n = WT_COUNT(past)};
+  struct wt_costing c = {.in = &in};
+  struct wt_learned same = wt_learned_for(&c, WT_METHOD_LORA, 0.7), far = wt_learned_for(&c, WT_METHOD_LORA, 90);
+  WT_ASSERT_CLOSE(wt_learned_correct(&same.time, 0.1).factor, 0.7, 0.05, 0);
+  WT_ASSERT_CLOSE(wt_learned_correct(&far.time, 0.1).factor, 1, 0.03, 0);
+  assert_true(wt_learned_correct(&same.time, 0.1).learned && !wt_learned_correct(&far.time, 0.1).learned);
+  double before = 0;
+  for (double s = 0.01; s < 1e8; s *= 1.1) { /* seconds grow with the work, whatever is learned on the way */
+    struct wt_learned l = wt_learned_for(&c, WT_METHOD_LORA, s);
+    double corrected = s * wt_learned_correct(&l.time, 0.1).factor;
+    assert_true(isfinite(corrected) && corrected > before);
+    before = corrected;
+  }
+  wt_learned_for(&c, WT_METHOD_LORA, NAN);
 }
 
 static void rates_are_exact_at_points_and_between_them_elsewhere(void **state)
@@ -707,6 +730,7 @@ int main(void)
       cmocka_unit_test(plan_of_before_stays_while_it_is_about_as_good),
       cmocka_unit_test(depths_narrow_the_interval),
       cmocka_unit_test(correction_closes_in_and_starts_careful),
+      cmocka_unit_test(short_runs_do_not_speak_for_long_ones),
       cmocka_unit_test(rates_are_exact_at_points_and_between_them_elsewhere),
       cmocka_unit_test(document_has_the_contracts_keys),
   };

@@ -69,7 +69,7 @@ enum wt_status wt_engine_estimate(const struct wt_model *m, const struct wt_trai
 
 /* Seconds of each stage as the engine was seen to take them, and the work it did there: their ratio is what this machine takes for this model's own work. */
 struct wt_engine_timing {
-  double stage_s[WT_STAGE_COUNT]; /* medians */
+  double stage_s[WT_STAGE_COUNT]; /* means over the rounds, without outliers */
   size_t rounds;
   struct wt_work step; /* of the part that was timed: its micro-batches and one update */
 };

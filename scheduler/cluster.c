@@ -134,7 +134,9 @@ static enum wt_status finish(struct wt_cluster *c, int code, MPI_Request *q, con
     if (done && code == MPI_SUCCESS)
       return WT_OK;
     double now = wt_mono_s(&wt_clock_system);
-    if (now - began > SPIN_S)
+    if (now - began > SPIN_S && c->meanwhile)
+      c->meanwhile(c->meanwhile_ctx);
+    else if (now - began > SPIN_S)
       wt_sleep_s(&wt_clock_system, NAP_S);
     else
       sched_yield();

@@ -64,6 +64,8 @@ struct wt_cluster {
   double communicate_s;               /* spent in sums and gathering so far, waiting for the other ranks included */
   double patience_s;                  /* a rank that gives no sign for so long is lost */
   double said_s, *heard_s;            /* when this rank last gave a sign, when one of each other was seen (monotonic) */
+  void (*meanwhile)(void *ctx); /* called instead of sleeping while another rank is waited for, for some hundredths of a second; NULL: it sleeps */
+  void *meanwhile_ctx;
   bool lost, speaks;                  /* another rank is lost: nothing collective can be done any more; of those left, the first speaks */
   void *comm, *signs, *reducing;      /* private */
 };

@@ -421,7 +421,7 @@ static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *opt
   enum wt_status planned = WT_OK;
   if (wt_run_is_root(r))
     planned = o->resume ? plan_resumed(r, job, ret, err) : plan_fresh(r, job, ret, err);
-  WT_TRY(wt_run_agree(r, planned, err));
+  WT_TRY(wt_run_agree_on_plan(r, planned, err));
   WT_TRY(wt_run_share_plan(r, err));
   WT_TRY(wt_run_agree(r, open_engine(r, err), err));
   WT_TRY(wt_run_engine_load(r, err));

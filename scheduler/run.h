@@ -172,6 +172,8 @@ void wt_run_live(struct wt_run *r, const char *state, bool now);
 bool wt_run_is_root(const struct wt_run *r);
 /* Everybody's status: the worst of all ranks'. The rank whose status it is tells the error, with its host; the others stay silent (an empty message). */
 enum wt_status wt_run_agree(struct wt_run *r, enum wt_status mine, struct wt_error *err) WT_MUST_CHECK;
+/* The same after planning: a rank of rank 0's host computes until then, so that what is timed for the plans is timed as they will run. */
+enum wt_status wt_run_agree_on_plan(struct wt_run *r, enum wt_status mine, struct wt_error *err) WT_MUST_CHECK;
 /* Before planning: what each machine is, to all. */
 enum wt_status wt_run_know_machines(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
 /* Rank 0's plan and state to all; threads of this machine. */

@@ -39,14 +39,35 @@ enum wt_status wt_run_agree(struct wt_run *r, enum wt_status mine, struct wt_err
 
 enum { MACHINE_GFLOPS, MACHINE_BUSY_W, MACHINE_IDLE_W, MACHINE_COUNTS, MACHINE_MEMORY, MACHINE_FIGURES };
 
-/* On the cores that this rank may use. */
-static double own_gflops(const struct wt_run *r, int cores)
+#define SPEED_S 0.25 /* of all ranks at once: a speed is that beside the others of the host, and beside whatever else runs there now */
+
+static int own_threads(const struct wt_run *r)
 {
-  double gflops = 0;
-  for (size_t i = 0; i < r->s.profile.rates_n; i++)
-    if (r->s.profile.rates[i].gemm_gflops > 0 && (gflops <= 0 || r->s.profile.rates[i].threads <= cores))
-      gflops = r->s.profile.rates[i].gemm_gflops;
+  int cores = r->s.profile.cpu.cores / r->cluster.local_size;
+  return r->s.o.threads_set ? (int)r->s.o.threads : cores > 0 ? cores : 1;
+}
+
+/* Rate of products that take some hundredths of a second each, so that one counts what a scheduler gives to others. */
+static double own_gflops(const struct wt_run *r)
+{
+  double gflops = wt_engine_measure_gemm(0, 512, 2048, 2048, WT_WEIGHTS_F32, WT_COMPUTE_F32, own_threads(r), SPEED_S);
   return gflops > 0 ? gflops : 1;
+}
+
+/* What a rank does while the first one of its host times the plans: they will not have the host to themselves either. */
+static void compute_meanwhile(void *ctx)
+{
+  (void)wt_engine_measure_gemm(0, 256, 1024, 2048, WT_WEIGHTS_F32, WT_COMPUTE_F32, own_threads(ctx), 0.02);
+}
+
+enum wt_status wt_run_agree_on_plan(struct wt_run *r, enum wt_status mine, struct wt_error *err)
+{
+  bool beside = r->cluster.size > 1 && !wt_run_is_root(r) && strcmp(wt_cluster_host(&r->cluster, 0), r->cluster.host) == 0;
+  r->cluster.meanwhile = beside ? compute_meanwhile : NULL;
+  r->cluster.meanwhile_ctx = r;
+  enum wt_status st = wt_run_agree(r, mine, err);
+  r->cluster.meanwhile = NULL;
+  return st;
 }
 
 static double own_memory(const struct wt_run *r)
@@ -78,7 +99,8 @@ enum wt_status wt_run_know_machines(struct wt_run *r, struct wt_error *err)
    * rank counts */
   r->counts_energy = !r->reading.measured || r->cluster.local_rank == 0;
   r->sensor_was_fine = r->reading.measured;
-  const double mine[MACHINE_FIGURES] = {[MACHINE_GFLOPS] = own_gflops(r, cores > 0 ? cores : 1),
+  WT_TRY(wt_cluster_barrier(&r->cluster, err));
+  const double mine[MACHINE_FIGURES] = {[MACHINE_GFLOPS] = own_gflops(r),
                                         [MACHINE_BUSY_W] = wt_power_predict(&r->s.profile, cores > 0 ? cores : 1, 1).mean,
                                         [MACHINE_IDLE_W] = wt_power_predict(&r->s.profile, 0, 0).mean,
                                         [MACHINE_COUNTS] = r->counts_energy,

@@ -123,7 +123,7 @@ void wt_arena_prefault(struct wt_arena *a)
   if (a->dry || !a->base)
     return;
   size_t page = page_bytes();
-  for (size_t at = round_up(a->used_bytes, page); at < a->capacity_bytes; at += page) {
+  for (size_t at = 0; at < a->capacity_bytes; at += page) {
     volatile char *p = a->base + at;
     *p = *p;
   }

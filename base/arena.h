@@ -30,7 +30,7 @@ float *wt_arena_floats(struct wt_arena *a, size_t n);
 void *wt_arena_array(struct wt_arena *a, size_t n, size_t size);
 size_t wt_arena_mark(const struct wt_arena *a);
 void wt_arena_reset(struct wt_arena *a, size_t mark); /* back to a mark; 0 = empty */
-/* Touches every page of the unused rest, so that no page fault comes later. */
+/* Touches every page and changes nothing, so that no page fault comes later. */
 void wt_arena_prefault(struct wt_arena *a);
 
 #endif

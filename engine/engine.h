@@ -212,6 +212,8 @@ struct wt_adapter_info wt_peft_info(const struct wt_peft *p);
  * it is applied. The model must outlive the engine. */
 enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *c, const char *adapter, struct wt_engine **ret,
                               struct wt_error *err) WT_MUST_CHECK;
+/* Asks the system for all memory that steps need, now instead of in the first of them. */
+void wt_engine_prefault(struct wt_engine *e);
 void wt_engine_free(struct wt_engine *e);
 void wt_engine_freep(struct wt_engine **e);
 const struct wt_engine_sizes *wt_engine_get_sizes(const struct wt_engine *e);

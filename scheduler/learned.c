@@ -13,6 +13,8 @@
 #define LEARNED_FROM 3.0    /* weight of past runs from which a prediction calls itself learned */
 #define SHARES_ONE 0.4      /* weight of a run that has the model or the method in common */
 #define SHARES_NONE 0.1
+#define ONE_MOST 4.0  /* weight of all of these together, so that many strangers do not outvote a few of the same kind */
+#define NONE_MOST 2.0
 #define DURATION_LOG 1.4      /* one standard deviation of the logarithm of durations that still are alike: four times */
 #define BAND 0.25           /* around the median of the logarithms */
 #define FACTOR_LOG_MAX 1.1  /* at most three times */
@@ -56,10 +58,15 @@ static void sum_up(struct point *p, size_t n, struct wt_learned_sum *ret)
     ret->squares += p[i].w * (p[i].x - ret->log_factor) * (p[i].x - ret->log_factor);
 }
 
+static int shares(const struct wt_past_run *p, const char *method)
+{
+  return (method && strcmp(p->method, method) == 0) + p->same_model;
+}
+
 static double alike(const struct wt_past_run *p, const char *method, double seconds)
 {
-  int shares = (method && strcmp(p->method, method) == 0) + p->same_model;
-  double w = shares == 2 ? 1 : shares == 1 ? SHARES_ONE : SHARES_NONE;
+  static const double weight[] = {SHARES_NONE, SHARES_ONE, 1};
+  double w = weight[shares(p, method)];
   if (seconds > 0 && p->predicted_s > 0) {
     double d = log(p->predicted_s / seconds) / DURATION_LOG;
     w *= exp(-0.5 * d * d);
@@ -69,10 +76,15 @@ static double alike(const struct wt_past_run *p, const char *method, double seco
 
 void wt_learned_of(const struct wt_past_run *past, size_t n, const char *method, double seconds, struct wt_learned *ret)
 {
+  static const double most[] = {NONE_MOST, ONE_MOST, INFINITY};
   struct point time[PAST_MAX], energy[PAST_MAX];
   size_t times = 0, energies = 0;
+  double all[3] = {0};
+  for (size_t i = 0; i < n && i < PAST_MAX; i++)
+    all[shares(&past[i], method)] += alike(&past[i], method, seconds);
   for (size_t i = 0; i < n && i < PAST_MAX; i++) {
-    double w = alike(&past[i], method, seconds);
+    int kind = shares(&past[i], method);
+    double w = alike(&past[i], method, seconds) * fmin(1, most[kind] / fmax(all[kind], 1e-300));
     if (past[i].time > 0 && isfinite(past[i].time))
       time[times++] = (struct point){log(past[i].time), w};
     if (past[i].energy > 0 && isfinite(past[i].energy))

@@ -11,6 +11,13 @@
 #define DEFAULT_SEQUENCE ((size_t)2048)
 #define DEFAULT_MICRO_BATCH ((size_t)2048)
 
+void wt_engine_prefault(struct wt_engine *e)
+{
+  wt_arena_prefault(&e->run);
+  wt_arena_prefault(&e->step);
+  wt_arena_prefault(&e->scratch);
+}
+
 void wt_engine_free(struct wt_engine *e)
 {
   if (!e)

@@ -627,6 +627,12 @@ static void correction_closes_in_and_starts_careful(void **state)
   wt_learned_of(past, 5, "full", 0, &learned);
   struct wt_correction strange = wt_learned_correct(&learned.time, 0.2);
   assert_true(strange.factor < 1.06 && !strange.learned);
+  struct wt_past_run many_strange[200];
+  for (size_t i = 0; i < WT_COUNT(many_strange); i++)
+    many_strange[i] = i < 5 ? (struct wt_past_run){.time = 1, .energy = NAN, .method = "full", .same_model = true}
+                            : (struct wt_past_run){.time = 2, .energy = NAN, .method = "lora"};
+  wt_learned_of(many_strange, WT_COUNT(many_strange), "full", 0, &learned); /* five of the same kind are not outvoted */
+  assert_true(wt_learned_correct(&learned.time, 0.2).factor < 1.15);
 }
 
 /* A day of runs of half a second, whose starting is predicted too dear, says nothing of one that takes minutes. */

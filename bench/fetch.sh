@@ -2,7 +2,8 @@
 # Download rate of `wattune fetch` against curl, as paired ratios: the same server on 127.0.0.1, four files of 200 MB of random data, to the same disk.
 #   bench/fetch.sh PROGRAM [PAIRS]      PROGRAM: build/release/wattune; PAIRS: pairs of runs, alternated (default 7)
 # One file: a plain address. Four files: a repository, against curl -L file by file. curl neither checks a digest nor syncs the file; wattune does both.
-# Prints the median and the range of curl's time over wattune's (above 1 = wattune is faster), and wattune's largest resident memory.
+# Prints the median and the range of curl's time over wattune's (above 1 = wattune is faster), the same with curl's files synced after it, which is
+# what wattune does before a file gets its name, and wattune's largest resident memory.
 set -eu
 program=$(realpath "$1")
 pairs=${2:-7}
@@ -45,14 +46,15 @@ cases = {"one file": ([["curl", "-sfL", "-o", f"{work}/out/a", f"{store}/org/fou
          "four files": ([["curl", "-sfL", "-o", f"{work}/out/{n}", f"{hub}/org/four/resolve/main/{n}"] for n in names], [[program, "fetch", "hf://org/four"]], 800e6)}
 for name, (curl, own, size) in cases.items():
     timed(own), timed(curl)
-    ratios, rates, memory = [], [], 0
+    synced = [x for c in curl for x in (c, ["sync", c[3]])]
+    ratios, durable, rates, memory = [], [], [], 0
     for i in range(pairs):
-        if i % 2:
-            (b, m), (a, _) = timed(own), timed(curl)
-        else:
-            (a, _), (b, m) = timed(curl), timed(own)
-        ratios.append(a / b)
-        rates.append(size / b / 1e6)
-        memory = max(memory, m)
-    print(f"{name}: {statistics.median(ratios):.2f} x curl ({min(ratios):.2f} to {max(ratios):.2f}, {pairs} pairs), {statistics.median(rates):.0f} MB/s, {memory:.1f} MiB resident", flush=True)
+        ways = [own, curl, synced]
+        took = {k % 3: timed(ways[k % 3]) for k in range(i, i + 3)}
+        ratios.append(took[1][0] / took[0][0])
+        durable.append(took[2][0] / took[0][0])
+        rates.append(size / took[0][0] / 1e6)
+        memory = max(memory, took[0][1])
+    print(f"{name}: {statistics.median(ratios):.2f} x curl ({min(ratios):.2f} to {max(ratios):.2f}, {pairs} rounds), {statistics.median(durable):.2f} x curl and sync "
+          f"({min(durable):.2f} to {max(durable):.2f}), {statistics.median(rates):.0f} MB/s, {memory:.1f} MiB resident", flush=True)
 PYTHON

@@ -425,6 +425,7 @@ static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *opt
   WT_TRY(wt_run_share_plan(r, err));
   WT_TRY(wt_run_agree(r, open_engine(r, err), err));
   WT_TRY(wt_run_engine_load(r, err));
+  malloc_trim(0); /* what converting the weights took */
   r->checkpoint_step = r->resumed ? r->st.step : 0;
   wt_run_log(r, "%s: %s, %llu steps of %zu sequences", r->resumed ? "resumed" : "begun", r->plan.id, (unsigned long long)r->st.lr.steps,
              r->plan.batch);

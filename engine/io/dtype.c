@@ -307,7 +307,6 @@ void wt_tensor_forget(const struct wt_tensor *t, uint64_t from, uint64_t bytes)
   if (!t->data || from > t->bytes || bytes > t->bytes - from)
     return;
   uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)t->data + from;
-  uintptr_t begin = (first + page - 1) / page * page, end = (first + bytes) / page * page;
-  if (end > begin)
-    (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* of a read-only mapping */
+  uintptr_t begin = first / page * page, end = (first + bytes + page - 1) / page * page;
+  (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* of a read-only mapping: what it has in common with a neighbour is mapped again */
 }

@@ -34,7 +34,9 @@ enum wt_dtype wt_engine_hold(const struct wt_engine *e, const struct wt_weight *
     if (e->c.weights == WT_WEIGHTS_BF16 && !half)
       held = WT_BF16;
   }
-  *ret_mapped = !e->model->hollow && in_place(w, stored, held);
+  /* a vector is a few kilobytes of which the system maps a hundred around it: where the matrices between are held in another form, it is copied */
+  bool alone = !w->matrix && e->c.weights != WT_WEIGHTS_F32;
+  *ret_mapped = !e->model->hollow && !alone && in_place(w, stored, held);
   return held;
 }
 
@@ -133,6 +135,9 @@ enum wt_status wt_engine_load_weights(struct wt_engine *e, struct wt_error *err)
   }
   if (!cached)
     wt_quant_cache_save(e);
+  for (size_t i = 0; i < e->slots; i++) /* what was mapped around the vectors */
+    if (e->slot[i].memory)
+      forget_file(&e->slot[i]);
   return WT_OK;
 }
 

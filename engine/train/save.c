@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define FORGET_BYTES ((uint64_t)4 << 20)
 #define MAX_SHARD_BYTES ((uint64_t)5000000000)
 
 static const char *const companions[] = {"generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
@@ -32,6 +33,19 @@ struct slot_reader {
   const struct wt_slot *slot;
 };
 
+/* Rows from the file; where the engine holds them in another form, they are not kept resident beside it. */
+static void read_rows(const struct wt_slot *s, size_t row, size_t n, float *out)
+{
+  const struct wt_tensor *file = s->def->file;
+  wt_weight_read(s->def, row, n, out);
+  if (!s->memory || !file)
+    return;
+  size_t rows = wt_weight_stored_rows(s->def);
+  uint64_t row_bytes = file->bytes / rows, begin = row * row_bytes, end = begin + n * row_bytes;
+  if (row + n == rows || begin / FORGET_BYTES != end / FORGET_BYTES) /* all before too: each read maps a little of it again */
+    wt_tensor_forget(file, 0, end);
+}
+
 static enum wt_status read_slot(void *ctx, size_t begin, size_t n, float *out, struct wt_error *err)
 {
   const struct wt_slot *s = ((const struct slot_reader *)ctx)->slot;
@@ -42,7 +56,7 @@ static enum wt_status read_slot(void *ctx, size_t begin, size_t n, float *out, s
   }
   size_t width = wt_weight_stored_width(s->def), row = begin / width, skip = begin % width;
   if (skip == 0 && n % width == 0) {
-    wt_weight_read(s->def, row, n / width, out);
+    read_rows(s, row, n / width, out);
     return WT_OK;
   }
   WT_AUTO(wt_freep) float *tmp = wt_malloc(width * sizeof *tmp);
@@ -50,7 +64,7 @@ static enum wt_status read_slot(void *ctx, size_t begin, size_t n, float *out, s
     return wt_fail(err, WT_ENOMEM, "tensor '%s': out of memory", s->def->name);
   for (size_t done = 0; done < n; row++, skip = 0) {
     size_t take = width - skip < n - done ? width - skip : n - done;
-    wt_weight_read(s->def, row, 1, tmp);
+    read_rows(s, row, 1, tmp);
     memcpy(out + done, tmp + skip, take * sizeof *out);
     done += take;
   }

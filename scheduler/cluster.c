@@ -361,9 +361,6 @@ enum wt_status wt_cluster_tell(const char *text, char **ret, struct wt_error *er
 void wt_cluster_quit(void)
 {
   int started = 0, done = 0;
-  /* A sum in place goes by a binomial tree if Open MPI is not told otherwise: all bytes up and down again, log2(K) times over the first
-   * rank's link. Rabenseifner's algorithm moves 2 (K - 1) / K of them. Who set the parameter keeps his choice. */
-  setenv("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "3", 0);
   MPI_Initialized(&started);
   MPI_Finalized(&done);
   if (started && !done)

@@ -64,6 +64,7 @@ static void take_answer(const struct wt_fetcher *f, const struct wt_http_reply *
   const char *etag = r->linked_etag[0] ? r->linked_etag : r->etag;
   int64_t size = r->linked_size >= 0 ? r->linked_size : wt_http_redirects(r) ? -1 : r->size;
   d->size = size >= 0 ? (uint64_t)size : row ? row->size : UINT64_MAX;
+  d->encoded = r->encoded && !wt_http_redirects(r);
   snprintf(d->etag, sizeof d->etag, "%s", etag);
   const char *digest = is_digest(r->linked_etag)       ? r->linked_etag
                        : row && is_digest(row->digest) ? row->digest

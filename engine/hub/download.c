@@ -343,6 +343,7 @@ static enum wt_status open_file(struct file *f, struct wt_error *err)
     f->open = false;
     return WT_OK;
   }
+  f->no_ranges = f->d->encoded && !is_compressed(f->d->name); /* else it would begin to come twice */
   f->have_then = wt_partial_have(&f->partial);
   return wt_finisher_start(&f->partial, f->d, &f->finisher, err);
 }

@@ -83,6 +83,7 @@ bool wt_hf_early_take(struct wt_hf_early *e, const struct wt_fetcher *f, size_t 
     d->url = url;
     d->with_token = file->d.with_token;
     d->size = file->d.size;
+    d->encoded = file->d.encoded;
     memcpy(d->etag, file->d.etag, sizeof d->etag);
     memcpy(d->digest, file->d.digest, sizeof d->digest);
     memcpy(d->commit, file->d.commit, sizeof d->commit);

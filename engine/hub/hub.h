@@ -92,6 +92,7 @@ struct wt_download {
   char *final_path;       /* where it goes when whole */
   char *lock_path;        /* NULL = none */
   uint64_t size;          /* UINT64_MAX unknown */
+  bool encoded;           /* the server sends it encoded: ranges would be of that */
   char etag[256];         /* of the answer, for resuming */
   bool etag_of_url;       /* answers from url carry this etag as long as the file is the same */
   char commit[64];        /* X-Repo-Commit of the answer, "" none */

@@ -18,8 +18,7 @@ for mirror in "--no-head 405" "--no-head 501" "--no-etag" "--no-etag --no-head 4
   [ "$mirror" = "--prefix /hf" ] && HF_ENDPOINT=$hub/hf/
   fetch hf://org/tiny; ok "$code $(whole "$folder")" "0 whole" "$mirror: the repository"
   fetch hf://org/tiny; ok "$code $(whole "$folder")" "0 whole" "$mirror: once more"
-  # beside the question for one byte, whose answer a server without ranges may have handed to the socket whole before it is closed
-  ok "$(grep -v '"range": "bytes=0-0"' "$work/log" | grep -c '"store", "method": "GET".*"sent": [2-9][0-9]\{5\}')" 1 "$mirror: the weights come once"
+  ok "$(grep -c '"store", "method": "GET".*"sent": [2-9][0-9]\{5\}' "$work/log")" 1 "$mirror: the weights come once"
   fetch hf://org/tiny --include model.safetensors --out "$work/out-$RANDOM"; ok "$code $(cmp "$folder/model.safetensors" "$work/root/org/tiny/model.safetensors" 2>&1)" "0 " "$mirror: one file"
   rm -rf "$work/plain"; fetch "$store/org/tiny/model.safetensors" --out "$work/plain"; ok "$code $(cmp "$work/plain/model.safetensors" "$work/root/org/tiny/model.safetensors" 2>&1)" "0 " "$mirror: a plain address"
   rm -rf "$work/plain"; fetch "$store/org/tiny/merges.txt" --out "$work/plain"; ok "$code $([ -f "$work/plain/merges.txt" ] && [ ! -s "$work/plain/merges.txt" ]; echo $?)" "0 0" "$mirror: a plain address of an empty file"

@@ -125,14 +125,14 @@ model=$SHARED/data/models/stories260K
 expect 0 generate --model "$model" --adapter "$T/prompt-int8" --prompt "Once" --max-tokens 4 --temperature 0
 expect 0 generate --model "$model" --adapter "$T/prompt-int8/adapter/prompt.json" --prompt "Once" --max-tokens 4 --temperature 0
 expect 2 export --model "$model" --adapter "$T/prompt-int8" --format safetensors --out "$T/never"
-expect 0 estimate --model "$model" --data "$T/train.txt" --seq-len 48 --top 0 --json
-python3 - "$T/out" <<'P' || fail "method prompt is not among the candidates, as quick as any that runs the whole model and the last in quality"
+# by the rates of a profile alone: what is timed on a busy machine has no order
+expect 0 estimate --model "$model" --data "$T/train.txt" --seq-len 48 --top 0 --profile "$S/tests/fixtures/profiles/desktop-16g-4core.json" --json
+python3 - "$T/out" <<'P' || fail "method prompt is not among the candidates, as the quickest that runs the whole model and the last in quality"
 import json, sys
 d = json.load(open(sys.argv[1]))
 plans = [d["chosen"], *d["pareto"], *[r["plan"] for r in d["rejected"]]]
 prompt = [p for p in plans if p["method"] == "prompt"]
-# half as much again for what a busy machine does to the timing of the others
 whole = [p["time_s"]["mean"] for p in plans if p["method"] not in ("prompt", "layers")] # layers never goes back through what is frozen, and keeps its output over epochs
-sys.exit(not prompt or min(p["time_s"]["mean"] for p in prompt) > 1.5 * min(whole) or min(p["quality_rank"] for p in prompt) < max(p["quality_rank"] for p in plans if p["method"] != "prompt"))
+sys.exit(not prompt or min(p["time_s"]["mean"] for p in prompt) > min(whole) or min(p["quality_rank"] for p in prompt) < max(p["quality_rank"] for p in plans if p["method"] != "prompt"))
 P
 finish

@@ -72,7 +72,7 @@ struct wt_run {
   struct wt_governor_state *governor;
   const char *inside_state; /* of the live view, while the engine computes */
   double inside_mark_s;
-  double gap_mean_s;         /* slept for the cap before a step, on the mean; what is slept inside one is part of it */
+  double slept_s, computed_s; /* before steps for the cap, and in steps; lately (what is slept inside a step is part of it) */
   double step_mean_s, step_wh, micro_s, micro_mark_s, train_began_s, train_began_wh;
   bool prefix_kept;          /* the first epoch of this process is behind: step_mean_s is that of steps that find the frozen prefix kept */
   double step_pause_s;     /* long pauses inside the present step: not its pace */

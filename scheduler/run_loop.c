@@ -29,7 +29,7 @@ static double pace_left_s(const struct wt_run *r)
   double step_s = r->step_mean_s > 0 ? r->step_mean_s : r->plan.step_s;
   if (filling > 0)
     step_s *= (filling + (left - filling) * r->plan.cached_share) / left;
-  return r->step_mean_s > 0 ? step_s * (1 + r->gap_mean_s / r->step_mean_s) : step_s;
+  return r->step_mean_s > 0 ? step_s * (1 + r->slept_s / r->computed_s) : step_s;
 }
 
 static struct wt_governor_reading reading_of(const struct wt_run *r, bool in_step)
@@ -320,6 +320,10 @@ enum wt_status wt_run_metrics_write(struct wt_run *r, const struct wt_step_out *
   return st;
 }
 
+/* Pauses for a cap come in their own time, however many steps lie between two of them: their share is a mean over seconds. */
+#define SLEPT_S 20.0
+#define SLEPT_PRIOR_S 3.0
+
 /* gap_s: what was slept for the cap before the step. */
 static void update_pace(struct wt_run *r, double step_s, double gap_s, const struct wt_step_out *out)
 {
@@ -327,11 +331,12 @@ static void update_pace(struct wt_run *r, double step_s, double gap_s, const str
   uint64_t measured = r->st.step - r->base.step;
   double weight = measured < 40 ? 1 / (double)(measured ? measured : 1) : 0.025; /* a plain mean first: one slow step is no news */
   r->step_mean_s = r->step_mean_s > 0 && measured > 1 ? r->step_mean_s + weight * (pace - r->step_mean_s) : pace;
-  r->gap_mean_s = measured > 1 ? r->gap_mean_s + weight * (gap_s - r->gap_mean_s) : gap_s;
+  double keep = exp(-(pace + gap_s) / SLEPT_S);
+  r->computed_s = keep * r->computed_s + pace;
+  r->slept_s = keep * r->slept_s + gap_s;
   if (r->plan.config.prefix_cache != WT_PREFIX_CACHE_NONE && measured > 0 && filling_left(r) == 0 && !r->prefix_kept) {
     r->prefix_kept = true;
     r->step_mean_s *= r->plan.cached_share;
-    r->gap_mean_s *= r->plan.cached_share;
   }
   double trained_s = wt_mono_s(r->s.clock) - r->train_began_s, trained_wh = r->st.energy_wh - r->train_began_wh;
   if (trained_s > 0.3 && trained_wh > 0)
@@ -547,7 +552,10 @@ enum wt_status wt_run_train(struct wt_run *r, struct wt_error *err)
   r->train_began_wh = r->st.energy_wh;
   r->checkpoint_mark_s = r->train_began_s;
   r->loss_trend = NAN;
-  r->step_mean_s = r->gap_mean_s = 0;
+  r->step_mean_s = 0;
+  r->computed_s = SLEPT_PRIOR_S; /* at first as the plan has it */
+  bool pauses = r->plan.duty > 0 && r->plan.duty < 1 && !r->caps;
+  r->slept_s = pauses ? SLEPT_PRIOR_S * (1 / r->plan.duty - 1) : 0;
   enum wt_status st = WT_OK;
   while (st == WT_OK && r->stop == WT_OK && r->st.step < r->st.lr.steps)
     st = one_step(r, batch, err);

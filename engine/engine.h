@@ -214,6 +214,8 @@ enum wt_status wt_engine_open(struct wt_model *m, const struct wt_train_config *
                               struct wt_error *err) WT_MUST_CHECK;
 /* Asks the system for all memory that steps need, now instead of in the first of them. */
 void wt_engine_prefault(struct wt_engine *e);
+/* Block-wise methods: the next step trains the block whose turn it is at this step of a run, as when it has just become its turn; for timing. Others: nothing. */
+void wt_engine_stand_at(struct wt_engine *e, uint64_t step);
 void wt_engine_free(struct wt_engine *e);
 void wt_engine_freep(struct wt_engine **e);
 const struct wt_engine_sizes *wt_engine_get_sizes(const struct wt_engine *e);
@@ -331,7 +333,7 @@ enum wt_status wt_fetch(const char *source, const struct wt_fetch_options *o, ch
 /* ---------------------------------------------------------------- kernels, for calibration */
 
 /* Measured GFLOP/s of one product of the engine at a shape (about budget_s of work). form: 0 forward X W^T, 1 input gradient dY W, 2 weight
- * gradient dY^T X. weights, compute: enum wt_weights and enum wt_compute, as int for callers who know only their numbers. */
+ * gradient dY^T X. Of a weight larger than caches hold, such as a head's, only so many of its n outputs are multiplied: the others are like them. weights, compute: enum wt_weights and enum wt_compute, as int for callers who know only their numbers. */
 double wt_engine_measure_gemm(int form, size_t m, size_t n, size_t k, int weights, int compute, int threads, double budget_s);
 /* Name of the BLAS in use, its threading, and of the kernels picked by run-time dispatch, for the record. */
 const char *wt_engine_kernels_name(void);

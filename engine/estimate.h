@@ -13,6 +13,7 @@ struct wt_step_shape {
   double micro_batches;   /* of a step */
   double tokens_squared;  /* sum over sequences of length^2 (attention) */
   size_t max_tok;         /* longest sequence */
+  double steps;           /* of the run, which tells block-wise methods what blocks have their turn in it; 0: all alike */
 };
 /* Average over an epoch of `batch` sequences a step and micro-batches of at most micro_batch_tok tokens (cut as wt_engine_step does). idx NULL = all, in order. */
 void wt_step_shape_of(const struct wt_dataset *d, const size_t *idx, size_t n, size_t batch, size_t micro_batch_tok, struct wt_step_shape *ret);

@@ -197,15 +197,20 @@ static double eval_s_of(struct wt_costing *c, const struct wt_plan *p, const str
   return corrected_s(c, &w, &p->config) * c->task->eval_tokens / shape->tokens;
 }
 
-/* Answers written for people to compare: a prompt of about an example's length, and a number of tokens one by one, which read every weight.
- */
-static double samples_s_of(struct wt_costing *c, const struct wt_plan *p, const struct wt_engine_estimate *e, double eval_s)
+/* One token alone, which reads every weight. */
+static double token_s_of(struct wt_costing *c, const struct wt_plan *p, const struct wt_engine_estimate *e)
 {
   double gbps = wt_rates_memory_gbps(c->rates, p->config.threads), token_s = 0;
-  if (!c->in->samples || !(c->task->eval_tokens > 0))
-    return 0;
   for (size_t i = 0; i < e->token.n; i++)
     token_s += e->token.item[i].bytes / (1e9 * gbps) + e->token.item[i].calls * TOKEN_CALL_S;
+  return token_s;
+}
+
+/* Answers written for people to compare: a prompt of about an example's length, and a number of tokens one by one. */
+static double samples_s_of(const struct wt_costing *c, double eval_s, double token_s)
+{
+  if (!c->in->samples || !(c->task->eval_tokens > 0))
+    return 0;
   double row_tokens = c->task->train_tokens / fmax((double)c->task->train_rows, 1);
   return WT_RUN_SAMPLES * (WT_RUN_SAMPLE_TOKENS * token_s + row_tokens * eval_s / c->task->eval_tokens);
 }
@@ -219,13 +224,15 @@ static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, cons
   double disk_gbps = m->storage.read_gbps > 0 ? m->storage.read_gbps : 0.5;
   double touch_gbps = m->first_touch_gbps > 0 ? m->first_touch_gbps : 1.5;
   t.touch_s = (double)(e->sizes.weights_bytes + e->sizes.run_bytes + e->sizes.step_bytes + e->sizes.scratch_bytes) / (1e9 * touch_gbps);
-  t.setup_s = (1 - c->in->cached_share) * (double)e->load_bytes / (1e9 * disk_gbps) + (double)e->load_bytes / (1e9 * wt_rates_memory_gbps(c->rates, threads)) + t.touch_s;
+  double read_bytes = fmax(c->in->file_bytes, (double)e->load_bytes); /* mapped weights are read too, when they are needed first */
+  t.setup_s = (1 - c->in->cached_share) * read_bytes / (1e9 * disk_gbps) + (double)e->load_bytes / (1e9 * wt_rates_memory_gbps(c->rates, threads)) + c->in->identify_s + t.touch_s;
   t.step_s = corrected_s(c, &e->step, &p->config);
   t.cached_step_s = p->config.prefix_cache == WT_PREFIX_CACHE_NONE ? t.step_s : corrected_s(c, &e->cached_step, &p->config);
   if (e->kept_file_bytes > 0) /* the step's part of the file, written once and read in each later epoch */
     t.cached_step_s += (double)e->kept_file_bytes * shape->tokens / (double)p->config.prefix_cache_tok / (1e9 * disk_gbps);
   t.eval_s = eval_s_of(c, p, e, shape, full_m);
-  t.samples_s = samples_s_of(c, p, e, t.eval_s);
+  double token_s = token_s_of(c, p, e);
+  t.samples_s = samples_s_of(c, t.eval_s, token_s);
   const struct wt_probe_result *probed = probe_of(c->in, p);
   if (probed && t.step_s > 0) {
     double factor = probed->step_s / t.step_s;
@@ -234,9 +241,11 @@ static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, cons
     t.eval_s *= factor;
   }
   double write_gbps = m->storage.write_gbps > 0 ? m->storage.write_gbps : WRITE_GBPS;
-  t.end_s = (double)(e->checkpoint_bytes + e->adapter_bytes) / (1e9 * write_gbps);
-  t.checkpoint_s = (double)e->checkpoint_bytes / (1e9 * write_gbps) + SYNC_S;
-  t.save_s = (double)e->adapter_bytes / (1e9 * write_gbps) + SYNC_S + REPORT_S;
+  double written_s = (double)e->checkpoint_bytes / (1e9 * write_gbps), result_s = (double)e->adapter_bytes / (1e9 * write_gbps);
+  double sound_s = p->config.method == WT_METHOD_PROMPT ? 0 : token_s; /* a few tokens show that the loss is finite before anything is kept */
+  t.end_s = written_s + result_s + sound_s;
+  t.checkpoint_s = written_s + SYNC_S + sound_s;
+  t.save_s = result_s + SYNC_S + REPORT_S;
   return t;
 }
 

@@ -68,6 +68,7 @@ static struct wt_step_shape average(const struct wt_step_shape *sum, double step
   s.supervised /= steps;
   s.micro_batches /= steps;
   s.tokens_squared /= steps;
+  s.steps = steps;
   return s;
 }
 

@@ -11,6 +11,7 @@
 #define INSIDE_S 0.2 /* so often a micro-step is looked into */
 #define NAP_S 0.1 /* a signal is seen at least this often while pausing */
 #define SKIPPED_MAX 3
+#define SOUND_ROWS 64
 #define RISE 1.5 /* times the first loss: worth a word */
 
 /* ---- readings and decisions ---- */
@@ -393,12 +394,30 @@ static bool checkpoint_due(const struct wt_run *r)
   return wt_mono_s(r->s.clock) - r->checkpoint_mark_s >= seconds;
 }
 
+/* The shortest of some rows that supervise a token: any row tells whether a loss is finite. */
+static struct wt_example short_row(const struct wt_run *r)
+{
+  struct wt_example best = wt_session_train_row(&r->s, 0);
+  bool found = false;
+  for (size_t i = 0; i < r->s.train_n && i < SOUND_ROWS; i++) {
+    struct wt_example row = wt_session_train_row(&r->s, i);
+    bool supervised = false;
+    for (size_t t = 1; t < row.n && !supervised; t++)
+      supervised = row.labels[t] != WT_LABEL_NONE;
+    if (supervised && (!found || row.n < best.n)) {
+      best = row;
+      found = true;
+    }
+  }
+  return best;
+}
+
 /* Whether the model still gives a finite loss, on one row: what an update has spoilt must not take the place of a good state. */
 static bool is_sound(struct wt_run *r)
 {
   if (r->plan.config.method == WT_METHOD_PROMPT || r->s.train_n == 0)
     return true; /* nothing is trained */
-  struct wt_example row = wt_session_train_row(&r->s, 0);
+  struct wt_example row = short_row(r);
   struct wt_eval_out out;
   memset(&out, 0, sizeof out);
   return wt_engine_eval(r->engine, &row, 1, NULL, NULL, &out, NULL) != WT_OK || isfinite(out.loss);

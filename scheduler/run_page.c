@@ -13,6 +13,7 @@ enum { POINTS_MAX = 600 };
 #define FIRST_PAGE_S 2.0 /* a run that is over by then needs no live view */
 #define SHARE 0.002      /* of the time that pages may take */
 #define HASH_BYTES_PER_S 1e9
+#define HASH_TRIED 262144 /* bytes, to see how fast this processor is at it */
 #define HASH_SHARE 0.01 /* of a time budget that the digest may take */
 
 void wt_run_page_add(struct wt_run *r, const struct wt_series_point *point, double tokens, double supervised_tokens)
@@ -71,15 +72,56 @@ static bool digest_in_name(const char *path, char ret[WT_SHA256_HEX_BYTES])
   return true;
 }
 
+static bool is_weights(const char *name)
+{
+  return wt_name_ends_in(name, ".safetensors") || wt_name_ends_in(name, ".gguf");
+}
+
+static bool is_worth_it(double bytes, double budget_s)
+{
+  return bytes / HASH_BYTES_PER_S <= HASH_SHARE * (isfinite(budget_s) ? budget_s : INFINITY);
+}
+
 static bool file_digest(const struct wt_run *r, const char *path, char ret[WT_SHA256_HEX_BYTES])
 {
   uint64_t bytes = 0;
   if (digest_in_name(path, ret))
     return true;
-  if (wt_fs_size(path, &bytes, NULL) != WT_OK ||
-      (double)bytes / HASH_BYTES_PER_S > HASH_SHARE * (isfinite(r->s.budgets.time_s) ? r->s.budgets.time_s : INFINITY))
-    return false;
-  return wt_sha256_file(path, ret, NULL) == WT_OK;
+  return wt_fs_size(path, &bytes, NULL) == WT_OK && is_worth_it((double)bytes, r->s.budgets.time_s) && wt_sha256_file(path, ret, NULL) == WT_OK;
+}
+
+static double hash_bytes_per_s(const struct wt_clock *clock)
+{
+  WT_AUTO(wt_freep) char *data = wt_calloc(HASH_TRIED, 1);
+  char hex[WT_SHA256_HEX_BYTES];
+  double best = INFINITY;
+  for (int i = 0; data && i < 3; i++) {
+    double began = wt_mono_s(clock);
+    wt_sha256_hex(data, HASH_TRIED, hex);
+    best = fmin(best, wt_mono_s(clock) - began);
+  }
+  return best > 0 && isfinite(best) ? HASH_TRIED / best : HASH_BYTES_PER_S;
+}
+
+double wt_identify_s(const char *model, double budget_s, const struct wt_clock *clock)
+{
+  WT_AUTO(wt_strings_freep) char **names = NULL;
+  char hex[WT_SHA256_HEX_BYTES];
+  double sum = 0;
+  uint64_t bytes = 0;
+  if (!wt_fs_is_dir(model))
+    return !digest_in_name(model, hex) && wt_fs_size(model, &bytes, NULL) == WT_OK && is_worth_it((double)bytes, budget_s) ? (double)bytes / hash_bytes_per_s(clock) : 0;
+  if (wt_fs_list(model, &names, NULL) != WT_OK)
+    return 0;
+  for (char **n = names; *n; n++) {
+    WT_AUTO(wt_freep) char *path = is_weights(*n) ? wt_path_join(model, *n) : NULL;
+    if (!path || digest_in_name(path, hex))
+      continue;
+    if (wt_fs_size(path, &bytes, NULL) != WT_OK || !is_worth_it((double)bytes, budget_s))
+      break;
+    sum += (double)bytes;
+  }
+  return sum > 0 ? sum / hash_bytes_per_s(clock) : 0;
 }
 
 void wt_run_identify(struct wt_run *r)
@@ -102,7 +144,7 @@ void wt_run_identify(struct wt_run *r)
   char hex[WT_SHA256_HEX_BYTES] = "";
   bool known = true;
   for (char **n = names; known && *n; n++) {
-    if (!wt_name_ends_in(*n, ".safetensors") && !wt_name_ends_in(*n, ".gguf"))
+    if (!is_weights(*n))
       continue;
     WT_AUTO(wt_freep) char *path = wt_path_join(model, *n);
     known = path && file_digest(r, path, hex);

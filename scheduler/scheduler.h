@@ -102,6 +102,8 @@ struct wt_plan_input {
   const struct wt_past_run *past; /* from the ledger, the nearest and newest first (learned depth) */
   size_t past_n;
   double cached_share;  /* 0 to 1: how much of the checkpoint lies in the page cache and is not read from the disk */
+  double identify_s;    /* for the checkpoint's digest */
+  double file_bytes;    /* of the checkpoint */
   uint64_t fixed_bytes; /* resident memory of the program itself before anything is opened */
   const struct wt_peft *adapter; /* that training starts from, or NULL */
   const size_t *train_index; /* rows of data that are trained on, in file order; NULL = all */

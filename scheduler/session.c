@@ -11,8 +11,9 @@
 #include <string.h>
 
 #define REFINE_ROUNDS 6 /* measuring changes the choice, which may bring new shapes */
-#define SLICE_S 1.0     /* for the rounds of a slice, at most and at least */
+#define SLICE_S 1.5     /* for the rounds of a slice, at most and at least */
 #define SLICE_LEAST_S 0.1
+#define SLICE_PART 0.05 /* of what the plan is said to take */
 
 #define CALIBRATE_SHARE 0.04 /* of a small budget that measuring the machine may take */
 #define CALIBRATE_MIN_S 0.25
@@ -248,6 +249,7 @@ static enum wt_status open_model(struct wt_session *s, bool weights, struct wt_e
   WT_TRY(local_path(s, s->o.model, !weights, &s->model_path, err));
   WT_TRY(wt_model_open(s->model_path, weights ? WT_MODEL_WEIGHTS : WT_MODEL_CONFIG_ONLY, &s->model, err));
   s->cached_share = wt_resident_share_of(s->model_path);
+  s->identify_s = wt_identify_s(s->model_path, s->budgets.time_s, s->clock);
   s->open_s = wt_mono_s(s->clock) - t;
   if (wt_model_tokenizer(s->model, &s->tokenizer, NULL) != WT_OK)
     s->tokenizer = NULL; /* fine for data that is tokenised already; reading says so otherwise */
@@ -460,6 +462,8 @@ struct wt_plan_input wt_session_input(const struct wt_session *s)
   in.past_n = s->past_n;
   in.fixed_bytes = s->fixed_bytes;
   in.cached_share = s->cached_share;
+  in.identify_s = s->identify_s;
+  in.file_bytes = (double)wt_model_get_info(s->model)->file_bytes;
   in.adapter = s->adapter;
   in.train_index = s->index;
   in.train_n = s->train_n;
@@ -559,10 +563,10 @@ static enum wt_status choose(struct wt_session *s, struct wt_plan_set *ret, stru
   return st;
 }
 
-/* A slice is timed for what it is worth: 2 % of the run, 1 % of the time that is left. */
+/* A slice is timed for what it is worth: a small part of the run, 1 % of the time that is left. */
 static double slice_budget_s(const struct wt_plan *p, double left_s)
 {
-  return fmin(fmin(SLICE_S, 0.01 * left_s), fmax(0.02 * p->time_s.mean, SLICE_LEAST_S));
+  return fmin(fmin(SLICE_S, 0.01 * left_s), fmax(SLICE_PART * p->time_s.mean, SLICE_LEAST_S));
 }
 
 /* What a choice depends on. What is left out only keeps a plan that fits no worse: candidates obey every option. */

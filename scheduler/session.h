@@ -38,6 +38,7 @@ struct wt_session {
   size_t probes_n;
   uint64_t fixed_bytes;
   double cached_share; /* of the checkpoint, in the page cache */
+  double identify_s;   /* of a run, for the checkpoint's digest */
   double spent_wh; /* used before planning, where it is metered; else NaN */
   struct wt_machine *machines; /* of a run on several, set before planning; owned */
   size_t machines_n;
@@ -78,5 +79,9 @@ uint64_t wt_resident_peak_bytes(void);
 void wt_resident_reset_peak(void);
 /* 0 to 1: how much of a checkpoint (a folder, or a file) the page cache holds; a sample of its pages. 0 where that cannot be told. */
 double wt_resident_share_of(const char *model);
+
+/* Seconds that a run takes for the digest of a local checkpoint (folder or file): bytes whose digest no name tells, at the rate of a piece that is tried; 0 where the
+ * digest is left out. budget_s: NAN without one. */
+double wt_identify_s(const char *model, double budget_s, const struct wt_clock *clock);
 
 #endif

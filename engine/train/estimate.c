@@ -5,6 +5,7 @@
 #include "engine/train/state.h"
 
 #include "base/cleanup.h"
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -197,14 +198,13 @@ static void count_head(const struct counting *c, const struct wt_step_shape *sha
   add_plain(c, WT_WORK_LOSS, 0, rows * (double)s->vocab * 4 * (backward ? 4 : 2));
 }
 
-static void count_optimizer(const struct counting *c)
+static void count_optimizer(const struct counting *c, const struct wt_step_shape *shape)
 {
-  double params = 0, share = c->calls > 0 ? 1 : 0;
+  double params = 0, share = c->calls / shape->micro_batches;
   for (size_t i = 0; i < c->e->params; i++)
     params += c->e->param[i].active ? (double)c->e->param[i].n : 0;
-  double groups = c->e->groups ? (double)c->e->groups : 1;
   /* the gradient is cleared and its norm is taken once more */
-  add_plain(c, WT_WORK_OPTIMIZER, 0, share / groups * params * (c->e->optim->bytes_per_param + 12));
+  add_plain(c, WT_WORK_OPTIMIZER, 0, share * params * (c->e->optim->bytes_per_param + 12));
 }
 
 /* Whether two blocks cost the same: adapters, what is trained and how far backward goes inside them. */
@@ -270,7 +270,7 @@ static void count_step(struct counting *c, const struct wt_step_shape *shape, bo
     count_adapter_backward(c, &e->embedding.lin, false, false);
   c->stage = WT_STAGE_UPDATE;
   if (train)
-    count_optimizer(c);
+    count_optimizer(c, shape);
 }
 
 /* One prompt tried: the held-out rows behind it, of half its greatest length on average, and as much of it as one row anew: what it shares
@@ -304,6 +304,16 @@ static void copy_work(struct wt_work *to, const struct wt_work *from)
   memcpy(to->item, from->item, from->n * sizeof from->item[0]);
 }
 
+/* Part of a run's steps in which a block of a block-wise method is trained: blocks take turns, the lowest first, whose backward pass is the longest. */
+static double turns_of(const struct wt_engine *e, size_t group, double steps)
+{
+  double turn = (double)wt_engine_block_steps(), round = turn * (double)e->groups;
+  if (!e->groups || !(steps > 0))
+    return 1 / fmax((double)e->groups, 1);
+  double rounds = floor(steps / round), rest = steps - rounds * round - turn * (double)group;
+  return (rounds * turn + fmin(fmax(rest, 0), turn)) / steps;
+}
+
 static void count_all(struct wt_engine *e, const struct wt_step_shape *shape, struct wt_engine_estimate *ret)
 {
   double virtual = shape->sequences * (double)e->prompt_n, tokens = shape->tokens + virtual,
@@ -312,8 +322,10 @@ static void count_all(struct wt_engine *e, const struct wt_step_shape *shape, st
   s.micro_batches = micros;
   size_t groups = e->groups ? e->groups : 1;
   for (size_t g = 0; g < groups && e->training; g++) {
-    struct counting c = {
-        .e = e, .work = &ret->step, .m = tokens / micros, .calls = micros / (double)groups, .tokens = tokens / (double)groups};
+    double share = turns_of(e, g, shape->steps);
+    if (share <= 0)
+      continue;
+    struct counting c = {.e = e, .work = &ret->step, .m = tokens / micros, .calls = micros * share, .tokens = tokens * share};
     wt_engine_set_active(e, g);
     count_step(&c, &s, true, 0);
   }

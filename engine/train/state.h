@@ -118,6 +118,8 @@ struct wt_engine {
 enum wt_status wt_engine_prepare(struct wt_model *m, const struct wt_train_config *c, const struct wt_peft *peft, struct wt_engine **ret, struct wt_error *err) WT_MUST_CHECK;
 /* Gradient pointers of the active group, and how far backward goes. */
 void wt_engine_set_active(struct wt_engine *e, size_t group);
+/* Steps that a block of a block-wise method is trained for before the next one has its turn. */
+uint64_t wt_engine_block_steps(void);
 
 /* Every linear layer that can carry an adapter: i counts the blocks' (WT_LIN_COUNT each, NULL where a family has none), then the embedding and the output matrix. */
 static inline size_t wt_engine_linears(const struct wt_engine *e) { return e->model->spec.layers * WT_LIN_COUNT + 2; }

@@ -82,6 +82,17 @@ void wt_engine_update(struct wt_engine *e, double lr, double norm)
     e->method->refresh(e);
 }
 
+uint64_t wt_engine_block_steps(void)
+{
+  return BADAM_STEPS;
+}
+
+void wt_engine_stand_at(struct wt_engine *e, uint64_t step)
+{
+  if (e->groups)
+    e->steps = step - step % BADAM_STEPS;
+}
+
 /* Block-wise methods: the block of this step, with fresh state when it changes. */
 static void choose_group(struct wt_engine *e)
 {

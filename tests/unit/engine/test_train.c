@@ -630,10 +630,46 @@ static void test_prefix_cache_as_predicted(void **state)
   tiny_close(&t);
 }
 
+/* A short run of a block-wise method trains its first blocks only, and those are the dearest: counted as the engine does it. */
+static void test_blocks_in_turn(void **state)
+{
+  (void)state;
+  struct tiny t;
+  struct wt_error err = {0};
+  struct wt_step_out out;
+  struct wt_engine_estimate est, all;
+  tiny_open(&t, tiny_families[0].config);
+  struct wt_train_config c = tiny_config(WT_METHOD_BADAM);
+  c.micro_batch_tok = 80;
+  struct wt_engine *e = tiny_engine(&t, &c, NULL);
+  size_t blocks = e->groups;
+  assert_true(blocks > 1);
+  double sum = 0, before = INFINITY;
+  struct wt_step_shape shape = {.sequences = 4, .tokens = 53, .micro_batches = 1, .tokens_squared = 17 * 17 + 9 + 24 * 24 + 81, .max_tok = 24};
+  for (size_t k = 0; k < blocks; k++) {
+    wt_engine_stand_at(e, k * wt_engine_block_steps() + 3);
+    WT_ASSERT_OK(wt_engine_step(e, t.example, 4, 1e-3, NULL, &out, &err), &err);
+    assert_int_equal(e->group, k);
+    assert_true(out.flop < before);
+    before = out.flop;
+    sum += out.flop;
+    shape.supervised = (double)out.supervised_tokens;
+    shape.steps = (double)((k + 1) * wt_engine_block_steps());
+    WT_ASSERT_OK(wt_engine_estimate(t.model, &c, &shape, &est, &err), &err);
+    WT_ASSERT_CLOSE(est.step.flop, sum / (double)(k + 1), 0, 0.05);
+  }
+  shape.steps = 0;
+  WT_ASSERT_OK(wt_engine_estimate(t.model, &c, &shape, &all, &err), &err);
+  WT_ASSERT_CLOSE(est.step.flop, all.step.flop, 0, 1e-9); /* a whole round: all alike */
+  WT_ASSERT_CLOSE(est.step.bytes, all.step.bytes, 0, 1e-9);
+  wt_engine_free(e);
+  tiny_close(&t);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_memory_as_predicted),     cmocka_unit_test(test_flop_as_predicted),
+      cmocka_unit_test(test_blocks_in_turn),          cmocka_unit_test(test_memory_as_predicted),     cmocka_unit_test(test_flop_as_predicted),
       cmocka_unit_test(test_resume_to_the_same_bits), cmocka_unit_test(test_damaged_checkpoint),
       cmocka_unit_test(test_checkpointing_same_bits), cmocka_unit_test(test_cut_does_not_matter),
       cmocka_unit_test(test_room_changes_no_bit),     cmocka_unit_test(test_slice_is_a_step),

@@ -1,7 +1,11 @@
 #include "tests/test.h"
 
 #include "base/cleanup.h"
+#include "base/fs.h"
 #include "scheduler/internal.h"
+#include "scheduler/session.h"
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* transformers: get_cosine_schedule_with_warmup and its siblings, rate of optimizer step s (0-based). */
@@ -141,12 +145,38 @@ static void room_is_that_of_the_fullest_micro_batch(void **state)
   unlink(path);
 }
 
+/* What a run reads to say what it trained: whole files, but those of a hub's cache, whose names tell, and where a time budget leaves no room for it. */
+static void digest_of_the_checkpoint_is_counted(void **state)
+{
+  (void)state;
+  enum { MB = 1 << 20 };
+  char dir[] = "/tmp/wt_digest_XXXXXX", path[128], blob[160];
+  WT_AUTO(wt_freep) char *data = wt_calloc(MB, 1);
+  struct wt_error err = {0};
+  assert_non_null(mkdtemp(dir));
+  snprintf(path, sizeof path, "%s/config.json", dir);
+  WT_ASSERT_OK(wt_fs_write_atomic(path, data, MB, &err), &err);
+  assert_true(wt_identify_s(dir, NAN, &wt_clock_system) == 0); /* no weights */
+  snprintf(path, sizeof path, "%s/model.safetensors", dir);
+  WT_ASSERT_OK(wt_fs_write_atomic(path, data, MB, &err), &err);
+  double file_s = wt_identify_s(path, NAN, &wt_clock_system);
+  assert_true(file_s > 0 && file_s < 1 && wt_identify_s(dir, 60, &wt_clock_system) > 0);
+  assert_true(wt_identify_s(dir, 0.05, &wt_clock_system) == 0); /* a millisecond of it is more than a hundredth */
+  snprintf(blob, sizeof blob, "%s/blobs", dir);
+  WT_ASSERT_OK(wt_fs_mkdirs(blob, &err), &err);
+  snprintf(blob, sizeof blob, "%s/blobs/%064d", dir, 7);
+  assert_int_equal(rename(path, blob), 0);
+  assert_int_equal(symlink(blob, path), 0);
+  assert_true(wt_identify_s(dir, NAN, &wt_clock_system) == 0 && wt_identify_s(path, NAN, &wt_clock_system) == 0);
+  WT_ASSERT_OK(wt_fs_remove_tree(dir, &err), &err);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(rates_are_those_of_transformers), cmocka_unit_test(a_bend_is_continuous_and_ends_decayed),
       cmocka_unit_test(order_is_a_permutation_each_epoch_and_depends_on_the_seed), cmocka_unit_test(unshuffled_order_starts_over), cmocka_unit_test(split_is_disjoint_and_seeded),
-      cmocka_unit_test(room_is_that_of_the_fullest_micro_batch),
+      cmocka_unit_test(room_is_that_of_the_fullest_micro_batch), cmocka_unit_test(digest_of_the_checkpoint_is_counted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,7 +126,7 @@ double wt_identify_s(const char *model, double budget_s, const struct wt_clock *
 
 void wt_run_identify(struct wt_run *r)
 {
-  const char *model = r->s.o.model;
+  const char *model = r->s.model_path; /* what was fetched, not its address */
   r->model_sha256[0] = '\0';
   if (!wt_run_is_root(r))
     return;

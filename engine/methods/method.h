@@ -67,6 +67,8 @@ double wt_peft_rank(const struct wt_peft *p, const char *module); /* r of a modu
 /* Values of every parameter of the engine from the files. A tensor of the files that no parameter takes is an error. */
 enum wt_status wt_peft_load(struct wt_engine *e, const struct wt_peft *p, struct wt_error *err) WT_MUST_CHECK;
 /* adapter_config.json and adapter_model.safetensors into dir. */
+/* What others call a base model: ORG/NAME for a snapshot in a Hugging Face cache, whose path means nothing on another machine; else the path. Heap; NULL: out of memory. */
+char *wt_peft_base_name(const char *path);
 enum wt_status wt_peft_save(struct wt_engine *e, const char *dir, const char *base_name, struct wt_error *err) WT_MUST_CHECK;
 
 /* A chosen prompt as PEFT knows it: prompt tuning with the embeddings of its tokens. */

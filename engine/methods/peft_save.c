@@ -213,15 +213,34 @@ static bool put_virtual(const struct wt_engine *e, struct wt_json *config)
   return ok;
 }
 
+char *wt_peft_base_name(const char *path)
+{
+  static const char folder[] = "models--", below[] = "/snapshots/";
+  const char *at = strstr(path, folder), *end = at ? strstr(at, below) : NULL, *cut = at ? strstr(at + strlen(folder), "--") : NULL;
+  if (!end || (at > path && at[-1] != '/') || (cut && cut > end))
+    return wt_strdup(path);
+  at += strlen(folder);
+  struct wt_buf b;
+  wt_buf_init(&b, 4096);
+  if (cut)
+    wt_buf_addf(&b, "%.*s/%.*s", (int)(cut - at), at, (int)(end - cut - 2), cut + 2);
+  else
+    wt_buf_addf(&b, "%.*s", (int)(end - at), at);
+  char *name = b.failed ? NULL : wt_strdup(b.data);
+  wt_buf_release(&b);
+  return name;
+}
+
 /* NULL when memory ran out at any point. */
 static struct wt_json *make_config(const struct wt_engine *e, const char *base_name)
 {
   struct wt_json *config = wt_json_object();
-  bool ok = config != NULL;
+  WT_AUTO(wt_freep) char *base = wt_peft_base_name(base_name);
+  bool ok = config != NULL && base != NULL;
   const char *type = e->hard ? wt_method_prompt_tuning.peft_type : e->method->peft_type;
   ok &= wt_json_add_str(config, "peft_type", type) != NULL;
   ok &= wt_json_add_str(config, "task_type", "CAUSAL_LM") != NULL;
-  ok &= wt_json_add_str(config, "base_model_name_or_path", base_name) != NULL;
+  ok &= wt_json_add_str(config, "base_model_name_or_path", base) != NULL;
   ok &= wt_json_add_bool(config, "inference_mode", true) != NULL;
   ok &= wt_json_add_null(config, "revision") != NULL;
   if (strcmp(type, "LORA") == 0)

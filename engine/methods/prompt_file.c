@@ -124,9 +124,10 @@ enum wt_status wt_prompt_file_write(const struct wt_engine *e, const char *dir, 
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
   WT_TRY(wt_fs_mkdirs(dir, err));
   struct wt_json *o = wt_json_object();
-  bool ok = o != NULL;
+  WT_AUTO(wt_freep) char *base = wt_peft_base_name(base_name);
+  bool ok = o != NULL && base != NULL;
   ok &= wt_json_add_str(o, "schema", SCHEMA) != NULL;
-  ok &= wt_json_add_str(o, "base_model_name_or_path", base_name) != NULL;
+  ok &= wt_json_add_str(o, "base_model_name_or_path", base) != NULL;
   ok &= wt_json_add_u64(o, "vocab", e->model->spec.vocab) != NULL;
   ok &= wt_json_add_u64(o, "tokens", p->best_n) != NULL;
   ok &= wt_json_add_u64(o, "examples", story.examples) != NULL;

@@ -287,9 +287,25 @@ static void test_bad_adapters(void **state)
   tiny_close(&t);
 }
 
+/* A path into a hub's cache means nothing on another machine: adapters name the repository. */
+static void test_base_name(void **state)
+{
+  (void)state;
+  static const char *const pair[][2] = {{"/root/.cache/huggingface/hub/models--org--tiny/snapshots/0123abcd", "org/tiny"},
+                                        {"models--org--a--b/snapshots/x/model.gguf", "org/a--b"},
+                                        {"/c/models--gpt2/snapshots/9", "gpt2"},
+                                        {"/c/my-models--x/snapshots/9", "/c/my-models--x/snapshots/9"},
+                                        {"/home/me/models--org--tiny", "/home/me/models--org--tiny"},
+                                        {"./model", "./model"}};
+  for (size_t i = 0; i < WT_COUNT(pair); i++) {
+    WT_AUTO(wt_freep) char *name = wt_peft_base_name(pair[i][0]);
+    assert_string_equal(name, pair[i][1]);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_targets), cmocka_unit_test(test_refused), cmocka_unit_test(test_mlx_adapter), cmocka_unit_test(test_pissa),
-                                     cmocka_unit_test(test_bad_adapters), cmocka_unit_test(test_gguf_adapter)};
+                                     cmocka_unit_test(test_bad_adapters), cmocka_unit_test(test_gguf_adapter), cmocka_unit_test(test_base_name)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

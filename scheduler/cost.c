@@ -13,8 +13,8 @@
 #define SPREAD_ANALYTIC 0.20
 #define SPREAD_THREADS 0.18 /* a slice of another method was timed */
 #define SPREAD_METHOD 0.15  /* a slice of this method */
-#define SPREAD_SLICE 0.13   /* a slice of this very configuration */
-#define SPREAD_PROBE 0.09
+#define SPREAD_SLICE 0.11   /* a slice of this very configuration */
+#define SPREAD_PROBE 0.075
 #define SPREAD_TOUCH 0.7 /* of memory that a virtual machine must ask its host for: seen from 0.2 to 0.8 GB/s within an hour, and 20 where the host held it */
 #define REPORT_S 0.03    /* plan, report and ledger files: 0.01 to 0.02 seen */
 #define SYNC_S 0.02      /* fsync of a checkpoint's files: 0.005 to 0.01 seen on a virtual disk */

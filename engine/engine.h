@@ -333,7 +333,8 @@ enum wt_status wt_fetch(const char *source, const struct wt_fetch_options *o, ch
 /* ---------------------------------------------------------------- kernels, for calibration */
 
 /* Measured GFLOP/s of one product of the engine at a shape (about budget_s of work). form: 0 forward X W^T, 1 input gradient dY W, 2 weight
- * gradient dY^T X. Of a weight larger than caches hold, such as a head's, only so many of its n outputs are multiplied: the others are like them. weights, compute: enum wt_weights and enum wt_compute, as int for callers who know only their numbers. */
+ * gradient dY^T X. Of a weight larger than caches hold, such as a head's, only so many of its n outputs are multiplied: the others are like
+ * them. weights, compute: enum wt_weights and enum wt_compute, as int for callers who know only their numbers. */
 double wt_engine_measure_gemm(int form, size_t m, size_t n, size_t k, int weights, int compute, int threads, double budget_s);
 /* Name of the BLAS in use, its threading, and of the kernels picked by run-time dispatch, for the record. */
 const char *wt_engine_kernels_name(void);

@@ -119,6 +119,7 @@ static enum wt_status text_check(const char *text, size_t len, const char *what,
 /* Whether the next number of the text, from *at on, is written so. */
 static bool next_is_real(const char *text, size_t len, size_t *at)
 {
+  static const char number[] = "+-.0123456789eE";
   bool real = false;
   const char *why;
   for (; *at < len; ++*at) {
@@ -126,7 +127,7 @@ static bool next_is_real(const char *text, size_t len, size_t *at)
     if (c == '"')
       *at = string_end(text, len, *at, &why);
     else if (c == '-' || (c >= '0' && c <= '9')) {
-      for (; *at < len && memchr("+-.0123456789eE", text[*at], 15); ++*at)
+      for (; *at < len && memchr(number, text[*at], sizeof number - 1); ++*at)
         real = real || text[*at] == '.' || text[*at] == 'e' || text[*at] == 'E';
       return real;
     }

@@ -44,8 +44,7 @@ static const char *const migrations[] = {
     "  AND fingerprint = ifnull(OLD.fingerprint, '') AND depth = ifnull(OLD.depth, '');"
     " DELETE FROM sums WHERE runs <= 0; END;",
     /* By what past runs the prediction had been corrected: without it, a later correction would learn from what an earlier one left. */
-    "ALTER TABLE runs ADD COLUMN time_factor REAL;"
-    "ALTER TABLE runs ADD COLUMN energy_factor REAL;",
+    "ALTER TABLE runs ADD COLUMN time_factor REAL; ALTER TABLE runs ADD COLUMN energy_factor REAL;",
     "CREATE TABLE choices(task TEXT PRIMARY KEY, plan TEXT NOT NULL) WITHOUT ROWID;",
 };
 

@@ -26,7 +26,7 @@ static void message_format(struct wt_error *err, enum wt_status status, const ch
   err->status = status;
 }
 
-enum wt_status wt_fail(struct wt_error *err, enum wt_status status, const char *fmt, ...)
+enum wt_status(wt_fail)(struct wt_error *err, enum wt_status status, const char *fmt, ...)
 {
   if (err) {
     va_list ap;
@@ -37,7 +37,7 @@ enum wt_status wt_fail(struct wt_error *err, enum wt_status status, const char *
   return status;
 }
 
-enum wt_status wt_fail_errno(struct wt_error *err, enum wt_status status, const char *fmt, ...)
+enum wt_status(wt_fail_errno)(struct wt_error *err, enum wt_status status, const char *fmt, ...)
 {
   int reason = errno;
   if (err) {

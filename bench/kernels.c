@@ -47,7 +47,7 @@ static double tile_peak(void)
 {
   const struct wt_simd *simd = wt_simd_get();
   enum { K = 64, M = 24 };
-  float *a = random_floats(M * K), *b = random_floats(K * 32), *c = random_floats(M * 32);
+  float *a = random_floats((size_t)M * K), *b = random_floats((size_t)K * 32), *c = random_floats((size_t)M * 32);
   double best = 0;
   for (int rep = 0; rep < 15; rep++) {
     double begin = now_s();
@@ -437,19 +437,19 @@ static void pass_rms_backward(void *ctx)
 static void pass_glu(void *ctx)
 {
   struct pass *p = (struct pass *)ctx;
-  wt_glu_forward(p->b, p->a, p->a + PASS_F, 2 * PASS_F, WT_ACT_SILU, PASS_T, PASS_F);
+  wt_glu_forward(p->b, p->a, p->a + PASS_F, (size_t)2 * PASS_F, WT_ACT_SILU, PASS_T, PASS_F);
 }
 
 static void pass_glu_backward(void *ctx)
 {
   struct pass *p = (struct pass *)ctx;
-  wt_glu_backward(p->c, p->c + PASS_F, 2 * PASS_F, p->b, p->a, p->a + PASS_F, 2 * PASS_F, WT_ACT_SILU, PASS_T, PASS_F);
+  wt_glu_backward(p->c, p->c + PASS_F, (size_t)2 * PASS_F, p->b, p->a, p->a + PASS_F, (size_t)2 * PASS_F, WT_ACT_SILU, PASS_T, PASS_F);
 }
 
 static void pass_gelu(void *ctx)
 {
   struct pass *p = (struct pass *)ctx;
-  wt_act_forward(p->b, p->a, WT_ACT_GELU_TANH, PASS_T * PASS_F);
+  wt_act_forward(p->b, p->a, WT_ACT_GELU_TANH, (size_t)PASS_T * PASS_F);
 }
 
 static void pass_loss(void *ctx)
@@ -467,13 +467,13 @@ static void pass_rope(void *ctx)
 static void pass_add(void *ctx)
 {
   struct pass *p = (struct pass *)ctx;
-  wt_add(p->a, p->b, PASS_T * PASS_C);
+  wt_add(p->a, p->b, (size_t)PASS_T * PASS_C);
 }
 
 static void pass_dropout(void *ctx)
 {
   struct pass *p = (struct pass *)ctx;
-  wt_dropout(p->b, p->a, PASS_T * PASS_C, 0.1, 1, 2);
+  wt_dropout(p->b, p->a, (size_t)PASS_T * PASS_C, 0.1, 1, 2);
 }
 
 static void bench_passes(void)
@@ -493,7 +493,7 @@ static void bench_passes(void)
       {"dropout", pass_dropout, 2.0 * PASS_T * PASS_C},
       {"cross-entropy, in place", pass_loss, 3.0 * PASS_N * PASS_V},
   };
-  size_t n = 2 * PASS_T * PASS_F;
+  size_t n = (size_t)2 * PASS_T * PASS_F;
   struct pass p = {random_floats(n), random_floats(n), random_floats(n), random_floats(n), random_floats(PASS_T), {0}, {0}};
   for (size_t t = 0; t < PASS_T; t++)
     p.ids[t] = (int32_t)t;
@@ -506,26 +506,54 @@ static void bench_passes(void)
     free(all[i]);
 }
 
+static const size_t shapes[][2] = {{896, 896}, {4864, 896}, {896, 4864}, {128, 896}, {2304, 768}};
+static const size_t tokens[] = {1, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
+
+static void bench_gemms(bool quick)
+{
+  for (size_t s = 0; s < (quick ? 3 : WT_COUNT(shapes)); s++)
+    for (size_t t = 5; t < WT_COUNT(tokens); t += quick ? 2 : 1)
+      bench_general(tokens[t], shapes[s][0], shapes[s][1]);
+}
+
+static void bench_loras(bool quick)
+{
+  for (size_t s = 0; s < 2; s++)
+    for (size_t t = quick ? 7 : 5; t < WT_COUNT(tokens); t += 2)
+      for (size_t r = 4; r <= 64; r *= 2)
+        bench_lora(tokens[t], shapes[s][0], shapes[s][1], r);
+}
+
+/* Layers whose weights are kept in each type, with products in float and in 16-bit integers; only: one group's name, or "". */
+static void bench_layers(const char *only, bool quick)
+{
+  static const enum wt_dtype dtypes[] = {WT_F32, WT_BF16, WT_INT8, WT_NF4};
+  static const char *const groups[] = {"f32", "bf16", "int8", "nf4"};
+  for (size_t g = 0; g < 2 * WT_COUNT(dtypes); g++) {
+    bool integers = g % 2 == 1;
+    char group[16];
+    snprintf(group, sizeof group, "%s%s", groups[g / 2], integers ? "i" : "");
+    if (*only && strcmp(only, group) != 0)
+      continue;
+    for (size_t s = 0; s < (quick ? 3 : WT_COUNT(shapes)); s++)
+      for (size_t t = quick ? 5 : 0; t < WT_COUNT(tokens); t += quick ? 2 : 1)
+        bench_layer(dtypes[g / 2], integers ? WT_GEMM_INT16 : WT_GEMM_F32, tokens[t], shapes[s][0], shapes[s][1]);
+  }
+}
+
 int main(int argc, char **argv)
 {
   int threads = wt_gemm_set_threads(argc > 1 ? atoi(argv[1]) : 1);
   bench_clock = threads > 1 ? CLOCK_MONOTONIC : CLOCK_PROCESS_CPUTIME_ID;
   const char *only = argc > 2 ? argv[2] : "";
   bool quick = argc > 3;
-  static const size_t shapes[][2] = {{896, 896}, {4864, 896}, {896, 4864}, {128, 896}, {2304, 768}};
-  static const size_t tokens[] = {1, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
   peak = fma_peak();
   printf("%s, %d threads; FMA peak %.1f GFLOP/s, 16-bit pairs %.1f Gop/s, tile %.1f on one thread\n", wt_gemm_name(), threads, peak,
          pairs_peak(), tile_peak());
   if (!*only || strcmp(only, "gemm") == 0)
-    for (size_t s = 0; s < (quick ? 3 : WT_COUNT(shapes)); s++)
-      for (size_t t = 5; t < WT_COUNT(tokens); t += quick ? 2 : 1)
-        bench_general(tokens[t], shapes[s][0], shapes[s][1]);
+    bench_gemms(quick);
   if (!*only || strcmp(only, "lora") == 0)
-    for (size_t s = 0; s < 2; s++)
-      for (size_t t = quick ? 7 : 5; t < WT_COUNT(tokens); t += 2)
-        for (size_t r = 4; r <= 64; r *= 2)
-          bench_lora(tokens[t], shapes[s][0], shapes[s][1], r);
+    bench_loras(quick);
   if (!*only || strcmp(only, "passes") == 0) {
     bench_attention(1024, 4, 14, 2, 64);
     bench_attention(1024, 1, 14, 2, 64);
@@ -533,17 +561,6 @@ int main(int argc, char **argv)
     bench_attention(512, 1, 8, 4, 128);
     bench_passes();
   }
-  static const enum wt_dtype dtypes[] = {WT_F32, WT_BF16, WT_INT8, WT_NF4};
-  for (size_t d = 0; d < WT_COUNT(dtypes); d++)
-    for (int c = 0; c < 2; c++) {
-      static const char *const groups[] = {"f32", "bf16", "int8", "nf4"};
-      char group[16];
-      snprintf(group, sizeof group, "%s%s", groups[d], c ? "i" : "");
-      if (*only && strcmp(only, group) != 0)
-        continue;
-      for (size_t s = 0; s < (quick ? 3 : WT_COUNT(shapes)); s++)
-        for (size_t t = quick ? 5 : 0; t < WT_COUNT(tokens); t += quick ? 2 : 1)
-          bench_layer(dtypes[d], c ? WT_GEMM_INT16 : WT_GEMM_F32, tokens[t], shapes[s][0], shapes[s][1]);
-    }
+  bench_layers(only, quick);
   return 0;
 }

@@ -98,7 +98,9 @@ enum wt_status wt_cli_local_path(const char *source, bool config_only, char **re
       return status;
   } else if (!wt_fs_exists(source)) {
     wt_fail_errno(err, WT_EFORMAT, "cannot read '%s'", source);
-    return is_hub_name(source) ? wt_error_hint(err, "hf://%s fetches it from the Hugging Face hub", source) : WT_EFORMAT;
+    if (is_hub_name(source))
+      wt_error_hint(err, "hf://%s fetches it from the Hugging Face hub", source);
+    return WT_EFORMAT;
   } else {
     path = local_folder(source);
   }

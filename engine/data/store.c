@@ -217,7 +217,9 @@ static enum wt_status describe(const struct wt_store_writer *w, const struct wt_
   st->tokens = w->tokens;
   st->supervised_tokens = w->supervised;
   uint64_t rest = w->count % 8;
-  st->padded_tokens_batch8 = w->padded + (rest ? rest : 8 * (w->count > 0)) * w->batch_max_tok;
+  if (rest == 0 && w->count > 0)
+    rest = 8;
+  st->padded_tokens_batch8 = w->padded + rest * w->batch_max_tok;
   memset(st->histogram, 0, sizeof st->histogram);
   for (size_t i = 0; i < count; i++) {
     size_t bin = 0;
@@ -293,7 +295,7 @@ static enum wt_status complete(struct wt_store_writer *w, const char *key, const
   void *index = NULL;
   if (fflush(w->index) != 0)
     return write_failed(w, err);
-  if (bytes > 0) {
+  if (w->count > 0) {
     index = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fileno(w->index), 0);
     if (index == MAP_FAILED)
       return write_failed(w, err);

@@ -55,7 +55,7 @@ static void name_blob(const struct wt_fetcher *f, const char *etag, struct wt_do
 /* Leads to another place of the same server, as the redirects of renamed repositories do. */
 static bool is_relative(const char *location)
 {
-  return strncasecmp(location, "http://", 7) && strncasecmp(location, "https://", 8) && strncmp(location, "//", 2);
+  return strncasecmp(location, "http://", 7) != 0 && strncasecmp(location, "https://", 8) != 0 && strncmp(location, "//", 2) != 0;
 }
 
 /* Takes over what an answer says; what it leaves open is filled from the listing (row, may be NULL). */
@@ -120,7 +120,7 @@ static enum wt_status renew(struct wt_download *d, struct wt_error *err)
   WT_TRY(wt_hf_head_file(f, f->contexts[i], &f->files[i], d, err));
   if (d->size == UINT64_MAX)
     d->size = size;
-  if (strcmp(etag, d->etag) || (size != d->size && size != UINT64_MAX))
+  if (strcmp(etag, d->etag) != 0 || (size != d->size && size != UINT64_MAX))
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': the file has changed on the server while it was fetched", d->name);
   return WT_OK;
 }

@@ -54,9 +54,11 @@ char *wt_hf_token(void)
   static const char *const names[] = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"};
   if (wt_env_true("HF_HUB_DISABLE_IMPLICIT_TOKEN") && !getenv("HF_TOKEN"))
     return NULL;
-  for (size_t i = 0; i < WT_COUNT(names); i++)
-    if (getenv(names[i]) && *getenv(names[i]))
-      return token_of(getenv(names[i]));
+  for (size_t i = 0; i < WT_COUNT(names); i++) {
+    const char *token = getenv(names[i]);
+    if (token && *token)
+      return token_of(token);
+  }
   if (getenv("HF_TOKEN_PATH"))
     return read_token_file(getenv("HF_TOKEN_PATH"));
   WT_AUTO(wt_freep) char *home = wt_hf_home_dir();
@@ -139,13 +141,13 @@ static int by_name(const void *a, const void *b)
 /* A name that a listing gives twice is one file: the first row stays. */
 static enum wt_status drop_doubles(struct wt_fetcher *f, struct wt_error *err)
 {
-  WT_AUTO(wt_freep) struct wt_remote_file **sorted = wt_calloc(f->files_n + 1, sizeof(*sorted));
+  WT_AUTO(wt_freep) struct wt_remote_file **sorted = wt_calloc(f->files_n + 1, sizeof(struct wt_remote_file *));
   size_t kept = 0;
   if (!sorted)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   for (size_t i = 0; i < f->files_n; i++)
     sorted[i] = &f->files[i];
-  qsort(sorted, f->files_n, sizeof(*sorted), by_name);
+  qsort(sorted, f->files_n, sizeof(struct wt_remote_file *), by_name);
   for (size_t i = f->files_n; i-- > 1;)
     if (!strcmp(sorted[i]->name, sorted[i - 1]->name)) {
       free(sorted[i]->name);

@@ -288,10 +288,11 @@ static enum wt_status find_files(struct wt_fetcher *f, bool *ret_refused, struct
   if (only) {
     WT_TRY(wt_fetch_add_file(f, only, UINT64_MAX, NULL, err));
     enum wt_status status = wt_hf_ask_for_all(f, err);
-    *ret_refused = f->downloads && f->downloads[0].refused;
+    const struct wt_download *d = f->downloads;
+    *ret_refused = d && d->refused;
     if (status != WT_OK)
       return status;
-    f->commit = f->downloads[0].commit[0] ? wt_strdup(f->downloads[0].commit) : NULL;
+    f->commit = d && d->commit[0] ? wt_strdup(d->commit) : NULL;
     if (f->commit)
       return WT_OK;
     wt_fetch_forget_files(f);

@@ -220,8 +220,11 @@ double wt_backoff_s(unsigned tries)
 
 void wt_http_wait(const struct wt_http *h, double s)
 {
-  for (double slept = 0; slept < s && !(h->cancelled && h->cancelled(h->ctx)); slept += 0.1)
-    wt_sleep_s(&wt_clock_system, fmin(0.1, s - slept));
+  while (s > 0 && !(h->cancelled && h->cancelled(h->ctx))) {
+    double piece = fmin(0.1, s);
+    wt_sleep_s(&wt_clock_system, piece);
+    s -= piece;
+  }
 }
 
 static bool try_again(long status)

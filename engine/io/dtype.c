@@ -133,7 +133,7 @@ static void block_q4_k(const unsigned char *b, float *out)
 {
   float d = half_to_float(load16(b)), dmin = half_to_float(load16(b + 2));
   const unsigned char *packed = b + 4, *nibbles = b + 16;
-  for (unsigned g = 0; g < 8; g++) {
+  for (size_t g = 0; g < 8; g++) {
     unsigned scale, min;
     if (g < 4) {
       scale = packed[g] & 63;
@@ -144,7 +144,7 @@ static void block_q4_k(const unsigned char *b, float *out)
     }
     float s = d * (float)scale, m = dmin * (float)min;
     const unsigned char *q = nibbles + g / 2 * 32;
-    for (unsigned i = 0; i < 32; i++)
+    for (size_t i = 0; i < 32; i++)
       out[g * 32 + i] = s * (float)(g & 1 ? q[i] >> 4 : q[i] & 15) - m;
   }
 }
@@ -153,10 +153,10 @@ static void block_q4_k(const unsigned char *b, float *out)
 static void block_q6_k(const unsigned char *b, float *out)
 {
   float d = half_to_float(load16(b + 208));
-  for (unsigned half = 0; half < 2; half++) {
+  for (size_t half = 0; half < 2; half++) {
     const unsigned char *low = b + half * 64, *high = b + 128 + half * 32, *scales = b + 192 + half * 8;
-    for (unsigned part = 0; part < 4; part++)
-      for (unsigned i = 0; i < 32; i++) {
+    for (size_t part = 0; part < 4; part++)
+      for (size_t i = 0; i < 32; i++) {
         unsigned char l = low[i + (part & 1) * 32];
         int q = (part < 2 ? l & 15 : l >> 4) | (high[i] >> (2 * part) & 3) << 4;
         float s = (float)(signed char)scales[part * 2 + i / 16];
@@ -237,7 +237,7 @@ static void read_llama_rows(const struct wt_tensor *t, size_t begin, size_t n, f
 static void read_transposed(const struct wt_tensor *t, size_t begin, size_t n, float *out)
 {
   enum { PIECE = 1024 };
-  float piece[PIECE];
+  float piece[PIECE] = {0};
   size_t rows = t->shape[0], columns = t->shape[1], block = dtypes[t->dtype].block, end = begin + n;
   size_t first = begin / columns / block * block, last = (end - 1) / columns;
   for (size_t o = 0; o < columns; o++)

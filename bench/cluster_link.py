@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Two ranks over a slow link: what the network takes of a step against what the plan said, and the rate that is left of computing alone.
 
-  cluster_link.py --wattune BIN --model DIR --data F [--mbit 100] [--delay-ms 2] [--mtu 9000] [--threads 1] [--pairs 3] [--work DIR] [-- OPTIONS OF run]
+  cluster_link.py --wattune BIN --model DIR --data F [--mbit 100] [--delay-ms 2] [--mtu 9000] [--threads 1] [--pairs 3] [--only link|loop] [--log F] [--work DIR] [-- OPTIONS OF run]
 
 Needs root: each rank lives in a network namespace and under a host name of its own, and a relay between them holds every packet back as a link of
-that rate and delay would (with a queue of 100 ms behind which packets are dropped). A pair is one run over the link and one over loopback, in turn.
-The relay takes some of the cores itself, the more the smaller --mtu is.
+that rate and delay would (with a queue of 100 ms behind which packets are dropped). A pair is one run over the link and one over loopback, in turn,
+each with a state directory of its own (nothing is learned from the run before). The relay takes some of the cores itself, the more the smaller --mtu
+is: how much is printed. --log adds a line of JSON for each run.
 """
 import argparse
 import collections
@@ -31,6 +32,8 @@ ap.add_argument("--delay-ms", type=float, default=2)
 ap.add_argument("--mtu", type=int, default=9000)
 ap.add_argument("--threads", type=int, default=1)
 ap.add_argument("--pairs", type=int, default=3)
+ap.add_argument("--only", choices=("link", "loop"))
+ap.add_argument("--log")
 ap.add_argument("--work")
 ap.add_argument("options", nargs="*")
 opt = ap.parse_args()
@@ -101,18 +104,38 @@ def over_link(work, out):
     return ["ip", "netns", "exec", NAMES[0], "unshare", "--uts", "sh", "-c", f'hostname {NAMES[0]}; exec "$@"', "sh", *mpirun]
 
 
-def measure(work, linked, i):
+def relay_cpu_s(child):
+    with open(f"/proc/{child}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(work, linked, i, child):
     out = os.path.join(work, f"run-{'link' if linked else 'loop'}-{i}")
     shutil.rmtree(out, ignore_errors=True)
     argv = over_link(work, out) if linked else ["mpirun", "--oversubscribe", "-n", "2", *command(out)]
-    r = subprocess.run(argv, env=ENV, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    state = out + "-state"
+    shutil.rmtree(state, ignore_errors=True)
+    before_s = relay_cpu_s(child)
+    r = subprocess.run(argv, env={**ENV, "XDG_STATE_HOME": state}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if r.returncode:
         sys.exit(f"{' '.join(argv)}: exit {r.returncode}: {r.stderr[-800:]}")
     report, plan = (json.load(open(f"{out}/{n}.json")) for n in ("report", "plan"))
-    lines = [json.loads(line) for line in open(f"{out}/metrics.jsonl")][1:]  # the first step touches its memory for the first time
-    return {"rate": sum(m["tokens"] for m in lines) / sum(m["step_s"] for m in lines),
-            "network_pct": statistics.mean(m["network_pct"] for m in report["machines"]),
-            "cluster": plan.get("cluster") or {}}
+    lines = [json.loads(line) for line in open(f"{out}/metrics.jsonl")]
+    steps_s = [m["step_s"] for m in lines]
+    cluster = plan.get("cluster") or {}
+    network_s = statistics.mean(m["network_s"] for m in report["machines"]) / len(lines)
+    one = {"linked": linked, "rate": sum(m["tokens"] for m in lines) / sum(steps_s), "steps_s": steps_s,
+           "step_s": statistics.mean(steps_s), "said_step_s": cluster.get("network_s", 0) / cluster.get("network_pct", 1) * 100,
+           "network_s": network_s, "said_network_s": cluster.get("network_s"),
+           "network_pct": statistics.mean(m["network_pct"] for m in report["machines"]), "said_network_pct": cluster.get("network_pct"),
+           "shares_pct": [m["share_pct"] for m in report["machines"]], "relay_s_a_step": (relay_cpu_s(child) - before_s) / len(lines)}
+    if opt.log:
+        with open(opt.log, "a") as f:
+            f.write(json.dumps(one) + "\n")
+    print(f"{'link' if linked else 'loopback'}: network {1e3 * one['network_s']:.0f} ms a step ({1e3 * one['said_network_s']:.0f} said), step {one['step_s']:.2f} s "
+          f"({one['said_step_s']:.2f} said), share {one['network_pct']:.2f} % ({one['said_network_pct']:.2f} said); the relay took {one['relay_s_a_step']:.2f} s of a core a step", flush=True)
+    return one
 
 
 def main():
@@ -127,13 +150,15 @@ def main():
     try:
         pairs = []
         for i in range(opt.pairs):
-            one = {linked: measure(work, linked, i) for linked in ((True, False) if i % 2 == 0 else (False, True))}
+            order = [opt.only == "link"] if opt.only else [i % 2 == 0, i % 2 != 0]
+            one = {linked: measure(work, linked, i, child) for linked in order}
+            if opt.only:
+                continue
             pairs.append(one)
             a, b = one[True], one[False]
-            said = a["cluster"].get("network_pct")
-            print(f"pair {i + 1}: {a['rate']:.1f} tokens/s over {opt.mbit:g} Mbit/s and {opt.delay_ms:g} ms, {b['rate']:.1f} over loopback ({100 * a['rate'] / b['rate']:.1f} %); "
-                  f"network {a['network_pct']:.1f} % of a step, {said if said is None else format(said, '.1f')} % in the plan", flush=True)
-        print(f"median of {len(pairs)}: keeps {100 * statistics.median(p[True]['rate'] / p[False]['rate'] for p in pairs):.1f} % of the rate over loopback")
+            print(f"pair {i + 1}: {a['rate']:.1f} tokens/s over {opt.mbit:g} Mbit/s and {opt.delay_ms:g} ms, {b['rate']:.1f} over loopback ({100 * a['rate'] / b['rate']:.1f} %)", flush=True)
+        if pairs:
+            print(f"median of {len(pairs)}: keeps {100 * statistics.median(p[True]['rate'] / p[False]['rate'] for p in pairs):.1f} % of the rate over loopback")
     finally:
         os.kill(child, signal.SIGKILL)
         for name in NAMES:

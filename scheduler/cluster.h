@@ -25,8 +25,9 @@ void wt_cluster_share(const size_t *length_tok, size_t n, const double *speed, s
 bool wt_cluster_drift(const double *measured, size_t ranks, double *mean, double *used);
 
 struct wt_cluster_prediction {
+  double rows_s;     /* the slowest rank's forward and backward passes */
   double compute_s, communicate_s,
-      step_s;        /* the slowest rank's computing, the network's part of a step that computing does not hide, both */
+      step_s;        /* these and the update, the network's part of a step that computing does not hide, both */
   double share;      /* of a step that the network takes */
   double speedup;    /* against the first machine alone */
   const char *binds; /* "compute", "bandwidth", "latency", or "batch": too few sequences for so many machines */
@@ -40,10 +41,10 @@ double wt_cluster_all_reduce_s(double bytes, size_t ranks, struct wt_cluster_lin
 /* What is left of that when the backward pass, which takes backward_s and makes the gradients of so many equal blocks one after the other, has
  * ended: a bucket is begun when all of it is there, one after the other crosses the link. */
 double wt_cluster_exposed_s(double bytes, size_t blocks, size_t ranks, struct wt_cluster_link link, double backward_s);
-/* A step of n equal sequences that takes the first machine step_s, shared by ranks of these speeds (NULL: all equal). micro_steps:
- * micro-batches that the whole batch is cut into; the sums go on during the backward half of a rank's last one. blocks: that the gradients
- * come from. */
-struct wt_cluster_prediction wt_cluster_predict(double step_s, size_t n, size_t micro_steps, double gradient_bytes, size_t blocks,
+/* A step of n equal sequences that takes the first machine step_s, shared by ranks of these speeds (NULL: all equal). update_s: the part of
+ * step_s that every rank carries out whole, whatever its share: the update of what is trained. micro_steps: micro-batches that the whole
+ * batch is cut into; the sums go on during the backward half of a rank's last one. blocks: that the gradients come from. */
+struct wt_cluster_prediction wt_cluster_predict(double step_s, double update_s, size_t n, size_t micro_steps, double gradient_bytes, size_t blocks,
                                                 const double *speed, size_t ranks, struct wt_cluster_link link);
 
 /* ---- MPI ---- */

@@ -127,21 +127,25 @@ static double slowest_of(size_t n, const double *speed, size_t ranks, size_t *re
   return slowest;
 }
 
-struct wt_cluster_prediction wt_cluster_predict(double step_s, size_t n, size_t micro_steps, double gradient_bytes, size_t blocks,
+struct wt_cluster_prediction wt_cluster_predict(double step_s, double update_s, size_t n, size_t micro_steps, double gradient_bytes, size_t blocks,
                                                 const double *speed, size_t ranks, struct wt_cluster_link link)
 {
-  struct wt_cluster_prediction p = {.compute_s = step_s, .step_s = step_s, .speedup = 1, .binds = "compute"};
+  struct wt_cluster_prediction p = {.rows_s = step_s - update_s, .compute_s = step_s, .step_s = step_s, .speedup = 1, .binds = "compute"};
   if (ranks < 2)
     return p;
   size_t most = 0;
-  double slowest = slowest_of(n, speed, ranks, &most), speeds = 0;
-  for (size_t r = 0; r < ranks; r++)
-    speeds += speed && speed[r] > 0 ? speed[r] : 1;
-  p.compute_s = step_s * slowest;
+  double slowest = slowest_of(n, speed, ranks, &most), speeds = 0, least = INFINITY;
+  for (size_t r = 0; r < ranks; r++) {
+    double s = speed && speed[r] > 0 ? speed[r] : 1;
+    speeds += s;
+    least = fmin(least, s);
+  }
+  p.rows_s = (step_s - update_s) * slowest;
+  p.compute_s = p.rows_s + update_s / least;
   double micros = fmax(1, ceil((double)(micro_steps ? micro_steps : 1) * (double)most / (double)(n ? n : 1)));
   double messages_s = 2 * doublings(ranks) * link.latency_s, exchanges_s = 3 * messages_s; /* of a few numbers */
   double all_s = wt_cluster_all_reduce_s(gradient_bytes, ranks, link);
-  p.communicate_s = wt_cluster_exposed_s(gradient_bytes, blocks, ranks, link, BACKWARD_SHARE * p.compute_s / micros) + exchanges_s;
+  p.communicate_s = wt_cluster_exposed_s(gradient_bytes, blocks, ranks, link, BACKWARD_SHARE * p.rows_s / micros) + exchanges_s;
   p.step_s = p.compute_s + p.communicate_s;
   p.share = p.step_s > 0 ? p.communicate_s / p.step_s : 0;
   p.speedup = p.step_s > 0 ? step_s / p.step_s : 1;

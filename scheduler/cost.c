@@ -152,8 +152,8 @@ static size_t nearest_slice(const struct wt_plan_input *in, const struct wt_trai
   return best;
 }
 
-/* Seconds of a list of work as the slices correct them. */
-static double corrected_s(struct wt_costing *c, const struct wt_work *w, const struct wt_train_config *config)
+/* Seconds of a list of work as the slices correct them. ret_update_s: of these, the update; may be NULL. */
+static double corrected_s(struct wt_costing *c, const struct wt_work *w, const struct wt_train_config *config, double *ret_update_s)
 {
   enum wt_likeness like;
   size_t slice = nearest_slice(c->in, config, &like);
@@ -161,8 +161,11 @@ static double corrected_s(struct wt_costing *c, const struct wt_work *w, const s
   wt_rates_stages_s(c->rates, w, config->threads, stage_s);
   for (int k = 0; k < WT_STAGE_COUNT; k++) {
     bool speaks = slice != SIZE_MAX && (k != WT_STAGE_UPDATE || c->in->slices[slice].config.optimizer == config->optimizer);
-    sum += stage_s[k] * (speaks ? c->factor[slice][k] : 1); /* optimizers differ in what they compute for a byte */
+    stage_s[k] *= speaks ? c->factor[slice][k] : 1; /* optimizers differ in what they compute for a byte */
+    sum += stage_s[k];
   }
+  if (ret_update_s)
+    *ret_update_s = stage_s[WT_STAGE_UPDATE];
   return sum;
 }
 
@@ -176,7 +179,7 @@ static double spread_of(const struct wt_plan_input *in, const struct wt_train_co
 
 /* Seconds that do not depend on the number of steps, and those of one step, one evaluation and one set of samples. */
 struct parts {
-  double setup_s, touch_s /* of it */, step_s, cached_step_s, eval_s, samples_s, checkpoint_s, save_s, end_s, micro_batches;
+  double setup_s, touch_s /* of it */, step_s, update_s /* of it */, cached_step_s, eval_s, samples_s, checkpoint_s, save_s, end_s, micro_batches;
 };
 
 /* An evaluation cuts all its rows at once, so its micro-batches are as full as they can be: fewer calls of more rows than a step's. */
@@ -194,7 +197,7 @@ static double eval_s_of(struct wt_costing *c, const struct wt_plan *p, const str
     it->m *= more;
     it->calls /= more;
   }
-  return corrected_s(c, &w, &p->config) * c->task->eval_tokens / shape->tokens;
+  return corrected_s(c, &w, &p->config, NULL) * c->task->eval_tokens / shape->tokens;
 }
 
 /* One token alone, which reads every weight. */
@@ -226,8 +229,8 @@ static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, cons
   t.touch_s = (double)(e->sizes.weights_bytes + e->sizes.run_bytes + e->sizes.step_bytes + e->sizes.scratch_bytes) / (1e9 * touch_gbps);
   double read_bytes = fmax(c->in->file_bytes, (double)e->load_bytes); /* mapped weights are read too, when they are needed first */
   t.setup_s = (1 - c->in->cached_share) * read_bytes / (1e9 * disk_gbps) + (double)e->load_bytes / (1e9 * wt_rates_memory_gbps(c->rates, threads)) + c->in->identify_s + t.touch_s;
-  t.step_s = corrected_s(c, &e->step, &p->config);
-  t.cached_step_s = p->config.prefix_cache == WT_PREFIX_CACHE_NONE ? t.step_s : corrected_s(c, &e->cached_step, &p->config);
+  t.step_s = corrected_s(c, &e->step, &p->config, &t.update_s);
+  t.cached_step_s = p->config.prefix_cache == WT_PREFIX_CACHE_NONE ? t.step_s : corrected_s(c, &e->cached_step, &p->config, NULL);
   if (e->kept_file_bytes > 0) /* the step's part of the file, written once and read in each later epoch */
     t.cached_step_s += (double)e->kept_file_bytes * shape->tokens / (double)p->config.prefix_cache_tok / (1e9 * disk_gbps);
   t.eval_s = eval_s_of(c, p, e, shape, full_m);
@@ -237,6 +240,7 @@ static struct parts parts_of(struct wt_costing *c, const struct wt_plan *p, cons
   if (probed && t.step_s > 0) {
     double factor = probed->step_s / t.step_s;
     t.step_s *= factor;
+    t.update_s *= factor;
     t.cached_step_s = probed->cached_step_s > 0 ? probed->cached_step_s : t.cached_step_s * factor;
     t.eval_s *= factor;
   }
@@ -258,7 +262,7 @@ static double duty_of(const struct wt_plan_input *in, int threads)
 }
 
 struct totals {
-  double compute_s, wait_s; /* computing, and other waiting (files) */
+  double train_s, eval_s, samples_s, wait_s; /* computing: steps, evaluations, samples; other waiting (files) */
 };
 
 static struct totals totals_of(const struct wt_run_options *o, const struct parts *t, double steps, double done, double steps_of_epoch)
@@ -267,7 +271,9 @@ static struct totals totals_of(const struct wt_run_options *o, const struct part
   double left = fmax(steps - done, 0);
   double first = fmin(left, steps_of_epoch); /* the first epoch of a process fills the cache of the frozen prefix */
   double train = first * t->step_s + (left - first) * t->cached_step_s;
-  s.compute_s = train + evaluations_of(o, steps) * t->eval_s + 2 * t->samples_s;
+  s.train_s = train;
+  s.eval_s = evaluations_of(o, steps) * t->eval_s;
+  s.samples_s = 2 * t->samples_s;
   s.wait_s = t->setup_s + checkpoints_of(o, steps, train) * t->checkpoint_s + t->save_s;
   return s;
 }
@@ -288,10 +294,10 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
   prior = sqrt(prior * prior + (c->task->sampled_fraction < 1 ? 0.0025 : 0));
   double of_epoch = c->task->train_rows > 0 ? ceil((double)c->task->train_rows / (double)(p->batch ? p->batch : 1)) : 1;
   struct totals s = totals_of(in->options, t, (double)p->steps, in->done_steps, of_epoch);
-  struct wt_together all = wt_cost_together(in, p, t->step_s, t->micro_batches);
+  struct wt_together all = wt_cost_together(in, p, t->step_s, t->update_s, t->micro_batches);
   if (in->profile->cpu.virtualized)
-    prior = hypot(prior, SPREAD_TOUCH * t->touch_s / fmax(s.compute_s + s.wait_s, 1e-9));
-  double compute_s = s.compute_s / all.rate, wait_s = s.wait_s + fmax((double)p->steps - in->done_steps, 0) * all.network_s;
+    prior = hypot(prior, SPREAD_TOUCH * t->touch_s / fmax(s.train_s + s.eval_s + s.samples_s + s.wait_s, 1e-9));
+  double compute_s = s.train_s / all.rate + s.eval_s / all.rows_rate + s.samples_s / all.own_rate, wait_s = s.wait_s + fmax((double)p->steps - in->done_steps, 0) * all.network_s;
   struct wt_learned past = wt_learned_for(c, p->config.method, compute_s + wait_s);
   struct wt_correction time = wt_learned_correct(&past.time, prior), energy = wt_learned_correct(&past.energy, prior);
   snprintf(p->depth, sizeof p->depth, "%s", time.learned ? "learned" : probed ? "probe" : "analytic");
@@ -328,7 +334,9 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
   p->network_s = all.network_s * time.factor;
   p->step_s = t->step_s * time.factor / all.rate + p->network_s;
   p->cached_share = t->step_s > 0 ? t->cached_step_s / t->step_s : 1;
-  p->eval_s = (t->eval_s + t->samples_s) * time.factor / all.rate;
+  p->eval_s = (t->eval_s / all.rows_rate + t->samples_s / all.own_rate) * time.factor;
+  p->alone_s = t->step_s * time.factor;
+  p->update_s = t->update_s * time.factor;
   p->ranks = in->machines_n > 1 ? (int)in->machines_n : 1;
   snprintf(p->binds, sizeof p->binds, "%s", all.binds ? all.binds : "");
   p->setup_s = t->setup_s * time.factor;

@@ -132,14 +132,15 @@ double wt_cost_need(const struct wt_plan *p, enum wt_budget_kind k);
 double wt_cost_duty(double busy_w, double idle_w, double lowest_w, double cap_w);
 /* cost_ranks.c: the machines of a run together. */
 struct wt_together {
-  double rate;          /* of all, under their caps, against the planning machine without one */
+  double rate, rows_rate; /* of all, under their caps, against the planning machine without one: of steps; of what is shared by rows alone (evaluations) */
+  double own_rate;      /* of the planning machine under its cap: for what it does alone */
   double network_s;     /* of a step, beside the computing */
   double busy_w, waiting_w;     /* of all whose energy counts: while computing, and while files are read or written */
   double top_w, top_waiting_w;  /* of the machine that draws most */
   const char *binds;    /* NULL with one machine */
 };
-/* step_s, micro_batches: of a step on the planning machine alone. */
-struct wt_together wt_cost_together(const struct wt_plan_input *in, const struct wt_plan *p, double step_s, double micro_batches);
+/* step_s, update_s of it, micro_batches: of a step on the planning machine alone. */
+struct wt_together wt_cost_together(const struct wt_plan_input *in, const struct wt_plan *p, double step_s, double update_s, double micro_batches);
 
 /* quality.c: the order of methods, with reasons. */
 /* A key that is smaller for better expected quality; equal keys are indistinguishable on the evidence. */

@@ -426,6 +426,8 @@ static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *opt
   WT_TRY(wt_run_agree(r, open_engine(r, err), err));
   WT_TRY(wt_run_engine_load(r, err));
   malloc_trim(0); /* what converting the weights took */
+  if (r->cluster.size > 1) /* else the first step does it, each rank at its own pace, and all wait for the slowest */
+    wt_engine_prefault(r->engine);
   r->checkpoint_step = r->resumed ? r->st.step : 0;
   wt_run_log(r, "%s: %s, %llu steps of %zu sequences", r->resumed ? "resumed" : "begun", r->plan.id, (unsigned long long)r->st.lr.steps,
              r->plan.batch);

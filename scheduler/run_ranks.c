@@ -1,6 +1,7 @@
 /* scheduler/run_ranks.c: one run on several ranks. Rank 0 plans, decides and writes; the others follow its decisions step by step, hold
  * their own machine's cap, and bring their share of every batch. */
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "scheduler/run.h"
 #include <math.h>
 #include <string.h>
@@ -54,7 +55,20 @@ static double own_gflops(const struct wt_run *r)
   return gflops > 0 ? gflops : 1;
 }
 
-/* What a rank does while the first one of its host times the plans: they will not have the host to themselves either. */
+/* The other ranks plan as the first one does, at the same time: it then times its products and slices while theirs go through what they
+ * share (caches and memory of one host, the hardware below two virtual machines), as the steps will. Only rank 0's plan counts. */
+static void plan_as_well(struct wt_run *r)
+{
+  struct wt_plan_set set;
+  struct wt_error err;
+  memset(&set, 0, sizeof set);
+  wt_error_clear(&err);
+  if (wt_session_plan(&r->s, &set, &err) != WT_OK)
+    wt_debug("cluster: rank %d planned nothing: %s", r->cluster.rank, err.message);
+  wt_plan_set_release(&set);
+}
+
+/* What a rank on rank 0's host does until that one has its plan. */
 static void compute_meanwhile(void *ctx)
 {
   (void)wt_engine_measure_gemm(0, 256, 1024, 2048, WT_WEIGHTS_F32, WT_COMPUTE_F32, own_threads(ctx), 0.02);
@@ -65,6 +79,8 @@ enum wt_status wt_run_agree_on_plan(struct wt_run *r, enum wt_status mine, struc
   bool beside = r->cluster.size > 1 && !wt_run_is_root(r) && strcmp(wt_cluster_host(&r->cluster, 0), r->cluster.host) == 0;
   r->cluster.meanwhile = beside ? compute_meanwhile : NULL;
   r->cluster.meanwhile_ctx = r;
+  if (r->cluster.size > 1 && !wt_run_is_root(r) && !r->s.o.resume)
+    plan_as_well(r);
   enum wt_status st = wt_run_agree(r, mine, err);
   r->cluster.meanwhile = NULL;
   return st;

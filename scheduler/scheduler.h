@@ -44,6 +44,7 @@ struct wt_plan {
   double step_flop;        /* counted operations of a step */
   int ranks;               /* 0 and 1: one machine */
   double network_s;        /* of step_s, with several */
+  double alone_s, update_s; /* a step's computing on the planning machine alone and without a cap; of that, the update, which every machine carries out whole */
   size_t blocks;           /* that are trained: their gradients are summed one after the other */
   char binds[12];          /* what binds a step on several machines: compute, bandwidth, latency, batch */
   struct wt_engine_sizes sizes;

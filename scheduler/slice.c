@@ -82,7 +82,7 @@ static size_t size_slice(const struct wt_session *s, const struct wt_plan *p, co
                          size_t vocab, size_t *ret_micros, double *ret_tokens)
 {
   const struct wt_model_info *m = wt_model_get_info(s->model);
-  double L = (double)m->layers, micro_s = p->step_s * p->duty / fmax(shape->micro_batches, 1),
+  double L = (double)m->layers, micro_s = p->alone_s / fmax(shape->micro_batches, 1),
          tokens = shape->tokens / fmax(shape->micro_batches, 1);
   double block_s = micro_s * (1 - HEAD_SHARE) / L, head_s = micro_s * HEAD_SHARE * (double)vocab / (double)m->vocab;
   double block_bytes = fmax((double)p->sizes.total_bytes / L, 1);

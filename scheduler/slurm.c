@@ -21,7 +21,7 @@ struct wt_interval wt_slurm_time(const struct wt_plan *p, int nodes)
 {
   const struct wt_cluster_link link = {LINK_BYTES_PER_S, LINK_LATENCY_S};
   double bytes = GRADIENT_BYTES * (double)p->trainable_params;
-  struct wt_cluster_prediction c = wt_cluster_predict(p->step_s, p->batch, p->batch, bytes, p->blocks, NULL, nodes > 1 ? (size_t)nodes : 1, link);
+  struct wt_cluster_prediction c = wt_cluster_predict(p->step_s, p->update_s, p->batch, p->batch, bytes, p->blocks, NULL, nodes > 1 ? (size_t)nodes : 1, link);
   double saved_s = fmin((double)p->steps * (p->step_s - c.step_s), p->time_s.mean);
   double scale = p->time_s.mean > 0 ? (p->time_s.mean - saved_s) / p->time_s.mean : 1;
   return (struct wt_interval){scale * p->time_s.mean, scale * p->time_s.low, scale * p->time_s.high};

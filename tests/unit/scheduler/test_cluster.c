@@ -37,21 +37,26 @@ static const struct wt_cluster_link slow = {12.5e6, 1e-3}, fast = {1e9, 1e-2};
 static void test_prediction(void **state)
 {
   (void)state;
-  struct wt_cluster_prediction one = wt_cluster_predict(10, 8, 8, 17.6e6, 24, NULL, 1, slow),
-                               two = wt_cluster_predict(10, 8, 8, 17.6e6, 24, NULL, 2, slow);
+  struct wt_cluster_prediction one = wt_cluster_predict(10, 0, 8, 8, 17.6e6, 24, NULL, 1, slow),
+                               two = wt_cluster_predict(10, 0, 8, 8, 17.6e6, 24, NULL, 2, slow);
   assert_true(one.speedup == 1 && one.communicate_s == 0 && one.step_s == 10);
   WT_ASSERT_CLOSE(wt_cluster_all_reduce_s(17.6e6, 2, slow), 17.6e6 / 12.5e6 + 2e-3, 1e-12, 0); /* once over the link, in two messages */
   WT_ASSERT_CLOSE(two.compute_s, 5, 1e-12, 0);
   WT_ASSERT_CLOSE(two.communicate_s, wt_cluster_exposed_s(17.6e6, 24, 2, slow, 0.5 * 5 / 4) + 6e-3, 1e-12, 0); /* half of the last of four micro-batches */
   WT_ASSERT_CLOSE(two.speedup, 10 / (5 + two.communicate_s), 1e-12, 0);
   assert_string_equal(two.binds, "compute");
-  assert_string_equal(wt_cluster_predict(0.1, 8, 8, 17.6e6, 24, NULL, 8, slow).binds, "bandwidth");
-  assert_string_equal(wt_cluster_predict(0.1, 64, 64, 1e3, 24, NULL, 64, fast).binds, "latency");
-  assert_string_equal(wt_cluster_predict(100, 8, 8, 1e3, 24, NULL, 16, fast).binds, "batch");
-  WT_ASSERT_CLOSE(wt_cluster_predict(100, 8, 8, 1e3, 24, NULL, 16, fast).compute_s, 100.0 / 8, 1e-12, 0);
+  assert_string_equal(wt_cluster_predict(0.1, 0, 8, 8, 17.6e6, 24, NULL, 8, slow).binds, "bandwidth");
+  assert_string_equal(wt_cluster_predict(0.1, 0, 64, 64, 1e3, 24, NULL, 64, fast).binds, "latency");
+  assert_string_equal(wt_cluster_predict(100, 0, 8, 8, 1e3, 24, NULL, 16, fast).binds, "batch");
+  WT_ASSERT_CLOSE(wt_cluster_predict(100, 0, 8, 8, 1e3, 24, NULL, 16, fast).compute_s, 100.0 / 8, 1e-12, 0);
   const double uneven[2] = {2, 1};
-  WT_ASSERT_CLOSE(wt_cluster_predict(12, 12, 12, 0, 24, uneven, 2, fast).compute_s, 4, 1e-12,
+  WT_ASSERT_CLOSE(wt_cluster_predict(12, 0, 12, 12, 0, 24, uneven, 2, fast).compute_s, 4, 1e-12,
                   0); /* 8 at double speed, 4 at the first one's half */
+  /* the update is not shared: every rank carries it out whole, the slowest takes longest */
+  struct wt_cluster_prediction whole = wt_cluster_predict(12, 4, 8, 8, 0, 24, NULL, 4, fast);
+  WT_ASSERT_CLOSE(whole.rows_s, 2, 1e-12, 0);
+  WT_ASSERT_CLOSE(whole.compute_s, 6, 1e-12, 0);
+  WT_ASSERT_CLOSE(wt_cluster_predict(16, 4, 12, 12, 0, 24, uneven, 2, fast).compute_s, 8, 1e-12, 0);
 }
 
 /* What the backward pass does not hide, against the line of buckets itself: each waits until the blocks it holds are through, and for those
@@ -90,7 +95,7 @@ static void test_64_machines(void **state)
   for (size_t l = 0; l < 3; l++) {
     double before = 0;
     for (size_t k = 1; k <= 64; k *= 2) {
-      struct wt_cluster_prediction p = wt_cluster_predict(200, 128, 64, 4 * 8.8e6, 24, NULL, k, links[l].link);
+      struct wt_cluster_prediction p = wt_cluster_predict(200, 0.05, 128, 64, 4 * 8.8e6, 24, NULL, k, links[l].link);
       char row[160];
       snprintf(row, sizeof row, "| %s | %zu | %.2f s | %.0f %% | %.1f | %s |", links[l].name, k, p.step_s, 100 * p.share, p.speedup,
                p.binds);

@@ -390,6 +390,35 @@ static void frozen_prefix_is_kept_where_it_pays(void **state)
   assert_int_equal(choose_one(w).config.prefix_cache, WT_PREFIX_CACHE_NONE);
 }
 
+static enum wt_status staged_estimate(void *ctx, const struct wt_train_config *c, const struct wt_step_shape *s, struct wt_engine_estimate *ret,
+                                      struct wt_error *err)
+{
+  WT_TRY(fake_estimate(ctx, c, s, ret, err));
+  for (size_t i = 0; i < ret->step.n; i++)
+    if (ret->step.item[i].kind == WT_WORK_OPTIMIZER)
+      ret->step.item[i].stage = WT_STAGE_UPDATE;
+  return WT_OK;
+}
+
+/* Two machines halve what is computed of rows; the update of everything that is trained each one carries out whole. */
+static void machines_share_rows_but_not_the_update(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  w->o.method = WT_METHOD_FULL;
+  w->task.estimate = staged_estimate;
+  w->in.machines_n = 2;
+  w->in.machines = (const struct wt_machine[]){{.gflops = 400}, {.gflops = 400}};
+  w->in.link_bytes_per_s = 1e12;
+  struct wt_plan p = choose_one(w);
+  double compute_s = p.step_s - p.network_s;
+  assert_true(p.update_s > 0.001 * p.alone_s);
+  WT_ASSERT_CLOSE(compute_s, 0.5 * (p.alone_s - p.update_s) + p.update_s, 1e-9, 0);
+  w->in.machines_n = 1;
+  p = choose_one(w);
+  WT_ASSERT_CLOSE(p.step_s, p.alone_s, 1e-9, 0);
+}
+
 static void power_cap_stretches_time(void **state)
 {
   (void)state;
@@ -729,6 +758,7 @@ int main(void)
       cmocka_unit_test(nothing_on_the_front_is_dominated),
       cmocka_unit_test(what_the_user_fixed_is_kept),
       cmocka_unit_test(frozen_prefix_is_kept_where_it_pays),
+      cmocka_unit_test(machines_share_rows_but_not_the_update),
       cmocka_unit_test(power_cap_stretches_time),
       cmocka_unit_test(getting_ready_costs_energy),
       cmocka_unit_test(changes_are_told_when_nothing_fits),

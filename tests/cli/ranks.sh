@@ -68,6 +68,14 @@ assert c["ranks"] == 3 and 0 < c["network_pct"] < 100 and c["link_gbps"] > 0 and
 assert "| rank | host |" in open(sys.argv[1] + "/report.md").read()
 P
 
+# the golden trajectories of a tiny model: ragged rows, a micro-batch for each
+if [ -f "$SHARED/checks/golden.py" ]; then
+  printf '#!/bin/bash\nexec mpirun --oversubscribe -n 2 "$W" "$@" --micro-batch-tokens 8 </dev/null\n' >"$T/two"
+  chmod +x "$T/two"
+  checks=$((checks + 1))
+  python3 "$SHARED/checks/golden.py" --wattune "$T/two" "$SHARED/data/golden" llama --only full,lora_all >"$T/out" 2>&1 || fail "two ranks leave the golden trajectories: $(head -c 300 "$T/out")"
+fi
+
 # one rank that cannot go on ends all
 timeout 60 mpirun --oversubscribe -n 2 "$W" run "${lora[@]}" --out "$T/lora2" >"$T/out" 2>"$T/err" </dev/null
 code=$?

@@ -52,7 +52,7 @@ enum wt_status(wt_fail_errno)(struct wt_error *err, enum wt_status status, const
   return status;
 }
 
-enum wt_status wt_error_prefix(struct wt_error *err, const char *fmt, ...)
+enum wt_status(wt_error_prefix)(struct wt_error *err, const char *fmt, ...)
 {
   if (!err)
     return WT_EFAIL;
@@ -69,7 +69,7 @@ enum wt_status wt_error_prefix(struct wt_error *err, const char *fmt, ...)
   return err->status;
 }
 
-enum wt_status wt_error_hint(struct wt_error *err, const char *fmt, ...)
+enum wt_status(wt_error_hint)(struct wt_error *err, const char *fmt, ...)
 {
   if (!err)
     return WT_EFAIL;

@@ -43,7 +43,11 @@ struct wt_error {
 enum wt_status wt_fail(struct wt_error *err, enum wt_status status, const char *fmt, ...) WT_PRINTF(3, 4);
 /* Like wt_fail, and appends ": " and strerror(errno). */
 enum wt_status wt_fail_errno(struct wt_error *err, enum wt_status status, const char *fmt, ...) WT_PRINTF(3, 4);
-#ifdef __clang_analyzer__ /* which sees one file at a time: it is told that these return the status they are given, never WT_OK */
+/* Puts "CONTEXT: " before the message. Returns err's status. */
+enum wt_status wt_error_prefix(struct wt_error *err, const char *fmt, ...) WT_PRINTF(2, 3);
+/* Sets the hint line of an error. Returns err's status. */
+enum wt_status wt_error_hint(struct wt_error *err, const char *fmt, ...) WT_PRINTF(2, 3);
+#ifdef __clang_analyzer__ /* which sees one file at a time: it is told that these return the status they are given, and never WT_OK */
 static inline enum wt_status wt_error_told(enum wt_status returned, enum wt_status given)
 {
   (void)returned;
@@ -51,11 +55,9 @@ static inline enum wt_status wt_error_told(enum wt_status returned, enum wt_stat
 }
 #define wt_fail(err, status, ...) wt_error_told(wt_fail(err, status, __VA_ARGS__), status)
 #define wt_fail_errno(err, status, ...) wt_error_told(wt_fail_errno(err, status, __VA_ARGS__), status)
+#define wt_error_prefix(err, ...) wt_error_told(wt_error_prefix(err, __VA_ARGS__), WT_EIO)
+#define wt_error_hint(err, ...) wt_error_told(wt_error_hint(err, __VA_ARGS__), WT_EIO)
 #endif
-/* Puts "CONTEXT: " before the message. Returns err's status. */
-enum wt_status wt_error_prefix(struct wt_error *err, const char *fmt, ...) WT_PRINTF(2, 3);
-/* Sets the hint line of an error. Returns err's status. */
-enum wt_status wt_error_hint(struct wt_error *err, const char *fmt, ...) WT_PRINTF(2, 3);
 void wt_error_clear(struct wt_error *err);
 int wt_status_exit_code(enum wt_status status);
 const char *wt_status_name(enum wt_status status); /* "WT_EFORMAT" */

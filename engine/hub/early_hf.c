@@ -69,7 +69,7 @@ bool wt_hf_early_take(struct wt_hf_early *e, const struct wt_fetcher *f, size_t 
   struct wt_download *d = &f->downloads[i];
   for (size_t k = 0; e && k < WT_EARLY_N; k++) {
     struct early_file *file = &e->file[k];
-    if (strcmp(early_names[k], d->name) || !file->started)
+    if (strcmp(early_names[k], d->name) != 0 || !file->started)
       continue;
     pthread_join(file->thread, NULL);
     bool use = is_of_use(f, file);

@@ -28,7 +28,7 @@ bool wt_http_redirects(const struct wt_http_reply *r)
 enum wt_status wt_http_hop(char **url, bool *with_token, const struct wt_http_reply *r, const char *what, struct wt_error *err)
 {
   char *next = wt_url_join(*url, r->location);
-  if (!next || (!strncmp(*url, "https://", 8) && strncmp(next, "https://", 8))) {
+  if (!next || (!strncmp(*url, "https://", 8) && strncmp(next, "https://", 8) != 0)) {
     free(next);
     return wt_fail(err, WT_EDOWNLOAD, "fetch '%s': redirected to '%s', which is not followed", what, r->location);
   }

@@ -25,7 +25,7 @@ static const char *digest_of(const struct wt_json *row, const char *large_key, c
 static enum wt_status add_tree_row(struct wt_fetcher *f, const struct wt_json *row, struct wt_error *err)
 {
   const char *path = wt_json_str(wt_json_get(row, "path"));
-  if (!path || strcmp(wt_json_str_or(row, "type", "file"), "file"))
+  if (!path || strcmp(wt_json_str_or(row, "type", "file"), "file") != 0)
     return WT_OK;
   return add_row(f, path, wt_json_get(row, "size"), digest_of(row, "oid", "oid"), err);
 }
@@ -58,7 +58,7 @@ enum wt_status wt_listing_read_modelscope(struct wt_fetcher *f, const char *text
     return WT_EDOWNLOAD;
   for (const struct wt_json *row = wt_json_first(wt_json_get(wt_json_get(doc, "Data"), "Files")); row; row = wt_json_next(row)) {
     const char *path = wt_json_str(wt_json_get(row, "Path"));
-    if (path && strcmp(wt_json_str_or(row, "Type", "blob"), "tree"))
+    if (path && strcmp(wt_json_str_or(row, "Type", "blob"), "tree") != 0)
       WT_TRY(add_row(f, path, wt_json_get(row, "Size"), wt_json_str_or(row, "Sha256", ""), err));
   }
   return WT_OK;

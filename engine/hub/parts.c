@@ -17,7 +17,7 @@ static const char magic[8] = "WTPART1";
 
 bool wt_parts_are_sound(const struct wt_parts *p, uint64_t size, const char *etag)
 {
-  if (memcmp(p->magic, magic, sizeof magic) || p->size != size || strncmp(p->etag, etag, sizeof p->etag) || p->n == 0 || p->n > WT_PARTS_MAX)
+  if (memcmp(p->magic, magic, sizeof magic) != 0 || p->size != size || strncmp(p->etag, etag, sizeof p->etag) != 0 || p->n == 0 || p->n > WT_PARTS_MAX)
     return false;
   for (size_t i = 0; i < p->n; i++)
     if (p->part[i].begin > p->part[i].at || p->part[i].at > p->part[i].end)

@@ -56,7 +56,7 @@ static void unescape(char *s)
 {
   char *to = s;
   for (; *s; s++, to++)
-    if (*s == '%' && isxdigit((unsigned char)s[1]) && isxdigit((unsigned char)s[2]) && strncmp(s, "%00", 3)) {
+    if (*s == '%' && isxdigit((unsigned char)s[1]) && isxdigit((unsigned char)s[2]) && strncmp(s, "%00", 3) != 0) {
       *to = (char)strtol((char[]){s[1], s[2], '\0'}, NULL, 16);
       s += 2;
     } else

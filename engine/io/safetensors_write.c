@@ -34,7 +34,7 @@ static enum wt_status build_header(const struct wt_tensor_source *t, size_t n, c
     wt_buf_addf(out, ":{\"dtype\":\"%s\",\"shape\":[", wt_dtype_name(t[i].dtype));
     for (unsigned d = 0; d < t[i].rank; d++)
       wt_buf_addf(out, "%s%zu", d ? "," : "", t[i].shape[d]);
-    wt_buf_addf(out, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at, (unsigned long long)(at + m.bytes));
+    wt_buf_addf(out, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at, (unsigned long long)at + m.bytes);
     at += m.bytes;
   }
   wt_buf_addc(out, '}');

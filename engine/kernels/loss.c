@@ -40,16 +40,17 @@ static void row_gradient(float *row, size_t V, float cap, double lse, float weig
 {
   const struct wt_simd *simd = wt_simd_get();
   float score[CHUNK];
+  bool capped = cap > 0;
   for (size_t i = 0; i < V; i += CHUNK) {
     size_t n = V - i < CHUNK ? V - i : CHUNK;
     float *r = row + i;
-    if (cap > 0) {
+    if (capped) {
       simd->softcap(r, 1.0f, cap, n);
       memcpy(score, r, n * sizeof *score);
     }
     (void)simd->exp_sum(r, (float)lse, n);
     simd->scale(r, weight, r, n);
-    if (cap > 0)
+    if (capped)
       for (size_t j = 0; j < n; j++)
         r[j] *= 1.0f - (score[j] / cap) * (score[j] / cap);
   }

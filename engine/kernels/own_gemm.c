@@ -5,6 +5,7 @@
 #include "engine/kernels/own.h"
 #include "engine/kernels/parallel.h"
 #include "engine/kernels/simd.h"
+#include <assert.h>
 #include <string.h>
 
 #define BLOCK_K WT_OWN_GEMM_K /* length of the inner sums between two visits of the result */
@@ -36,6 +37,7 @@ struct product {
 static void pack_b(float *to, const struct product *p, size_t k0, size_t kc, size_t first, size_t n, size_t panel)
 {
   const struct wt_simd *simd = wt_simd_get();
+  assert(p->b); /* a weight is packed by functions of its own */
   if (p->trans_b) {
     for (size_t j = 0; j < n; j += panel)
       simd->transpose(to + j * kc, panel, p->b + (first + j) * p->ldb + k0, p->ldb, smaller(panel, n - j), kc);

@@ -134,12 +134,13 @@ void wt_own_i16_rows(const struct wt_own *o)
 #pragma omp parallel num_threads(wt_gemm_threads()) if (o->m * stored * k >= 64 * WT_PARALLEL_MIN)
   for (size_t m0 = 0; m0 < o->m; m0 += l.padded) {
     size_t tokens = smaller(l.padded, o->m - m0);
-#pragma omp for schedule(static)
-    for (size_t task = 0; task < panels * l.blocks; task++) {
-      size_t p = task % panels * panel, k0 = task / panels * BLOCK_K, kc = smaller(BLOCK_K, k - k0);
-      pack_panel(packed + k0 * l.padded + p * round_up(kc, 2), scales + k0 / BLOCK_K * l.padded + p, o->x + (m0 + p) * o->ldx + k0, o->ldx,
-                 tokens > p ? smaller(panel, tokens - p) : 0, kc, panel, limit);
-    }
+#pragma omp for schedule(static) collapse(2)
+    for (size_t block = 0; block < l.blocks; block++)
+      for (size_t i = 0; i < panels; i++) {
+        size_t p = i * panel, k0 = block * BLOCK_K, kc = smaller(BLOCK_K, k - k0);
+        pack_panel(packed + k0 * l.padded + p * round_up(kc, 2), scales + block * l.padded + p, o->x + (m0 + p) * o->ldx + k0, o->ldx,
+                   tokens > p ? smaller(panel, tokens - p) : 0, kc, panel, limit);
+      }
 #pragma omp for schedule(dynamic)
     for (size_t i = 0; i < tasks * parts; i++) {
       size_t first = i / parts * BLOCK_ROWS;

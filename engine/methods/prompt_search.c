@@ -137,7 +137,7 @@ static enum wt_status find_opening(struct wt_engine *e, const struct wt_prompt_s
     size_t n = begins_with(i < s->held ? &s->held_out[i] : &s->candidate[i - s->held], &first);
     p->opening_n = n > p->opening_n ? n : p->opening_n;
   }
-  if (p->opening_n)
+  if (first.id)
     memcpy(p->opening, first.id, p->opening_n * sizeof p->opening[0]);
   return WT_OK;
 }

@@ -68,9 +68,9 @@ void wt_head_loss(double *loss, float *dx, const float *x, const int32_t *row, c
 {
   const struct wt_spec *s = h->spec;
   size_t C = s->hidden;
-  for (size_t first = 0; first < n; first += b->rows) {
+  for (size_t first = 0, piece = 0; first < n; first += b->rows, piece++) {
     size_t rows = n - first < b->rows ? n - first : b->rows;
-    struct wt_linear_context own = context_of(b, c, first / b->rows);
+    struct wt_linear_context own = context_of(b, c, piece);
     for (size_t i = 0; i < rows; i++)
       memcpy(b->x + i * C, x + (size_t)row[first + i] * C, C * sizeof *x);
     forward_rows(rows, h, b, &own);

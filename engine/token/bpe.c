@@ -304,9 +304,9 @@ static bool with_affixes(const struct wt_tokenizer *t, const char *word, size_t 
   size_t before = strlen(prefix), after = strlen(suffix);
   if (before + *len + after > size)
     return false;
-  memcpy(name, prefix, before);
-  memcpy(name + before, word + i, *len); /* not printed: the character may be NUL */
-  memcpy(name + before + *len, suffix, after);
+  memcpy(name, prefix, before);                /* NOLINT(bugprone-not-null-terminated-result): a name has a length, no end */
+  memcpy(name + before, word + i, *len);       /* not printed: the character may be NUL */
+  memcpy(name + before + *len, suffix, after); /* NOLINT(bugprone-not-null-terminated-result) */
   *ret = name;
   *len += before + after;
   return true;
@@ -447,7 +447,7 @@ static void cache_put(struct wt_scratch *s, uint64_t hash, const char *word, siz
     i = (i + 1) & (CACHE_SLOTS - 1);
   s->cache[i] = (struct wt_cache_slot){hash, (uint32_t)s->keys_used, (uint32_t)n, (uint32_t)s->values_used, (uint32_t)count};
   memcpy(s->keys + s->keys_used, word, n);
-  if (count)
+  if (id)
     memcpy(s->values + s->values_used, id, count * sizeof *id);
   s->keys_used += n;
   s->values_used += count;

@@ -202,6 +202,10 @@ enum wt_status wt_jinja_run(const struct wt_jprogram *p, const struct wt_json *c
 
 enum wt_status wt_jinja_fail(struct wt_jrun *r, const char *fmt, ...) WT_PRINTF(2, 3);
 enum wt_status wt_jinja_no_memory(struct wt_jrun *r);
+#ifdef __clang_analyzer__ /* as in base/error.h */
+#define wt_jinja_fail(r, ...) wt_error_told(wt_jinja_fail(r, __VA_ARGS__), WT_EFORMAT)
+#define wt_jinja_no_memory(r) wt_error_told(wt_jinja_no_memory(r), WT_EFORMAT)
+#endif
 enum wt_status wt_jinja_eval(struct wt_jrun *r, const struct wt_jnode *n, struct wt_jval *ret) WT_MUST_CHECK;
 
 /* jinja_value.c */

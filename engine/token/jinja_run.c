@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum wt_status wt_jinja_fail(struct wt_jrun *r, const char *fmt, ...)
+enum wt_status(wt_jinja_fail)(struct wt_jrun *r, const char *fmt, ...)
 {
   char why[600];
   va_list ap;
@@ -14,7 +14,7 @@ enum wt_status wt_jinja_fail(struct wt_jrun *r, const char *fmt, ...)
   return wt_fail(r->err, WT_EFORMAT, "%s: line %d: %s", r->program->what, r->line, why);
 }
 
-enum wt_status wt_jinja_no_memory(struct wt_jrun *r)
+enum wt_status(wt_jinja_no_memory)(struct wt_jrun *r)
 {
   return wt_jinja_fail(r, "rendering takes more than %zu MiB", WT_JINJA_MEM_BYTES >> 20);
 }

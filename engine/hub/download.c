@@ -589,7 +589,7 @@ static enum wt_status run(struct loop *l, struct wt_error *err)
       return WT_OK;
     if (l->http->cancelled && l->http->cancelled(l->http->ctx))
       return wt_fail(err, WT_EINTERRUPTED, "fetch: interrupted; what has come is kept");
-    curl_multi_poll(l->multi, NULL, 0, running ? 100 : 5, NULL);
+    curl_multi_poll(l->multi, NULL, 0, running ? 100 : 2, NULL);
   }
 }
 

@@ -1,4 +1,4 @@
-/* engine/hub/finisher.c: the digest of a file while it arrives, so that the end of the download is the end of the wait. */
+/* engine/hub/finisher.c: the digest of a file while it arrives, and its way to the disk, so that the end of the download is the end of the wait. */
 #include "engine/hub/parts.h"
 
 #include <errno.h>
@@ -10,13 +10,15 @@
 #include <unistd.h>
 
 #define WT_FINISHER_BLOCK ((size_t)1 << 20)
-#define WT_WRITEBACK_BYTES ((uint64_t)16 << 20)
+#define WT_SYNC_BYTES ((uint64_t)16 << 20) /* so much is on its way to the disk at most when the last byte comes */
+#define WT_POLL_US 1000
 
 struct wt_finisher {
   struct wt_partial *partial;
   struct wt_download *download;
   pthread_t thread;
-  int stop, done; /* atomic */
+  int stop, done, written; /* atomic; written: nothing is left for the syncer */
+  int sync_errno; /* of the syncer, when it is joined */
   bool corrupt;
   enum wt_status status;
   struct wt_error err;
@@ -44,14 +46,14 @@ static uint64_t contiguous_from(const struct wt_parts *p, uint64_t at)
 static enum wt_status digest_as_it_grows(struct wt_finisher *t, struct wt_digest *g, struct wt_digest *bare, unsigned char *block)
 {
   const struct wt_parts *p = t->partial->parts;
-  uint64_t at = 0, written = 0, ready = 0;
+  uint64_t at = 0, ready = 0;
   while (at < __atomic_load_n(&p->size, __ATOMIC_ACQUIRE)) {
     if (ready <= at) {
       ready = contiguous_from(p, at);
       if (ready <= at) {
         if (__atomic_load_n(&t->stop, __ATOMIC_ACQUIRE))
           return WT_EINTERRUPTED;
-        usleep(1000);
+        usleep(WT_POLL_US);
         continue;
       }
     }
@@ -66,12 +68,31 @@ static enum wt_status digest_as_it_grows(struct wt_finisher *t, struct wt_digest
       want = (size_t)n;
     }
     at += want;
-    if (at - written >= WT_WRITEBACK_BYTES) { /* let the disk begin early, so that the final sync is short */
-      (void)!sync_file_range(t->partial->data_fd, (off_t)written, (off_t)(at - written), SYNC_FILE_RANGE_WRITE);
-      written = at;
-    }
   }
   return WT_OK;
+}
+
+/* Syncs what has come, piece by piece, so that the final sync finds little to do. Starting the write-back is not enough: a disk keeps what it has been sent
+ * in a cache of its own, and writes it out when a sync asks for it. An error is told to one sync only, so that it is kept here. */
+static void *sync_as_it_grows(void *ctx)
+{
+  struct wt_finisher *t = ctx;
+  uint64_t synced = wt_partial_have(t->partial);
+  while (!__atomic_load_n(&t->written, __ATOMIC_ACQUIRE)) {
+    uint64_t have = wt_partial_have(t->partial);
+    if (have < synced)
+      synced = have; /* begun anew */
+    if (have - synced < WT_SYNC_BYTES) {
+      usleep(WT_POLL_US);
+      continue;
+    }
+    synced = have;
+    if (fdatasync(t->partial->data_fd)) {
+      t->sync_errno = errno;
+      break;
+    }
+  }
+  return NULL;
 }
 
 /* git's blob sha1 begins with its own head, which names the size: where no server has told it, it is known at the end. */
@@ -82,33 +103,47 @@ static enum wt_status begin_as_git(struct wt_finisher *t, struct wt_digest *g)
   while ((size = __atomic_load_n(&t->partial->parts->size, __ATOMIC_ACQUIRE)) == UINT64_MAX) {
     if (__atomic_load_n(&t->stop, __ATOMIC_ACQUIRE))
       return WT_EINTERRUPTED;
-    usleep(1000);
+    usleep(WT_POLL_US);
   }
   int n = snprintf(head, sizeof head, "blob %llu", (unsigned long long)size);
   wt_digest_add(g, head, (size_t)n + 1);
   return WT_OK;
 }
 
-static void *work(void *ctx)
+/* The digest of the whole file, in hex. */
+static enum wt_status digest(struct wt_finisher *t, char *hex)
 {
-  struct wt_finisher *t = ctx;
-  struct wt_download *d = t->download;
-  bool git = strlen(d->digest) == 40;
-  char hex[WT_SHA256_HEX_BYTES] = "";
+  const char *want = t->download->digest;
+  bool git = strlen(want) == 40;
   WT_AUTO(wt_digest_freep) struct wt_digest *g = wt_digest_new(git ? WT_DIGEST_SHA1 : WT_DIGEST_SHA256);
   WT_AUTO(wt_digest_freep) struct wt_digest *bare = git ? wt_digest_new(WT_DIGEST_SHA1) : NULL; /* some mirrors' etags are that */
   WT_AUTO(wt_freep) unsigned char *block = wt_malloc(WT_FINISHER_BLOCK);
-  t->status = g && block && (bare || !git) ? WT_OK : wt_fail(&t->err, WT_ENOMEM, "fetch: out of memory");
-  if (t->status == WT_OK && git)
-    t->status = begin_as_git(t, g);
+  if (!g || !block || (git && !bare))
+    return wt_fail(&t->err, WT_ENOMEM, "fetch: out of memory");
+  if (git)
+    WT_TRY(begin_as_git(t, g));
+  WT_TRY(digest_as_it_grows(t, g, bare, block));
+  wt_digest_hex(g, hex);
+  if (git && strcmp(hex, want) != 0)
+    wt_digest_hex(bare, hex);
+  return WT_OK;
+}
+
+static void *work(void *ctx)
+{
+  struct wt_finisher *t = ctx;
+  char hex[WT_SHA256_HEX_BYTES] = "";
+  pthread_t syncer;
+  bool syncs = pthread_create(&syncer, NULL, sync_as_it_grows, t) == 0; /* without it the end takes longer */
+  t->status = digest(t, hex);
+  __atomic_store_n(&t->written, 1, __ATOMIC_RELEASE);
+  if (syncs)
+    pthread_join(syncer, NULL);
+  errno = t->sync_errno;
+  if (t->status == WT_OK && t->sync_errno)
+    t->status = wt_fail_errno(&t->err, WT_EDOWNLOAD, "fetch: cannot sync '%s'", t->partial->data_path);
   if (t->status == WT_OK)
-    t->status = digest_as_it_grows(t, g, bare, block);
-  if (t->status == WT_OK) {
-    wt_digest_hex(g, hex);
-    if (git && strcmp(hex, d->digest) != 0)
-      wt_digest_hex(bare, hex);
-    t->status = wt_partial_finish(t->partial, d, hex, &t->corrupt, &t->err);
-  }
+    t->status = wt_partial_finish(t->partial, t->download, hex, &t->corrupt, &t->err);
   __atomic_store_n(&t->done, 1, __ATOMIC_RELEASE);
   return NULL;
 }

@@ -29,6 +29,26 @@ double wt_stall_s(void)
   return s > 0 && s < 86400 ? (double)s : WT_STALL_S;
 }
 
+static const char *env_text(const char *name)
+{
+  const char *text = getenv(name);
+  return text && *text ? text : NULL;
+}
+
+/* Certificates to trust, from the environment as the curl program takes them; the library alone takes none. REQUESTS_CA_BUNDLE is what users of Python set. */
+static void set_trust(CURL *c)
+{
+  const char *file = env_text("CURL_CA_BUNDLE"), *dir = file ? NULL : env_text("SSL_CERT_DIR");
+  if (!file)
+    file = env_text("SSL_CERT_FILE");
+  if (!file && !dir)
+    file = env_text("REQUESTS_CA_BUNDLE");
+  if (dir)
+    curl_easy_setopt(c, CURLOPT_CAPATH, dir);
+  if (file)
+    curl_easy_setopt(c, CURLOPT_CAINFO, file);
+}
+
 static void set_common(CURL *c, const struct wt_http *h, const char *url)
 {
   bool plain = h->allow_http || !strncmp(url, "http://", 7);
@@ -40,6 +60,7 @@ static void set_common(CURL *c, const struct wt_http *h, const char *url)
   curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, 15L);
   curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, "identity"); /* bytes as they are; what comes encoded all the same is decoded */
   curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+  set_trust(c);
 }
 
 void *wt_http_easy_new(const struct wt_http *h, const char *url)

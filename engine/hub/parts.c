@@ -149,7 +149,8 @@ void wt_partial_release(struct wt_partial *f)
 uint64_t wt_partial_have(const struct wt_partial *f)
 {
   uint64_t have = 0;
-  for (size_t i = 0; f->parts && i < f->parts->n; i++)
+  size_t n = f->parts ? (size_t)__atomic_load_n(&f->parts->n, __ATOMIC_ACQUIRE) : 0;
+  for (size_t i = 0; i < n; i++)
     have += __atomic_load_n(&f->parts->part[i].at, __ATOMIC_ACQUIRE) - f->parts->part[i].begin;
   return have;
 }

@@ -30,6 +30,40 @@ grep '"store"' "$work/log" | grep -q '"authorized": true'; ok "$?" 1 "renamed re
 mkdir -p "$HOME/.cache/huggingface"; echo sesame >"$HOME/.cache/huggingface/token"
 start --token sesame; (unset HF_HOME; fetch hf://org/tiny; exit "$code"); ok "$?" 0 "token of ~/.cache/huggingface/token"
 
+# names that differ only in case
+cp "$work/root/org/tiny/config.json" "$work/root/org/tiny/Model.safetensors"
+start; fetch hf://org/tiny; ok "$code $(whole "$folder")" "0 whole" "names that differ only in case"
+cmp -s "$folder/Model.safetensors" "$work/root/org/tiny/config.json"; ok "$?" 0 "names that differ only in case: each has its own bytes"
+fetch hf://org/tiny --out "$work/out-case"; ok "$code $(whole "$folder")" "0 whole" "names that differ only in case, --out"
+cmp -s "$folder/Model.safetensors" "$work/root/org/tiny/config.json"; ok "$?" 0 "names that differ only in case, --out: each has its own bytes"
+rm "$work/root/org/tiny/Model.safetensors"
+
+# HTTPS with certificates of an authority of our own
+authority() {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority -keyout "$work/ca.key" -out "$work/ca.pem" &&
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=hub -keyout "$work/hub.key" -out "$work/hub.csr" &&
+    echo 'subjectAltName=IP:127.0.0.1' >"$work/hub.ext" &&
+    openssl x509 -req -in "$work/hub.csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" -CAcreateserial -days 2 -extfile "$work/hub.ext" -out "$work/hub.crt" &&
+    cat "$work/hub.crt" "$work/hub.key" >"$work/hub.pem" && mkdir "$work/trust" && cp "$work/ca.pem" "$work/trust" && openssl rehash "$work/trust"
+}
+if command -v openssl >/dev/null; then
+  authority >/dev/null 2>"$work/err"; ok "$?" 0 "a certificate authority"
+  stop; start --tls "$work/hub.pem" --token sesame
+  export HF_TOKEN=sesame
+  fetch hf://org/tiny; ok "$code $(grep -ci certificate "$work/err")" "6 1" "https: an unknown authority is not trusted"
+  for variable in CURL_CA_BUNDLE=$work/ca.pem SSL_CERT_FILE=$work/ca.pem "SSL_CERT_DIR=$work/trust" "REQUESTS_CA_BUNDLE=$work/ca.pem"; do
+    rm -rf "$work/cache"
+    (export "$variable"; fetch hf://org/tiny; echo "$code $(whole "$folder")" >"$work/result")
+    ok "$(cat "$work/result")" "0 whole" "https: ${variable%%=*}"
+  done
+  [ "$(grep -c '"store"' "$work/log")" -ge 4 ] && ! grep '"store"' "$work/log" | grep -q '"authorized": true'; ok "$?" 0 "https: the store never sees the token"
+  CURL_CA_BUNDLE="$work/ca.pem" fetch "$store/org/tiny/model.safetensors" --out "$work/out-https"; cmp -s "$folder" "$work/root/org/tiny/model.safetensors"; ok "$code $?" "0 0" "https: a plain address"
+  stop; start --tls "$work/hub.pem" --downgrade
+  CURL_CA_BUNDLE="$work/ca.pem" fetch hf://org/tiny; ok "$code $(grep -c '"store"' "$work/log")" "6 0" "https: a redirect to http is not followed"
+  CURL_CA_BUNDLE="$work/ca.pem" fetch "$hub/org/tiny/resolve/main/model.safetensors" --out "$work/out-down"; ok "$code $(grep -c '"store"' "$work/log")" "6 0" "https: nor from a plain address"
+  stop; unset HF_TOKEN
+fi
+
 # listings that are damaged or hostile
 names='{"rfilename":"config.json"},{"rfilename":"model.safetensors"}'
 sha='"sha":"0123456789abcdef0123456789abcdef01234567"'

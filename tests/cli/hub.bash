@@ -31,4 +31,4 @@ start() {
   read -r hub store <"$work/address"
   export HF_ENDPOINT=$hub MODELSCOPE_ENDPOINT=$hub
 }
-unset http_proxy https_proxy all_proxy no_proxy HF_TOKEN HF_TOKEN_PATH HF_HUB_OFFLINE
+unset http_proxy https_proxy all_proxy no_proxy CURL_CA_BUNDLE SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE HF_TOKEN HF_TOKEN_PATH HF_HUB_OFFLINE

@@ -24,6 +24,8 @@ another one: it answers when the requests under way have ended, and the LOG is e
   --moved OLD  model OLD has been renamed to org/tiny: addresses of the hub lead there by relative redirects
   --prefix P   the hub lives below path P
   --raw FILE   the listing is the text of FILE
+  --tls FILE   both servers speak HTTPS with the certificate and key in FILE (only at the start)
+  --downgrade  redirects to the store lead to http://
 Asked through as a proxy (a whole address in the request line), it answers as itself.
 """
 import argparse
@@ -35,6 +37,7 @@ import json
 import os
 import select
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -64,6 +67,8 @@ ap.add_argument("--gzip", action="store_true")
 ap.add_argument("--moved")
 ap.add_argument("--prefix", default="")
 ap.add_argument("--raw")
+ap.add_argument("--tls")
+ap.add_argument("--downgrade", action="store_true")
 lock = threading.Lock()
 opt = argparse.Namespace()
 count = {"busy": 0, "signed": 0, "stall": 0, "active": 0}
@@ -78,6 +83,8 @@ def configure(words):
 
 
 configure(sys.argv[1:])
+tls = opt.tls
+scheme = "https" if tls else "http"
 known = {}
 log = open(opt.log, "a", buffering=1)
 
@@ -139,6 +146,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def client_is_gone(self):
         """Whether the client has closed its end: a block written to it all the same would count as sent."""
+        if tls:
+            return False
         try:
             return bool(select.select([self.connection], [], [], 0)[0]) and not self.connection.recv(1, socket.MSG_PEEK)
         except OSError:
@@ -307,7 +316,7 @@ class Hub(Handler):
             if opt.pages:
                 at = int(query.rpartition("from=")[2]) if "from=" in query else 0
                 if at + opt.pages < len(names):
-                    more["Link"] = f'<http://127.0.0.1:{hub.server_port}{path}?from={at + opt.pages}>; rel="next"'
+                    more["Link"] = f'<{scheme}://127.0.0.1:{hub.server_port}{path}?from={at + opt.pages}>; rel="next"'
                 if at:  # later pages are rows of a tree
                     rows = [{"type": "file", "path": n, "size": 1} for n in names[at:at + opt.pages]] + [{"type": "directory", "path": "folder"}]
                     return self.say(200, json.dumps(rows).encode(), **more)
@@ -319,14 +328,14 @@ class Hub(Handler):
         if not os.path.isfile(file):
             return self.say(404, b"", X_Error_Code="EntryNotFound")
         if opt.big and path.endswith("/big/resolve/" + parts[3] + "/model.safetensors"):
-            return self.say(302, X_Linked_Etag='"%s"' % ("b" * 64), X_Linked_Size=str(opt.big), Location=f"http://127.0.0.1:{store.server_port}/org/big/model.safetensors")
+            return self.say(302, X_Linked_Etag='"%s"' % ("b" * 64), X_Linked_Size=str(opt.big), Location=f"{scheme}://127.0.0.1:{store.server_port}/org/big/model.safetensors")
         sha256, sha1, size = digests(file)
         if size > 32768:
             with lock:
                 count["signed"] += 1
                 signature = count["signed"]
             told = {} if opt.no_etag else {"X_Linked_Etag": '"%s"' % sha256, "X_Linked_Size": str(size)}
-            return self.say(302, **told, Location=f"http://127.0.0.1:{store.server_port}/{parts[0]}/{parts[1]}/{'/'.join(parts[4:])}?sig={signature}")
+            return self.say(302, **told, Location=f"{'http' if opt.downgrade else scheme}://127.0.0.1:{store.server_port}/{parts[0]}/{parts[1]}/{'/'.join(parts[4:])}?sig={signature}")
         if self.is_busy():
             return self.say(503, **self.busy_headers())
         return self.send_file(file, **({} if opt.no_etag else {"ETag": '"%s"' % sha1}))
@@ -339,6 +348,10 @@ class Server(http.server.ThreadingHTTPServer):
         # small buffers, so that what a killed client had not read is not counted as sent
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         super().server_bind()
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls)
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def handle_error(self, *args):
         pass
@@ -347,5 +360,5 @@ class Server(http.server.ThreadingHTTPServer):
 store = Server(("127.0.0.1", 0), Store)
 hub = Server(("127.0.0.1", 0), Hub)
 threading.Thread(target=store.serve_forever, daemon=True).start()
-print(f"http://127.0.0.1:{hub.server_port} http://127.0.0.1:{store.server_port}", flush=True)
+print(f"{scheme}://127.0.0.1:{hub.server_port} {scheme}://127.0.0.1:{store.server_port}", flush=True)
 hub.serve_forever()

@@ -1,4 +1,5 @@
 /* engine/hub/ask_hf.c: what the hub says of each file before its bytes: digest, size, commit, and the address to GET from. */
+#include "base/fs.h"
 #include "base/log.h"
 #include "engine/hub/hub.h"
 
@@ -11,6 +12,7 @@
 
 #define WT_HOPS_MAX 6
 #define WT_HEADS_AT_ONCE 6
+#define WT_SMALL_BYTES ((size_t)64 << 10) /* a file of up to this size comes with the answer that tells what it is */
 
 bool wt_hf_is_commit(const char *s)
 {
@@ -79,15 +81,37 @@ static void take_answer(const struct wt_fetcher *f, const struct wt_http_reply *
   }
 }
 
+bool wt_hf_is_small(const struct wt_fetcher *f, const char *name, uint64_t size)
+{
+  if (f->options->dry_run || f->options->config_only || (size != UINT64_MAX && size > WT_SMALL_BYTES))
+    return false;
+  return size != UINT64_MAX || wt_name_ends_in(name, "config.json") || wt_name_ends_in(name, "special_tokens_map.json") ||
+         wt_name_ends_in(name, ".jinja");
+}
+
+/* Keeps what has come with the answer if it is the file, which its digest tells. */
+static void keep_body(struct wt_buf *begin, struct wt_download *d)
+{
+  free(d->body);
+  d->body = NULL;
+  if (!d->digest[0] || !begin->len || (d->size != UINT64_MAX && d->size != begin->len) || !wt_has_digest(begin->data, begin->len, d->digest))
+    return;
+  d->size = d->body_bytes = begin->len;
+  d->encoded = false;
+  d->body = wt_buf_take(begin);
+}
+
 enum wt_status wt_hf_head_file(const struct wt_fetcher *f, const char *resolve, const struct wt_remote_file *row, struct wt_download *d,
                                struct wt_error *err)
 {
   WT_AUTO(wt_freep) char *url = wt_strdup(resolve);
   bool with_token = true;
+  WT_AUTO(wt_buf_release) struct wt_buf begin;
+  wt_buf_init(&begin, WT_SMALL_BYTES + 1);
   d->commit[0] = '\0';
   for (int hops = 0; url && hops < WT_HOPS_MAX; hops++) {
     struct wt_http_reply r;
-    WT_TRY(wt_http_head(&f->http, url, with_token, &r, err));
+    WT_TRY(wt_http_head(&f->http, url, with_token, d->small ? &begin : NULL, &r, err));
     bool redirect = wt_http_redirects(&r), relative = redirect && is_relative(r.location);
     if (wt_hf_is_commit(r.commit) && !d->commit[0])
       snprintf(d->commit, sizeof d->commit, "%s", r.commit);
@@ -101,6 +125,8 @@ enum wt_status wt_hf_head_file(const struct wt_fetcher *f, const char *resolve, 
         (redirect && !r.linked_etag[0] && !r.etag[0])) /* a renamed repository; or a mirror that tells nothing before its store */
       continue;
     take_answer(f, &r, row, d);
+    if (d->small && !redirect)
+      keep_body(&begin, d);
     free(d->url);
     d->url = WT_TAKE(url);
     d->with_token = with_token;
@@ -117,6 +143,7 @@ static enum wt_status renew(struct wt_download *d, struct wt_error *err)
   char etag[sizeof d->etag];
   snprintf(etag, sizeof etag, "%s", d->etag);
   wt_debug("fetch '%s': the address has expired; asking for a new one", d->name);
+  d->small = false;
   WT_TRY(wt_hf_head_file(f, f->contexts[i], &f->files[i], d, err));
   if (d->size == UINT64_MAX)
     d->size = size;
@@ -192,6 +219,7 @@ static void leave_out_refused(struct wt_fetcher *f)
       free(f->files[i].name);
       free(f->contexts[i]);
       free(f->downloads[i].url);
+      free(f->downloads[i].body);
       continue;
     }
     f->files[kept] = f->files[i];
@@ -208,7 +236,7 @@ enum wt_status wt_hf_ask_for_all(struct wt_fetcher *f, struct wt_error *err)
   if (!f->downloads || !f->contexts)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   for (size_t i = 0; i < f->files_n; i++) {
-    f->downloads[i] = (struct wt_download){.name = f->files[i].name, .size = UINT64_MAX, .renew = renew, .ctx = f};
+    f->downloads[i] = (struct wt_download){.name = f->files[i].name, .size = UINT64_MAX, .renew = renew, .ctx = f, .small = wt_hf_is_small(f, f->files[i].name, f->files[i].size)};
     f->contexts[i] = wt_hf_resolve_url(f, f->files[i].name);
     if (!f->contexts[i])
       return wt_fail(err, WT_ENOMEM, "fetch: out of memory");

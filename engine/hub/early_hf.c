@@ -51,7 +51,7 @@ struct wt_hf_early *wt_hf_early_start(const struct wt_fetcher *f)
   e->f = *f;
   for (size_t i = 0; i < WT_EARLY_N; i++) {
     struct early_file *file = &e->file[i];
-    *file = (struct early_file){.all = e, .resolve = wt_hf_resolve_url(f, early_names[i]), .d = {.name = early_names[i]}};
+    *file = (struct early_file){.all = e, .resolve = wt_hf_resolve_url(f, early_names[i]), .d = {.name = early_names[i], .small = wt_hf_is_small(f, early_names[i], UINT64_MAX)}};
     file->started = file->resolve && pthread_create(&file->thread, NULL, ask, file) == 0;
   }
   return e;
@@ -81,6 +81,8 @@ bool wt_hf_early_take(struct wt_hf_early *e, const struct wt_fetcher *f, size_t 
     if (!url)
       return false;
     d->url = url;
+    d->body = WT_TAKE(file->d.body);
+    d->body_bytes = file->d.body_bytes;
     d->with_token = file->d.with_token;
     d->size = file->d.size;
     d->encoded = file->d.encoded;
@@ -101,6 +103,7 @@ void wt_hf_early_end(struct wt_hf_early *e)
     if (e->file[i].started)
       pthread_join(e->file[i].thread, NULL);
     free(e->file[i].d.url);
+    free(e->file[i].d.body);
     free(e->file[i].resolve);
   }
   free(e);

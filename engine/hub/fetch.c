@@ -273,6 +273,7 @@ void wt_fetch_forget_files(struct wt_fetcher *f)
     free(f->files[i].name);
     if (f->downloads) {
       free(f->downloads[i].url);
+      free(f->downloads[i].body);
       free(f->downloads[i].final_path);
       free(f->downloads[i].lock_path);
     }

@@ -88,7 +88,7 @@ static enum wt_status head_url(struct wt_fetcher *f, struct wt_download *d, stru
   bool with_token = false;
   for (int hops = 0; url && hops < WT_HOPS_MAX; hops++) {
     struct wt_http_reply r;
-    WT_TRY(wt_http_head(&f->http, url, false, &r, err));
+    WT_TRY(wt_http_head(&f->http, url, false, NULL, &r, err));
     if (wt_http_redirects(&r)) {
       WT_TRY(wt_http_hop(&url, &with_token, &r, f->text, err));
       continue;

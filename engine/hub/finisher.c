@@ -18,7 +18,7 @@ struct wt_finisher {
   struct wt_download *download;
   pthread_t thread;
   int stop, done, written; /* atomic; written: nothing is left for the syncer */
-  int sync_errno; /* of the syncer, when it is joined */
+  int sync_errno;          /* of the syncer, when it is joined */
   bool corrupt;
   enum wt_status status;
   struct wt_error err;

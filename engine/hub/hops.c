@@ -2,6 +2,7 @@
 #include "engine/hub/hub.h"
 
 #include <curl/curl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,13 +45,29 @@ static bool refuses_head(const struct wt_http_reply *r)
   return r->status == 400 || (r->status == 403 && !r->error_code[0]) || r->status == 405 || r->status == 406 || r->status == 501;
 }
 
-enum wt_status wt_http_head(const struct wt_http *h, const char *url, bool with_token, struct wt_http_reply *ret, struct wt_error *err)
+/* The range of the first `bytes` bytes: an answer to it is taken for one to a HEAD. */
+static enum wt_status get_beginning(const struct wt_http *h, const char *url, bool with_token, size_t bytes, struct wt_buf *body,
+                                    struct wt_http_reply *ret, struct wt_error *err)
+{
+  char range[40];
+  struct wt_http mine = *h;
+  mine.beginning = true;
+  snprintf(range, sizeof range, "0-%zu", bytes - 1);
+  return wt_http_retry(&mine, false, url, with_token, range, body, ret, err);
+}
+
+enum wt_status wt_http_head(const struct wt_http *h, const char *url, bool with_token, struct wt_buf *begin, struct wt_http_reply *ret,
+                            struct wt_error *err)
 {
   WT_AUTO(wt_buf_release) struct wt_buf body;
   wt_buf_init(&body, WT_FIRST_BYTE_MAX_BYTES);
-  WT_TRY(wt_http_retry(h, true, url, with_token, NULL, NULL, ret, err));
-  if (refuses_head(ret)) {
-    WT_TRY(wt_http_retry(h, false, url, with_token, "0-0", &body, ret, err));
+  if (begin)
+    WT_TRY(get_beginning(h, url, with_token, begin->ceiling - 1, begin, ret, err));
+  else
+    WT_TRY(wt_http_retry(h, true, url, with_token, NULL, NULL, ret, err));
+  if (begin || refuses_head(ret)) {
+    if (!begin)
+      WT_TRY(get_beginning(h, url, with_token, 1, &body, ret, err));
     if (ret->status == 206 || ret->status == 416) { /* an empty file has no first byte */
       ret->size = ret->status == 206 && ret->range_total < INT64_MAX ? (int64_t)ret->range_total : -1;
       ret->status = 200;

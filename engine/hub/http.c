@@ -216,7 +216,7 @@ static enum wt_status request(const struct wt_http *h, bool head, const char *ur
   else
     curl_easy_cleanup(c);
   curl_slist_free_all(headers);
-  if (into.cut && range) /* a server that ignores Range: what was asked for is here */
+  if (range && (into.cut || (h->beginning && code == CURLE_PARTIAL_FILE))) /* cut: a server that ignores Range; what was asked for is here */
     code = CURLE_OK;
   if (code == CURLE_ABORTED_BY_CALLBACK && watching.stalled)
     code = CURLE_OPERATION_TIMEDOUT;

@@ -54,6 +54,7 @@ struct wt_http {
   void *ctx;
   void *easy;         /* CURL handle that keeps its connection from request to request; NULL = a new one each time. Of one thread. */
   unsigned tries;     /* of wt_http_retry; 0 = WT_HTTP_TRIES */
+  bool beginning;     /* a body that ends early is an answer all the same: its head is what is asked for */
   bool follow;        /* requests without the token follow redirects (a file's store may send on) */
 };
 #define WT_HTTP_TRIES 8u
@@ -71,8 +72,9 @@ char *wt_url_join(const char *url, const char *location);
 bool wt_http_redirects(const struct wt_http_reply *r); /* the answer names another address */
 /* The next hop in place of *url; the token goes along to the same host only. WT_EDOWNLOAD where none may be followed (https never becomes http). */
 enum wt_status wt_http_hop(char **url, bool *with_token, const struct wt_http_reply *r, const char *what, struct wt_error *err) WT_MUST_CHECK;
-/* HEAD, or where a server refuses that method a GET of the first byte: status 200 and the size of the whole (-1 unknown). Redirects are not followed. */
-enum wt_status wt_http_head(const struct wt_http *h, const char *url, bool with_token, struct wt_http_reply *ret, struct wt_error *err) WT_MUST_CHECK;
+/* HEAD, or where a server refuses that method a GET of the first byte: status 200 and the size of the whole (-1 unknown). Redirects are not followed.
+ * begin, if not NULL: a GET of as many bytes as it holds in place of the HEAD; what has come of them is in it, the whole of a small file if all goes well. */
+enum wt_status wt_http_head(const struct wt_http *h, const char *url, bool with_token, struct wt_buf *begin, struct wt_http_reply *ret, struct wt_error *err) WT_MUST_CHECK;
 /* GET over redirects, each of them a hop (wt_http_hop). */
 enum wt_status wt_http_get(const struct wt_http *h, const char *url, bool with_token, struct wt_buf *body, struct wt_http_reply *ret, struct wt_error *err) WT_MUST_CHECK;
 /* What tells two versions of a file apart: its etag, else when it was changed; "" nothing does. */
@@ -101,6 +103,9 @@ struct wt_download {
   enum wt_status (*renew)(struct wt_download *d, struct wt_error *err);
   void *ctx;
   bool done, cached;
+  bool small;             /* so small, by its name, that it is asked for with its bytes */
+  char *body;             /* the bytes, when that went well and they have the digest; heap */
+  size_t body_bytes;
   bool refused;           /* the server has answered that it will not or cannot give it */
   bool replace;           /* an existing final file is stale: write it anew */
   uint64_t have;          /* bytes so far */
@@ -151,6 +156,7 @@ struct wt_hf_early *wt_hf_early_start(const struct wt_fetcher *f);
 /* Fills row i of f->downloads from an early answer for its name and f->commit (waiting for it). False: it has to be asked for. */
 bool wt_hf_early_take(struct wt_hf_early *e, const struct wt_fetcher *f, size_t i);
 void wt_hf_early_end(struct wt_hf_early *e);
+bool wt_hf_is_small(const struct wt_fetcher *f, const char *name, uint64_t size); /* worth asking for with its bytes (size UINT64_MAX: unknown) */
 char *wt_hf_resolve_url(const struct wt_fetcher *f, const char *name); /* heap */
 const char *wt_hf_revision(const struct wt_fetcher *f);
 bool wt_hf_is_commit(const char *s);

@@ -26,6 +26,7 @@ commit=$(basename "$folder")
 ok "$(cat "$work/cache/hub/models--org--tiny/refs/main")" "$commit" "layout: refs/main names the snapshot, without a newline"
 ok "$(readlink "$folder/model.safetensors")" "../../blobs/$(sha256sum <"$work/root/org/tiny/model.safetensors" | cut -d' ' -f1)" "layout: relative link to the blob named by sha256"
 ok "$(readlink "$folder/config.json")" "../../blobs/$(git hash-object "$work/root/org/tiny/config.json" 2>/dev/null || python3 -c "import hashlib,sys;d=open('$work/root/org/tiny/config.json','rb').read();print(hashlib.sha1(b'blob %d\0'%len(d)+d).hexdigest())")" "layout: small files by git's sha1"
+ok "$(grep -c '"GET".*resolve.*/config.json' "$work/log") $(grep -c '"HEAD".*/config.json' "$work/log")" "2 0" "a small file: no HEAD, it comes with the answer (once by the branch beside the listing, once by the commit)"
 fetch hf://org/tiny; ok "$(grep -c '"GET".*resolve' "$work/log")" "$(grep -c . <<<"$(grep '"GET".*resolve' "$work/log")")" "second time: exit $code"
 stop
 HF_HUB_OFFLINE=1 fetch hf://org/tiny; ok "$code" 0 "offline: the cache serves"
@@ -59,6 +60,7 @@ start --corrupt model.safetensors
 fetch hf://org/tiny; ok "$code" 6 "damaged file: exit"
 find "$work/cache/hub" -name '*incomplete*' | grep -q .; ok "$?" 1 "damaged file: nothing is left of it"
 ok "$(grep -c 'GET.*tiny/model' "$work/log")" 2 "damaged file: tried once more"
+start --corrupt config.json; fetch hf://org/tiny; ok "$code $(grep -c 'once more' "$work/err")" "6 1" "damaged small file: tried once more, then exit"
 for name in ../evil.safetensors /etc/evil.safetensors a/../../evil.safetensors 'NUL.safetensors'; do
   start --hostile "$name"; fetch hf://org/tiny --include '*evil.safetensors'; [ "$name" = NUL.safetensors ] && fetch hf://org/tiny
   ok "$code" 6 "hostile name $name"

@@ -53,7 +53,7 @@ if command -v openssl >/dev/null; then
   fetch hf://org/tiny; ok "$code $(grep -ci certificate "$work/err")" "6 1" "https: an unknown authority is not trusted"
   for variable in CURL_CA_BUNDLE=$work/ca.pem SSL_CERT_FILE=$work/ca.pem "SSL_CERT_DIR=$work/trust" "REQUESTS_CA_BUNDLE=$work/ca.pem"; do
     rm -rf "$work/cache"
-    (export "$variable"; fetch hf://org/tiny; echo "$code $(whole "$folder")" >"$work/result")
+    (export "${variable?}"; fetch hf://org/tiny; echo "$code $(whole "$folder")" >"$work/result")
     ok "$(cat "$work/result")" "0 whole" "https: ${variable%%=*}"
   done
   [ "$(grep -c '"store"' "$work/log")" -ge 4 ] && ! grep '"store"' "$work/log" | grep -q '"authorized": true'; ok "$?" 0 "https: the store never sees the token"

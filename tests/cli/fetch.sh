@@ -32,6 +32,14 @@ stop
 HF_HUB_OFFLINE=1 fetch hf://org/tiny; ok "$code" 0 "offline: the cache serves"
 HF_HUB_OFFLINE=1 fetch hf://org/other; ok "$code" 6 "offline: what is not there is exit 6"
 
+start; fetch hf://org/tiny@refs/pr/1; ok "$code $(cat "$work/cache/hub/models--org--tiny/refs/refs/pr/1")" "0 $(basename "$folder")" "layout: the ref of a revision with slashes"
+grep -q '"path": "/api/models/org/tiny/revision/refs%2Fpr%2F1' "$work/log"; ok "$?" 0 "a revision with slashes is one component of the address"
+head -n 1 "$work/cache/hub/CACHEDIR.TAG" | grep -q '^Signature: 8a477f597d28d172789f06886806bc55$'; ok "$?" 0 "layout: CACHEDIR.TAG"
+mkdir "$work/root/org/tiny/sub"; cp "$work/root/org/tiny/config.json" "$work/root/org/tiny/sub/deep.json"
+start --hostile sub/deep.json; (unset HF_HUB_CACHE; fetch hf://org/tiny --include 'sub/*'; echo "$code $(readlink "$folder/sub/deep.json" | sed 's|[0-9a-f]\{40\}$|SHA1|') ${folder%/models--*}" >"$work/result")
+ok "$(cat "$work/result")" "0 ../../../blobs/SHA1 $HF_HOME/hub" "layout: the link of a file in a folder, and the cache below HF_HOME"
+rm -r "$work/root/org/tiny/sub"
+
 # an index decides what is fetched; it comes once, and not at all from a cache that has it
 echo '{"weight_map":{"a":"model.safetensors"}}' >"$work/root/org/tiny/model.safetensors.index.json"
 start; fetch hf://org/tiny; ok "$code $(grep -c '"GET".*resolve.*index.json' "$work/log")" "0 1" "index: fetched once"
@@ -96,6 +104,7 @@ wait "$a"
 [ "$(sum_sent org/big/model)" -lt 44000000 ]; ok "$?" 0 "two at once: one of them fetched (what is on the wire when a range is split may come twice)"
 if mkdir "$work/small" && mount -t tmpfs -o size=8m tmpfs "$work/small" 2>/dev/null; then
   start; HF_HUB_CACHE="$work/small/hub" fetch hf://org/big; ok "$code" 6 "disk full: exit"; grep -q 'disk' "$work/err"; ok "$?" 0 "disk full: says so"
+  ok "$(grep -c '"store"' "$work/log")" 0 "disk full: before the first byte"
   umount "$work/small"
 fi
 
@@ -129,7 +138,7 @@ HF_ENDPOINT=http://127.0.0.1:9 HF_HUB_OFFLINE=1 HF_HUB_CACHE="$work/other" fetch
 echo '{"weight_map":{"w":"model-2.safetensors"}}' >"$other/snapshots/$sha/model.safetensors.index.json"
 HF_ENDPOINT=http://127.0.0.1:9 HF_HUB_OFFLINE=1 HF_HUB_CACHE="$work/other" fetch hf://org/made; ok "$code" 6 "offline: a torn snapshot is refused"
 start
-fetch "$store/org/tiny/model.safetensors" --out "$work/plain"; ok "$code" 0 "plain address"
+fetch "$store/org/tiny/model.safetensors" --out "$work/plain" --sha256 "$(sha256sum <"$work/root/org/tiny/model.safetensors" | cut -d' ' -f1)"; ok "$code" 0 "plain address"
 fetch "$store/org/big/model.safetensors" --out "$work/parts"; cmp -s "$folder" "$work/root/org/big/model.safetensors"; ok "$code $?" "0 0" "plain address of a large file: same bytes"
 ok "$(sum_sent org/big/model) $(grep -c '"GET".*big/model' "$work/log") $(grep -c HEAD "$work/log")" "40000000 1 0" "plain address of a large file: one request, no byte twice"
 : >"$work/root/org/big/empty"; fetch "$store/org/big/empty" --out "$work/empty"; rm "$work/root/org/big/empty"
@@ -162,6 +171,8 @@ start; plans hf://org/model "headers of a repository"
 plans "$store/org/model/model.safetensors" "headers of an address"
 [ "$(sum_sent org/model/model)" -le 200000 ]; ok "$?" 0 "headers of an address: no weights have come"
 "$wattune" eval --model "$store/org/model/model.safetensors" --data "$work/data.jsonl" >/dev/null 2>"$work/err"; ok "$?" 0 "weights by an address, config beside it"
+mkdir "$work/root/org/rows"; cp "$work/data.jsonl" "$work/root/org/rows"
+"$wattune" eval --model hf://org/model --data hf://datasets/org/rows/data.jsonl >/dev/null 2>"$work/err"; ok "$?" 0 "model and data by the names of the hub"
 wait "$unreached"; ok "$(cat "$work/unreached.code")" 6 "no connection: exit"
 grep -q 'connect' "$work/unreached"; ok "$?" 0 "no connection: says so"
 exit $failed

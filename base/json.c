@@ -586,6 +586,8 @@ void wt_json_quote(const char *s, size_t n, struct wt_buf *out)
     const char *at = code && code < 127 ? strchr("\"\"\\\\\bb\ff\nn\rr\tt", code) : NULL;
     if (at)
       wt_buf_addf(out, "\\%c", at[1]);
+    else if (code == 0xFFFD) /* as it is: read again and printed, the text stays the same */
+      wt_buf_adds(out, "\xEF\xBF\xBD");
     else
       wt_buf_addf(out, "\\u%04x", (unsigned)code);
     from = i + taken;

@@ -7,6 +7,8 @@
 #include "profiles/profiles.h"
 #include "tests/unit/profiles/tree.h"
 
+#include <stdlib.h>
+
 #define FIXTURE(name) WT_SOURCE_DIR "/tests/fixtures/" name "/sys"
 
 static struct tree home;
@@ -31,7 +33,7 @@ static enum wt_status meter(struct wt_error *err)
   fake.mono_s += 1;
   fake.boot_s += 1;
   wt_meter_poll(m);
-  WT_AUTO(wt_freep) char *notes = wt_meter_take_notes(m);
+  free(wt_meter_take_notes(m));
   return isfinite(wt_meter_read(m).energy_j) ? WT_OK : wt_fail(err, WT_EFAIL, "no figure");
 }
 

@@ -52,16 +52,19 @@ static void axis(const struct wt_chart *c, struct range x, struct range y, struc
 {
   const double right = WT_CHART_W - WT_CHART_RIGHT, bottom = WT_CHART_H - WT_CHART_BOTTOM;
   double step = tick_step(y, 5), v;
-  for (int n = ticks_of(y, step, &v); n > 0; n--, v += step) {
+  for (int n = ticks_of(y, step, &v); n > 0; n--) {
     double py = place(v, y, bottom, WT_CHART_TOP);
     wt_buf_addf(out, "<line class=\"grid\" x1=\"%.0f\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/>", WT_CHART_LEFT, right, py, py);
     wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.1f\">%.6g</text>", WT_CHART_LEFT - 6, py + 4,
                 fabs(v) < 1e-9 * step ? 0.0 : v);
+    v += step;
   }
   step = tick_step(x, 5);
-  for (int n = ticks_of(x, step, &v); n > 0; n--, v += step)
+  for (int n = ticks_of(x, step, &v); n > 0; n--) {
     wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.0f\">%.6g</text>", place(v, x, WT_CHART_LEFT, right),
                 bottom + 14, fabs(v) < 1e-9 * step ? 0.0 : v);
+    v += step;
+  }
   wt_buf_addf(out, "<text class=\"tick\" text-anchor=\"end\" x=\"%.0f\" y=\"%.0f\">", right, WT_CHART_H - 5);
   wt_escape_html(c->x_label, out);
   wt_buf_addf(out, "</text><text class=\"tick\" x=\"%.0f\" y=\"12\">", WT_CHART_LEFT);
@@ -303,13 +306,15 @@ static void log_ticks(struct range r, bool upright, struct wt_buf *out)
   if (r.high - r.low < 1) {
     struct range linear = {pow(10, r.low), pow(10, r.high)};
     double step = tick_step(linear, 4), v;
-    for (int k = ticks_of(linear, step, &v); k > 0; k--, v += step)
+    for (int k = ticks_of(linear, step, &v); k > 0; k--) {
       log_tick(v, r, upright, out);
+      v += step;
+    }
     return;
   }
-  for (double power = floor(r.low); power <= r.high; power++)
+  for (int k = 0; floor(r.low) + k <= r.high; k++)
     for (size_t i = 0; i < (r.high - r.low > 2 ? 1u : 3u); i++)
-      log_tick(steps[i] * pow(10, power), r, upright, out);
+      log_tick(steps[i] * pow(10, floor(r.low) + k), r, upright, out);
 }
 
 static void dot(const struct wt_dot *d, struct range x, struct range y, struct wt_buf *out)

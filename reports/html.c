@@ -131,7 +131,7 @@ static void one_chart(const struct wt_render *r, const struct chart_row *row, st
   if (values)
     rescale(&chart, values);
   struct wt_span gaps[WT_GAPS_MAX];
-  if (r->n == 1 && row->by_time && chart.curves_n) {
+  if (curves && r->n == 1 && row->by_time && chart.curves_n) {
     chart.spans_n = find_gaps(curves[0].x, curves[0].n, gaps, WT_GAPS_MAX);
     chart.spans = gaps;
     chart.spans_break = strcmp(row->y_key, "energy_wh") != 0;

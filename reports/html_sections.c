@@ -219,7 +219,7 @@ static void plans_table(const struct wt_json *report, struct wt_buf *out)
   plan_row(chosen, "chosen", NULL, out);
   size_t shown = 0;
   for (const struct wt_json *p = wt_json_first(wt_doc_get(report, "pareto")); p && shown < 12; p = wt_json_next(p)) {
-    if (strcmp(wt_json_str_or(p, "id", ""), id)) {
+    if (strcmp(wt_json_str_or(p, "id", ""), id) != 0) {
       plan_row(p, "on the front", NULL, out);
       shown++;
     }

@@ -24,7 +24,7 @@ static const char *hub_name(const struct wt_json *report)
 static void head(const struct wt_json *report, struct wt_buf *out)
 {
   const char *method = wt_doc_str(report, "plan.method", "");
-  bool scratch = !strcmp(method, "pretrain"), peft = !scratch && strcmp(method, "full") && strcmp(method, "badam") && strcmp(method, "layers") && strcmp(method, "prompt");
+  bool scratch = !strcmp(method, "pretrain"), peft = !scratch && strcmp(method, "full") != 0 && strcmp(method, "badam") != 0 && strcmp(method, "layers") != 0 && strcmp(method, "prompt") != 0;
   wt_buf_adds(out, "---\n");
   if (!scratch && hub_name(report)) {
     yaml_line(out, "base_model", hub_name(report));

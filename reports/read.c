@@ -13,9 +13,9 @@
 static enum wt_status check_schema(const struct wt_json *doc, const char *path, struct wt_error *err)
 {
   const char *schema = wt_json_str(wt_json_get(doc, "schema"));
-  if (!schema || strncmp(schema, "wattune.report/", 15))
+  if (!schema || strncmp(schema, "wattune.report/", 15) != 0)
     return wt_fail(err, WT_EFORMAT, "report '%s': key \"schema\" is not wattune.report", path);
-  if (strcmp(schema, "wattune.report/1"))
+  if (strcmp(schema, "wattune.report/1") != 0)
     return wt_fail(err, WT_EFORMAT, "report '%s': schema %s is newer than this program reads (wattune.report/1)", path, schema);
   return WT_OK;
 }

@@ -377,7 +377,7 @@ enum wt_status wt_cluster_open(struct wt_cluster *c, struct wt_error *err)
   int provided = 0;
   WT_TRY(wt_cluster_join(&c->rank, &c->size, err));
   MPI_Query_thread(&provided);
-  MPI_Comm *pair = wt_calloc(2, sizeof *pair);
+  MPI_Comm *pair = wt_calloc(2, sizeof(MPI_Comm));
   struct reducing *g = c->reducing = wt_calloc(1, sizeof *g);
   if (!pair || !g) {
     wt_freep(&pair);

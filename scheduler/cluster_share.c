@@ -90,11 +90,12 @@ double wt_cluster_exposed_s(double bytes, size_t blocks, size_t ranks, struct wt
 {
   if (ranks < 2 || !(bytes > 0))
     return 0;
-  double bucket = 4 * (double)wt_engine_reduce_bucket((size_t)(bytes / 4)), free_at = 0, begun = 0, n = fmax(1, (double)blocks);
-  for (double i = 1; i <= n; i++) {
-    double there = bytes * i / n, whole = i == n ? bytes : floor(there / bucket) * bucket;
+  double bucket = 4 * (double)wt_engine_reduce_bucket((size_t)(bytes / 4)), free_at = 0, begun = 0;
+  size_t n = blocks ? blocks : 1;
+  for (size_t i = 1; i <= n; i++) {
+    double part = (double)i / (double)n, there = bytes * part, whole = i == n ? bytes : floor(there / bucket) * bucket;
     if (whole > begun)
-      free_at = fmax(free_at, backward_s * i / n) + payload_s(whole - begun, ranks, link);
+      free_at = fmax(free_at, backward_s * part) + payload_s(whole - begun, ranks, link);
     begun = fmax(whole, begun);
   }
   return free_at - backward_s + 2 * doublings(ranks) * link.latency_s;

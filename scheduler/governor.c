@@ -392,7 +392,7 @@ static struct wt_action wait_for_tariff(const struct wt_governor_state *g, const
 {
   if (!g->l.tariff || !isfinite(g->l.deadline_real_s))
     return go();
-  struct window w[WINDOWS_MAX];
+  struct window w[WINDOWS_MAX] = {{0}};
   size_t n = windows_of(g->l.tariff, r->real_s, g->l.deadline_real_s, w);
   double steps = r->steps > r->step ? (double)(r->steps - r->step) : 0;
   double need_s = 1.15 * (steps * (r->step_s > 0 ? r->step_s : 0) + (r->reserve_s > 0 ? r->reserve_s : 0)) + 60;

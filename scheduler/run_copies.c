@@ -124,20 +124,21 @@ static int compare_files(const char *base, const char *manifest, double *ret_lin
 {
   struct line want;
   *ret_line = 0;
-  for (; next_line(&manifest, &want); ++*ret_line) {
+  while (next_line(&manifest, &want)) {
     WT_AUTO(wt_freep) char *path = wt_path_join(base, want.name);
     char digest[WT_SHA256_HEX_BYTES];
     uint64_t bytes = 0;
     if (!path || wt_fs_size(path, &bytes, NULL) != WT_OK || bytes != want.bytes || wt_sha256_file(path, digest, NULL) != WT_OK ||
         strcmp(digest, want.digest) != 0)
       return DIFFERS;
+    *ret_line += 1;
   }
   return SAME;
 }
 
 static void name_of_line(const char *manifest, double number, struct line *ret)
 {
-  for (double i = 0; i <= number && next_line(&manifest, ret); i++) {
+  for (size_t i = 0; (double)i <= number && next_line(&manifest, ret); i++) {
   }
 }
 

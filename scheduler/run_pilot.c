@@ -114,7 +114,7 @@ static void tell(struct wt_run *r, const struct candidate *c)
 static enum wt_status halve(struct wt_run *r, double seconds, struct wt_error *err)
 {
   struct wt_pilot *p = r->pilot;
-  size_t alive[PLANS_MOST], n = p->n, rounds = 0;
+  size_t alive[PLANS_MOST] = {0}, n = p->n, rounds = 0;
   for (size_t k = p->n; k > 1; k = (k + 1) / 2)
     rounds++;
   for (size_t i = 0; i < n; i++)

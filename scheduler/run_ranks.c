@@ -166,7 +166,8 @@ static enum wt_status adopt_plan(struct wt_run *r, const struct shared_plan *p, 
   if ((p->has_targets && !r->plan_targets) || (p->has_init_text && !r->plan_init_text) || (p->has_modules && !r->plan_modules))
     return wt_fail(err, WT_ENOMEM, "cluster: out of memory");
   if (!r->s.o.threads_set && p->cores > 0) { /* the same part of this machine's cores */
-    double share = (double)p->plan.config.threads / p->cores, cores = fmax(1, r->s.profile.cpu.cores / r->cluster.local_size);
+    int own = r->s.profile.cpu.cores / r->cluster.local_size;
+    double share = (double)p->plan.config.threads / p->cores, cores = fmax(1, own);
     r->plan.config.threads = (int)fmin(fmax(1, round(share * cores)), cores);
   }
   return WT_OK;

@@ -153,6 +153,13 @@ static enum wt_status check_types(const struct wt_peft *p, struct wt_error *err)
   return WT_OK;
 }
 
+/* 0: out of range. */
+static size_t rank_of(const struct wt_json *config, const char *key)
+{
+  double rank = wt_json_num_or(config, key, 8);
+  return rank >= 1 && rank <= (double)INT32_MAX ? (size_t)rank : 0;
+}
+
 static enum wt_status read_lora(struct wt_peft *p, struct wt_error *err)
 {
   static const char *const off[] = {"layer_replication",         "lora_bias",         "trainable_token_indices", "use_qalora", "target_parameters",
@@ -165,11 +172,11 @@ static enum wt_status read_lora(struct wt_peft *p, struct wt_error *err)
   WT_TRY(check_start(p, err));
   WT_TRY(check_patterns(p, err));
   p->method = wt_json_bool_or(p->config, "use_dora", false) ? WT_METHOD_DORA : WT_METHOD_LORA;
-  p->rank = (size_t)wt_json_num_or(p->config, "r", 8);
+  p->rank = rank_of(p->config, "r");
   p->alpha = wt_json_num_or(p->config, "lora_alpha", 8);
   p->dropout = wt_json_num_or(p->config, "lora_dropout", 0);
   p->rslora = wt_json_bool_or(p->config, "use_rslora", false);
-  if (p->rank == 0 || !(p->alpha > 0))
+  if (p->rank == 0 || !(p->alpha > 0) || !isfinite(p->alpha))
     return wt_fail(err, WT_EFORMAT, "adapter '%s': r %zu or lora_alpha %g is out of range", p->dir, p->rank, p->alpha);
   return WT_OK;
 }
@@ -194,10 +201,10 @@ static enum wt_status read_mlx(struct wt_peft *p, struct wt_error *err)
     return wt_fail(err, WT_EFORMAT, "adapter '%s': fine_tune_type '%s' is not an adapter", p->dir, type);
   p->mlx = true;
   p->method = strcmp(type, "dora") == 0 ? WT_METHOD_DORA : WT_METHOD_LORA;
-  p->rank = (size_t)wt_json_num_or(lora, "rank", 8);
+  p->rank = rank_of(lora, "rank");
   p->alpha = wt_json_num_or(lora, "scale", 20) * (double)p->rank;
   p->dropout = wt_json_num_or(lora, "dropout", 0);
-  if (p->rank == 0 || !(p->alpha > 0))
+  if (p->rank == 0 || !(p->alpha > 0) || !isfinite(p->alpha))
     return wt_fail(err, WT_EFORMAT, "adapter '%s': rank %zu or scale is out of range", p->dir, p->rank);
   return WT_OK;
 }

@@ -17,6 +17,22 @@ static const char *count_of(const char *regex, const char *end)
   return count && !name ? p - 1 : NULL;
 }
 
+/* What stands after a backslash. */
+static void translate_escape(char c, bool in_set, struct wt_buf *out)
+{
+  const char *set = c == 's' || c == 'S' ? SPACE_SET : c == 'w' || c == 'W' ? WORD_SET : NULL;
+  bool negated = c == 'S' || c == 'W';
+  if (c == 'h' || c == 'H')
+    wt_buf_adds(out, c == 'H' ? "[^0-9a-fA-F]" : in_set ? "0-9a-fA-F" : "[0-9a-fA-F]");
+  else if (!set || (negated && in_set)) {
+    wt_buf_addc(out, '\\');
+    wt_buf_addc(out, c);
+  } else if (in_set)
+    wt_buf_adds(out, set);
+  else
+    wt_buf_addf(out, "[%s%s]", negated ? "^" : "", set);
+}
+
 /* Rewrites what the two engines read differently: classes, and `{n,m}+`, which is no possessive there but a repetition of the repetition: from 1 on
  * that is `+`. Other counts, sets inside of sets and their intersections have no counterpart: false. */
 static bool translate(const char *regex, struct wt_buf *out)
@@ -24,18 +40,7 @@ static bool translate(const char *regex, struct wt_buf *out)
   bool in_set = false;
   for (const char *p = regex; *p; p++) {
     if (*p == '\\' && p[1]) {
-      p++;
-      const char *set = *p == 's' || *p == 'S' ? SPACE_SET : *p == 'w' || *p == 'W' ? WORD_SET : NULL;
-      bool negated = *p == 'S' || *p == 'W';
-      if (*p == 'h' || *p == 'H')
-        wt_buf_adds(out, *p == 'H' ? "[^0-9a-fA-F]" : in_set ? "0-9a-fA-F" : "[0-9a-fA-F]");
-      else if (!set || (negated && in_set)) {
-        wt_buf_addc(out, '\\');
-        wt_buf_addc(out, *p);
-      } else if (in_set)
-        wt_buf_adds(out, set);
-      else
-        wt_buf_addf(out, "[%s%s]", negated ? "^" : "", set);
+      translate_escape(*++p, in_set, out);
       continue;
     }
     if (*p == '[' && !in_set) {

@@ -160,7 +160,7 @@ enum wt_status wt_scan_vocab(struct wt_scan *s, struct wt_vocab *v, struct wt_er
     WT_TRY(wt_scan_string(s, &piece, err));
     if (!wt_scan_take(s, ':'))
       return wt_scan_fail(s, "':' was expected", err);
-    int64_t id;
+    int64_t id = -1;
     WT_TRY(wt_scan_int(s, &id, err));
     if (id < 0 || id >= WT_MAX_TOKEN_ID)
       return wt_scan_fail(s, "token id out of range", err);

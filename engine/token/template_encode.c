@@ -189,9 +189,8 @@ static enum wt_status find_answer(const struct talk *k, const struct wt_buf *ful
   struct place p;
   size_t start, end, at;
   WT_TRY(find_place(k, full, i, message, &p, err));
-  if (p.prompt_fits && (p.prompt_says || (p.head_fits && p.prompt <= p.head && blank(full->data + p.prompt, p.head - p.prompt))))
-    start = p.prompt; /* else a header that only appears with the answer is no part of it */
-  else if (p.head_fits)
+  bool from_prompt = p.prompt_fits && (p.prompt_says || (p.head_fits && p.prompt <= p.head && blank(full->data + p.prompt, p.head - p.prompt)));
+  if (p.head_fits && !from_prompt) /* a header that only appears with the answer is no part of it */
     start = p.head;
   else if (p.prompt_fits)
     start = p.prompt;

@@ -69,7 +69,7 @@ static enum wt_status cuts_alike(const struct wt_words *w, const struct wt_ids *
   if (status == WT_OK)
     status = measure(t, &own, err);
   wt_tokenizer_free(t);
-  *ret = own.n == lengths->n && memcmp(own.id, lengths->id, own.n * sizeof *own.id) == 0;
+  *ret = status == WT_OK && own.n == lengths->n && memcmp(own.id, lengths->id, own.n * sizeof *own.id) == 0;
   return status;
 }
 

@@ -262,6 +262,9 @@ static void test_bad_adapters(void **state)
              {"{\"peft_type\":\"VERA\"}", "VERA"},
              {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":8,\"modules_to_save\":[\"lm_head\"]}", "modules_to_save"},
              {"{\"peft_type\":\"LORA\",\"r\":0,\"lora_alpha\":8}", "r 0"},
+             {"{\"peft_type\":\"LORA\",\"r\":-1,\"lora_alpha\":8}", "r 0"},
+             {"{\"peft_type\":\"LORA\",\"r\":1e30,\"lora_alpha\":8}", "r 0"},
+             {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":1e999}", "lora_alpha inf"},
              {"{\"peft_type\":\"IA3\"}", "none of its tensors"},
              {"{\"peft_type\":\"PREFIX_TUNING\"}", "prompt_embeddings"}};
   struct tiny t;

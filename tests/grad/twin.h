@@ -125,6 +125,8 @@ static inline void twin_norm(double *y, const double *x, const double *w, const 
 static inline void twin_linear(const struct twin *t, double *y, const double *x, const struct wt_linear *l)
 {
   const double *bias = twin_vector(t, l->bias), *m = l->ad.m ? twin_of(t, l->ad.m) : NULL, *norm = t->norm[l->layer * WT_LIN_COUNT + l->id];
+  if (!m && (l->ad.kind == WT_ADAPTER_IA3_IN || l->ad.kind == WT_ADAPTER_IA3_OUT || l->ad.kind == WT_ADAPTER_DORA))
+    abort();
   double *u = twin_doubles(l->ad.r);
   for (size_t r = 0; r < l->ad.r; r++)
     for (size_t i = 0; i < l->in; i++)

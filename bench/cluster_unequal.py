@@ -31,13 +31,14 @@ ON_ITS_CORE = 'exec taskset -c $(echo "$CORES" | cut -d, -f$((OMPI_COMM_WORLD_LO
 
 def rate_of(work, who):
     out = f"{work}/{who}"
-    shutil.rmtree(out, ignore_errors=True)
+    for folder in (out, out + "-state"):  # nothing is learned from the run before
+        shutil.rmtree(folder, ignore_errors=True)
     run = [os.path.realpath(opt.wattune), "run", "--model", os.path.realpath(opt.model), "--data", os.path.realpath(opt.data), "--out", out, "--threads", "1", "-q", *opt.options]
     argv = {"first": ["taskset", "-c", CORES[0], *run], "second": ["taskset", "-c", CORES[1], *run],
             "both": ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2", "sh", "-c", ON_ITS_CORE, "sh", *run]}[who]
     spinner = None if who == "first" else subprocess.Popen(["taskset", "-c", CORES[1], sys.executable, "-c", "while True: pass"])
     try:
-        r = subprocess.run(argv, env=ENV, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        r = subprocess.run(argv, env={**ENV, "XDG_STATE_HOME": out + "-state"}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     finally:
         if spinner:
             spinner.kill()

@@ -506,7 +506,7 @@ static void bench_passes(void)
     free(all[i]);
 }
 
-static const size_t shapes[][2] = {{896, 896}, {4864, 896}, {896, 4864}, {128, 896}, {2304, 768}};
+static const size_t shapes[][2] = {{896, 896}, {4864, 896}, {896, 4864}, {128, 896}, {2304, 768}, {768, 3072}};
 static const size_t tokens[] = {1, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
 
 static void bench_gemms(bool quick)

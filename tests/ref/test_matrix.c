@@ -64,7 +64,8 @@ static void check_gemm(void)
  * crossed, beta is any, and neither the number of threads nor the place in a larger matrix changes a bit. */
 static void check_own_gemm(void)
 {
-  static const size_t shapes[][3] = {{1, 1, 1}, {5, 33, 7}, {70, 129, 257}, {131, 260, 300}, {64, 16, 513}, {3, 500, 40}};
+  static const size_t shapes[][3] = {{1, 1, 1}, {5, 33, 7}, {70, 129, 257}, {131, 260, 300}, {64, 16, 513}, {3, 500, 40},
+                                     {130, 70, 1021}}; /* rows 4 KiB apart are copied */
   static const float betas[] = {0.0f, 1.0f, -0.5f};
   for (size_t s = 0; s < WT_COUNT(shapes); s++)
     for (int form = 0; form < 4; form++)
@@ -231,7 +232,8 @@ static void check_products(const struct weight *r, const struct wt_matrix *w, co
   free(was_y);
 }
 
-static const size_t layers[][2] = {{1, 1}, {7, 5}, {65, 130}, {100, 33}, {31, 520}, {129, 96}};
+static const size_t layers[][2] = {{1, 1}, {7, 5}, {65, 130}, {100, 33}, {31, 520}, {129, 96},
+                                   {70, 1024}, {1022, 40}}; /* rows of the weight, and of dy, 4 KiB apart */
 
 static void check_squares(const struct weight *r)
 {

@@ -1,4 +1,5 @@
 /* scheduler/plan_print.c: a planning for a person at a terminal. */
+#include "base/cleanup.h"
 #include "scheduler/internal.h"
 #include <math.h>
 #include <stdio.h>
@@ -84,18 +85,74 @@ static void print_row(const struct printer *p, const struct wt_plan *c, bool cho
     paint(p, PLAIN);
 }
 
+/* Marks the plan of the front that is least by `of`. */
+static void show_least(const struct wt_plan_set *s, double (*of)(const struct wt_plan *), bool *show)
+{
+  size_t best = SIZE_MAX;
+  for (size_t i = 0; i < s->pareto_n; i++)
+    if (isfinite(of(&s->plans[s->pareto[i]])) && (best == SIZE_MAX || of(&s->plans[s->pareto[i]]) < of(&s->plans[s->pareto[best]])))
+      best = i;
+  if (best != SIZE_MAX)
+    show[best] = true;
+}
+
+static double time_of(const struct wt_plan *c)
+{
+  return c->time_s.mean;
+}
+
+static double energy_of(const struct wt_plan *c)
+{
+  return c->energy_wh.mean;
+}
+
+static double memory_of(const struct wt_plan *c)
+{
+  return (double)c->memory_bytes;
+}
+
+/* Which plans of the front to show where not all are: neighbours differ in little, so the chosen one, the extremes, of each method the best, and then from the top.
+ * show: pareto_n of them, false. */
+static void choose_shown(const struct wt_plan_set *s, size_t limit, bool *show)
+{
+  show_least(s, time_of, show);
+  show_least(s, energy_of, show);
+  show_least(s, memory_of, show);
+  size_t n = 0;
+  for (size_t i = 0; i < s->pareto_n; i++) {
+    show[i] = show[i] || s->pareto[i] == s->chosen;
+    n += show[i];
+  }
+  unsigned seen = 0;
+  for (int filling = 0; filling < 2; filling++)
+    for (size_t i = 0; i < s->pareto_n && n < limit; i++) {
+      unsigned method = 1u << s->plans[s->pareto[i]].config.method;
+      if (!show[i] && (filling || !(seen & method))) {
+        show[i] = true;
+        n++;
+      }
+      seen |= method;
+    }
+}
+
 static void print_front(const struct printer *p, size_t top)
 {
   const struct wt_plan_set *s = p->set;
+  WT_AUTO(wt_freep) bool *show = (bool *)wt_calloc(s->pareto_n ? s->pareto_n : 1, sizeof *show);
   size_t shown = 0, limit = top > 0 ? top : 10;
+  if (show && top == 0)
+    choose_shown(s, limit, show);
   wt_buf_addf(p->out, "\nNo plan is better in everything than one of these %zu (time, energy, memory, quality):\n", s->pareto_n);
   paint(p, DIM);
   wt_buf_addf(p->out, "  %-40s %12s %12s %11s %7s %7s\n", "plan", "time", "energy", "memory", "steps", "quality");
   paint(p, PLAIN);
   bool chosen_shown = false;
-  for (size_t i = 0; i < s->pareto_n && shown < limit; i++, shown++) {
+  for (size_t i = 0; i < s->pareto_n && shown < limit; i++) {
+    if (show && top == 0 && !show[i])
+      continue;
     print_row(p, &s->plans[s->pareto[i]], s->pareto[i] == s->chosen);
     chosen_shown = chosen_shown || s->pareto[i] == s->chosen;
+    shown++;
   }
   if (!chosen_shown && s->chosen != SIZE_MAX)
     print_row(p, &s->plans[s->chosen], true);

@@ -319,6 +319,35 @@ static void nothing_on_the_front_is_dominated(void **state)
   wt_plan_set_release(&s);
 }
 
+/* Of a long front a person sees the chosen plan, the extremes and the best of each method, not ten neighbours. */
+static void a_part_of_the_front_shows_its_breadth(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_error err;
+  struct wt_plan_set s;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &s, &err), &err);
+  assert_true(s.pareto_n > 10);
+  WT_AUTO(wt_buf_release) struct wt_buf out;
+  wt_buf_init(&out, 1 << 20);
+  wt_plan_set_print(&s, &w->in, false, 100, 0, &out);
+  unsigned methods = 0, shown = 0;
+  size_t fastest = 0, leanest = 0;
+  for (size_t i = 0; i < s.pareto_n; i++) {
+    const struct wt_plan *p = &s.plans[s.pareto[i]];
+    char row[80];
+    snprintf(row, sizeof row, "\n%c %-40.40s", s.pareto[i] == s.chosen ? '>' : ' ', p->id);
+    methods |= 1u << p->config.method;
+    shown |= strstr(out.data, row) ? 1u << p->config.method : 0;
+    fastest = p->time_s.mean < s.plans[s.pareto[fastest]].time_s.mean ? i : fastest;
+    leanest = p->memory_bytes < s.plans[s.pareto[leanest]].memory_bytes ? i : leanest;
+  }
+  assert_int_equal(shown, methods);
+  assert_non_null(strstr(out.data, s.plans[s.pareto[fastest]].id));
+  assert_non_null(strstr(out.data, s.plans[s.pareto[leanest]].id));
+  wt_plan_set_release(&s);
+}
+
 static void what_the_user_fixed_is_kept(void **state)
 {
   (void)state;
@@ -756,6 +785,7 @@ int main(void)
       cmocka_unit_test(each_rejection_names_a_violated_budget),
       cmocka_unit_test(order_of_candidates_does_not_matter),
       cmocka_unit_test(nothing_on_the_front_is_dominated),
+      cmocka_unit_test(a_part_of_the_front_shows_its_breadth),
       cmocka_unit_test(what_the_user_fixed_is_kept),
       cmocka_unit_test(frozen_prefix_is_kept_where_it_pays),
       cmocka_unit_test(machines_share_rows_but_not_the_update),

@@ -10,8 +10,6 @@
 #define BLOCK_COLS 128                /* stored columns of one task (cols) */
 #define UNIT_COLS 16                  /* tokens in which a part may be cut (cols) */
 #define STRIDE_COLS (BLOCK_COLS + 32) /* not a power of two: the lines of one register tile spread over all cache sets */
-#define STRIDE_ROWS (BLOCK_K + 16)    /* the same for copied rows */
-#define COPY_M 64                     /* tokens that are copied at a time where their rows collide (cols) */
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -56,7 +54,7 @@ struct wt_part wt_own_token_part(size_t i, size_t parts, size_t tokens, size_t u
 
 static size_t thread_floats(void)
 {
-  size_t rows = BLOCK_ROWS * STRIDE_ROWS + BLOCK_ROWS * (BLOCK_M + 64), cols = BLOCK_K * STRIDE_COLS;
+  size_t rows = BLOCK_ROWS * BLOCK_K + BLOCK_ROWS * (BLOCK_M + 64), cols = BLOCK_K * STRIDE_COLS;
   return rows > cols ? rows : cols;
 }
 
@@ -110,17 +108,16 @@ static void rows_task(const struct wt_own *o, size_t first, size_t n, const floa
 {
   const struct wt_simd *simd = wt_simd_get();
   size_t k = wt_stored_width(o->w), panel = panel_for(o->m), ld = wt_stored_ld(o->w);
-  float *converted = mine, *sums = mine + BLOCK_ROWS * STRIDE_ROWS;
-  bool direct = o->w->dtype == WT_F32 && (!wt_own_collides(ld) || t.end - t.first <= panel);
+  float *converted = mine, *sums = mine + BLOCK_ROWS * BLOCK_K;
   for (size_t k0 = 0; k0 < k; k0 += BLOCK_K) {
-    size_t kc = smaller(BLOCK_K, k - k0), row_a = STRIDE_ROWS;
+    size_t kc = smaller(BLOCK_K, k - k0), row_a = BLOCK_K;
     const float *a = converted;
-    if (direct) {
+    if (o->w->dtype == WT_F32) {
       a = (const float *)o->w->data + first * ld + k0;
       row_a = ld;
     } else {
       for (size_t r = 0; r < n; r++)
-        wt_stored_piece(o->w, first + r, k0, kc, converted + r * STRIDE_ROWS);
+        wt_stored_piece(o->w, first + r, k0, kc, converted + r * BLOCK_K);
     }
     for (size_t p = t.first; p < t.end; p += panel)
       simd->tile(n, panel, kc, 1.0f, a, row_a, 1, packed + k0 * padded + p * kc, panel, k0 > 0, sums + p, padded);
@@ -152,24 +149,16 @@ static void cols_task(const struct wt_own *o, size_t first, size_t n, struct wt_
 {
   const struct wt_simd *simd = wt_simd_get();
   size_t k = wt_stored_rows(o->w), panel = simd->panel_n;
-  bool copy = wt_own_collides(o->ldx) && n > panel;
-  float copied[COPY_M * STRIDE_ROWS];
-  size_t step = copy ? COPY_M : BLOCK_M, lda = copy ? STRIDE_ROWS : o->ldx;
   for (size_t t = part.first; t < part.end && o->beta != 0.0f && o->beta != 1.0f; t++)
     simd->scale(o->y + t * o->ldy + first, o->beta, o->y + t * o->ldy + first, n);
   for (size_t k0 = 0; k0 < k; k0 += BLOCK_K) {
     size_t kc = smaller(BLOCK_K, k - k0);
     for (size_t r = 0; r < kc; r++)
       wt_stored_piece(o->w, k0 + r, first, n, converted + r * STRIDE_COLS);
-    for (size_t m0 = part.first; m0 < part.end; m0 += step) {
-      size_t m = smaller(step, part.end - m0);
-      const float *a = copy ? copied : o->x + m0 * o->ldx + k0;
-      for (size_t i = 0; copy && i < m; i++)
-        memcpy(copied + i * STRIDE_ROWS, o->x + (m0 + i) * o->ldx + k0, kc * sizeof *copied);
+    for (size_t m0 = part.first; m0 < part.end; m0 += BLOCK_M)
       for (size_t j = 0; j < n; j += panel)
-        simd->tile(m, smaller(panel, n - j), kc, 1.0f, a, lda, 1, converted + j, STRIDE_COLS, k0 > 0 || o->beta != 0.0f,
-                   o->y + m0 * o->ldy + first + j, o->ldy);
-    }
+        simd->tile(smaller(BLOCK_M, part.end - m0), smaller(panel, n - j), kc, 1.0f, o->x + m0 * o->ldx + k0, o->ldx, 1, converted + j,
+                   STRIDE_COLS, k0 > 0 || o->beta != 0.0f, o->y + m0 * o->ldy + first + j, o->ldy);
   }
 }
 

@@ -29,13 +29,6 @@ void wt_own_cols(const struct wt_own *o);
 #define WT_OWN_FEW 4
 void wt_own_few(const struct wt_own *o);
 
-/* Whether rows that lie ld floats apart fall into the same set of the first-level cache (on x86 and ARM it is chosen by the last 12 bits of the address): the rows
- * of one register tile, those that are fetched ahead and the panel do not fit into its ways then. Copied rows give 4 to 11 % more (768 x 3072 in bench/kernels.c). */
-static inline bool wt_own_collides(size_t ld)
-{
-  return ld % (4096 / sizeof(float)) == 0;
-}
-
 /* Any product (gemm.h, wt_gemm): k > 0; the FLOPs are not counted here. */
 #define WT_OWN_GEMM_K 256
 void wt_own_gemm(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda, const float *b,

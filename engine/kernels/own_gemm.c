@@ -10,7 +10,7 @@
 
 #define BLOCK_K WT_OWN_GEMM_K /* length of the inner sums between two visits of the result */
 #define BLOCK_N 128           /* columns of one task, at most */
-#define BLOCK_M 64            /* rows of op(A) that are copied at a time when A is transposed, or its rows collide */
+#define BLOCK_M 64            /* rows of op(A) that are copied at a time when A is transposed */
 #define NF4_BLOCK 64           /* quant.h */
 #define UNIT_M 16             /* rows in which a task may be cut */
 #define PANEL_MAX 32
@@ -70,34 +70,22 @@ static void pack_weight(float *to, const struct product *p, size_t k0, size_t kc
   }
 }
 
-/* Rows [i0, + m) of op(A), columns [k0, + kc), side by side. */
-static void copy_a(float *to, const struct product *p, size_t i0, size_t m, size_t k0, size_t kc)
-{
-  if (p->trans_a) {
-    wt_simd_get()->transpose(to, COPY_LD, p->a + k0 * p->lda + i0, p->lda, kc, m);
-    return;
-  }
-  for (size_t i = 0; i < m; i++)
-    memcpy(to + i * COPY_LD, p->a + (i0 + i) * p->lda + k0, kc * sizeof *to);
-}
-
 /* Rows [rows.first, rows.end) of C, columns [first, first + n). */
 static void product_task(const struct product *p, size_t first, size_t n, struct wt_part rows)
 {
   const struct wt_simd *simd = wt_simd_get();
   float packed[BLOCK_K * BLOCK_N], copied[BLOCK_M * COPY_LD];
   size_t panel = simd->panel_n;
-  bool copy = p->trans_a || (wt_own_collides(p->lda) && n > panel);
   for (size_t i = rows.first; i < rows.end && p->beta != 0.0f && p->beta != 1.0f; i++)
     simd->scale(p->c + i * p->ldc + first, p->beta, p->c + i * p->ldc + first, n);
   for (size_t k0 = 0; k0 < p->k; k0 += BLOCK_K) {
-    size_t kc = smaller(BLOCK_K, p->k - k0), step = copy ? BLOCK_M : rows.end - rows.first;
+    size_t kc = smaller(BLOCK_K, p->k - k0), step = p->trans_a ? BLOCK_M : rows.end - rows.first;
     (p->w ? pack_weight : pack_b)(packed, p, k0, kc, first, n, panel);
     for (size_t i = rows.first; i < rows.end; i += step) {
-      size_t m = smaller(step, rows.end - i), lda = copy ? COPY_LD : p->lda;
-      const float *a = copy ? copied : p->a + i * p->lda + k0;
-      if (copy)
-        copy_a(copied, p, i, m, k0, kc);
+      size_t m = smaller(step, rows.end - i), lda = p->trans_a ? COPY_LD : p->lda;
+      const float *a = p->trans_a ? copied : p->a + i * p->lda + k0;
+      if (p->trans_a)
+        simd->transpose(copied, COPY_LD, p->a + k0 * p->lda + i, p->lda, kc, m);
       for (size_t j = 0; j < n; j += panel)
         simd->tile(m, smaller(panel, n - j), kc, p->alpha, a, lda, 1, packed + j * kc, panel, k0 > 0 || p->beta != 0.0f,
                    p->c + i * p->ldc + first + j, p->ldc);

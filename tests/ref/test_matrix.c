@@ -65,7 +65,7 @@ static void check_gemm(void)
 static void check_own_gemm(void)
 {
   static const size_t shapes[][3] = {{1, 1, 1}, {5, 33, 7}, {70, 129, 257}, {131, 260, 300}, {64, 16, 513}, {3, 500, 40},
-                                     {130, 70, 1021}}; /* rows 4 KiB apart are copied */
+                                     {130, 70, 1021}}; /* rows 4 KiB apart */
   static const float betas[] = {0.0f, 1.0f, -0.5f};
   for (size_t s = 0; s < WT_COUNT(shapes); s++)
     for (int form = 0; form < 4; form++)

@@ -68,7 +68,8 @@ void wt_figure(enum wt_figure_kind kind, double x, const char *currency, struct 
     break;
   case WT_FIGURE_MONEY: {
     struct wt_money m = {.amount = x};
-    snprintf(m.currency, sizeof m.currency, "%.3s", currency ? currency : "");
+    if (currency && strlen(currency) == 3 && strspn(currency, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 3) /* a cut of anything else may be no text */
+      memcpy(m.currency, currency, sizeof m.currency);
     wt_buf_adds(out, wt_format_money(m, text));
     break;
   }

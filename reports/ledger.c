@@ -86,6 +86,8 @@ static enum wt_status migrate(struct wt_ledger *l, struct wt_error *err)
   int version = 0;
   if (!query_int(l, "PRAGMA user_version", &version))
     return wt_ledger_sql_error(l, "cannot read its version", err);
+  if (version < 0)
+    return wt_fail(err, WT_EFORMAT, "ledger '%s': damaged: version %d", l->path, version);
   if (version > (int)WT_COUNT(migrations))
     return wt_fail(err, WT_EFORMAT, "ledger '%s': version %d is newer than this program's (%zu)", l->path, version, WT_COUNT(migrations));
   for (; version < (int)WT_COUNT(migrations); version++) {

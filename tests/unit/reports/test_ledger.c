@@ -111,6 +111,28 @@ static void test_damaged_is_rebuilt(void **state)
   wt_strings_free(names);
 }
 
+static void test_version_below_zero_is_damage(void **state)
+{
+  (void)state;
+  struct wt_error err = {0};
+  struct wt_json *h = NULL;
+  struct wt_ledger *l = open_ledger();
+  add(l, "a");
+  wt_ledger_free(l);
+  char path[128];
+  snprintf(path, sizeof path, "%s/ledger.sqlite", dir);
+  FILE *f = fopen(path, "r+b");
+  assert_non_null(f);
+  assert_int_equal(fseek(f, 60, SEEK_SET), 0); /* PRAGMA user_version, its highest byte first */
+  assert_int_equal(fputc(0x80, f), 0x80);
+  assert_int_equal(fclose(f), 0);
+  l = open_ledger();
+  WT_ASSERT_OK(wt_ledger_history(l, NULL, &h, &err), &err);
+  assert_int_equal(wt_json_len(wt_doc_get(h, "runs")), 1);
+  wt_json_free(h);
+  wt_ledger_free(l);
+}
+
 /* A hundred thousand runs: the answer comes from the kept sums and an index. */
 static void test_large_ledger(void **state)
 {
@@ -209,6 +231,7 @@ static void test_currencies(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_history, setup, teardown), cmocka_unit_test_setup_teardown(test_damaged_is_rebuilt, setup, teardown),
+                                     cmocka_unit_test_setup_teardown(test_version_below_zero_is_damage, setup, teardown),
                                     cmocka_unit_test_setup_teardown(test_large_ledger, setup, teardown), cmocka_unit_test_setup_teardown(test_damage_inside, setup, teardown),
                                     cmocka_unit_test_setup_teardown(test_currencies, setup, teardown)};
   return cmocka_run_group_tests(tests, NULL, NULL);

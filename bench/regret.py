@@ -33,7 +33,7 @@ TASKS = [("stories260K", ["--method", "lora", "--batch", "16"], 256, False),
          ("gpt2-124m", ["--method", "lora", "--weights", "nf4", "--batch", "4"], 128, False),
          ("gpt2-124m", ["--method", "ia3", "--batch", "8"], 64, True),
          ("stories260K", ["--method", "dora", "--batch", "4"], 480, True),
-         ("demo", ["--method", "bitfit", "--batch", "32"], 64, False)]
+         ("demo", ["--method", "ia3", "--batch", "32"], 64, False)]
 COLUMNS = ["task", "plan", "round", "chosen_time", "chosen_energy", "predicted_step_s", "step_s", "step_j", "steps"]
 
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -381,8 +381,7 @@ void wt_strings_freep(char ***strings)
   *strings = NULL;
 }
 
-/* The value of an environment variable, NULL when unset or empty. */
-static const char *env(const char *name)
+const char *wt_env(const char *name)
 {
   const char *value = getenv(name);
   return value && value[0] ? value : NULL;
@@ -390,31 +389,31 @@ static const char *env(const char *name)
 
 static char *home_join(const char *rest)
 {
-  const char *home = env("HOME");
+  const char *home = wt_env("HOME");
   return wt_path_join(home ? home : "/tmp", rest);
 }
 
 char *wt_state_dir(void)
 {
-  const char *base = env("XDG_STATE_HOME");
+  const char *base = wt_env("XDG_STATE_HOME");
   return base ? wt_path_join(base, "wattune") : home_join(".local/state/wattune");
 }
 
 char *wt_cache_dir(void)
 {
-  const char *base = env("XDG_CACHE_HOME");
+  const char *base = wt_env("XDG_CACHE_HOME");
   return base ? wt_path_join(base, "wattune") : home_join(".cache/wattune");
 }
 
 char *wt_hf_home_dir(void)
 {
-  const char *home = env("HF_HOME");
+  const char *home = wt_env("HF_HOME");
   return home ? wt_strdup(home) : home_join(".cache/huggingface");
 }
 
 char *wt_hf_cache_dir(void)
 {
-  const char *hub = env("HF_HUB_CACHE");
+  const char *hub = wt_env("HF_HUB_CACHE");
   WT_AUTO(wt_freep) char *home = hub ? NULL : wt_hf_home_dir();
   if (hub)
     return wt_strdup(hub);

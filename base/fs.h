@@ -57,6 +57,8 @@ char *wt_path_dir(const char *path);        /* heap */
 enum wt_status wt_fs_list(const char *path, char ***ret, struct wt_error *err) WT_MUST_CHECK;
 void wt_strings_free(char **strings);
 void wt_strings_freep(char ***strings);
+/* The value of an environment variable, NULL when unset or empty. */
+const char *wt_env(const char *name);
 /* $XDG_STATE_HOME/wattune, else ~/.local/state/wattune (heap); $XDG_CACHE_HOME/wattune, else ~/.cache/wattune. */
 char *wt_state_dir(void);
 char *wt_cache_dir(void);

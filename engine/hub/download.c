@@ -135,6 +135,21 @@ static bool judge(struct connection *c)
   return (status == 206 || status == 200) && !c->refused_range && !c->wrong_range;
 }
 
+/* Writes what has come of a part where it belongs, and counts it as it gets there. */
+static enum wt_status write_part(const struct file *f, struct wt_part *p, const char *data, size_t n, struct wt_error *err)
+{
+  for (size_t done = 0; done < n;) {
+    ssize_t w = pwrite(f->partial.data_fd, data + done, n - done, (off_t)p->at);
+    if (w < 0 && errno == EINTR)
+      continue;
+    if (w <= 0)
+      return wt_fail_errno(err, WT_EDOWNLOAD, "fetch '%s': cannot write '%s'", f->d->name, f->partial.data_path);
+    done += (size_t)w;
+    __atomic_store_n(&p->at, p->at + (uint64_t)w, __ATOMIC_RELEASE);
+  }
+  return WT_OK;
+}
+
 static size_t on_body(char *data, size_t size, size_t n, void *ctx)
 {
   struct connection *c = ctx;
@@ -145,17 +160,9 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx)
     return c->status != WT_OK || c->refused_range || c->wrong_range ? 0 : bytes; /* the text of an error: read and dropped */
   if (keep > p->end - p->at)
     keep = (size_t)(p->end - p->at);
-  for (size_t done = 0; done < keep;) {
-    ssize_t w = pwrite(c->file->partial.data_fd, data + done, keep - done, (off_t)(p->at));
-    if (w <= 0) {
-      if (w < 0 && errno == EINTR)
-        continue;
-      c->status = wt_fail_errno(&c->err, WT_EDOWNLOAD, "fetch '%s': cannot write '%s'", c->file->d->name, c->file->partial.data_path);
-      return 0;
-    }
-    done += (size_t)w;
-    __atomic_store_n(&p->at, p->at + (uint64_t)w, __ATOMIC_RELEASE);
-  }
+  c->status = write_part(c->file, p, data, keep, &c->err);
+  if (c->status != WT_OK)
+    return 0;
   if (p->at == p->end) {
     c->reached_end = true;
     if (keep < bytes || p->end < c->file->d->size)
@@ -334,16 +341,7 @@ static enum wt_status write_body(struct file *f, struct wt_error *err)
   WT_AUTO(wt_freep) char *body = WT_TAKE(f->d->body);
   if (!body || f->d->size != f->d->body_bytes || wt_partial_have(&f->partial) || f->partial.parts->n != 1)
     return WT_OK;
-  for (uint64_t done = 0; done < f->d->size;) {
-    ssize_t w = pwrite(f->partial.data_fd, body + done, f->d->size - done, (off_t)done);
-    if (w < 0 && errno == EINTR)
-      continue;
-    if (w <= 0)
-      return wt_fail_errno(err, WT_EDOWNLOAD, "fetch '%s': cannot write '%s'", f->d->name, f->partial.data_path);
-    done += (uint64_t)w;
-    __atomic_store_n(&p->at, done, __ATOMIC_RELEASE);
-  }
-  return WT_OK;
+  return write_part(f, p, body, f->d->body_bytes, err);
 }
 
 static enum wt_status open_file(struct file *f, struct wt_error *err)

@@ -22,8 +22,8 @@ bool wt_env_true(const char *name)
 
 char *wt_hf_endpoint(void)
 {
-  const char *e = getenv("HF_ENDPOINT");
-  char *s = wt_strdup(e && *e ? e : "https://huggingface.co");
+  const char *e = wt_env("HF_ENDPOINT");
+  char *s = wt_strdup(e ? e : "https://huggingface.co");
   size_t n = s ? strlen(s) : 0;
   while (n && s[n - 1] == '/')
     s[--n] = '\0';
@@ -55,8 +55,8 @@ char *wt_hf_token(void)
   if (wt_env_true("HF_HUB_DISABLE_IMPLICIT_TOKEN") && !getenv("HF_TOKEN"))
     return NULL;
   for (size_t i = 0; i < WT_COUNT(names); i++) {
-    const char *token = getenv(names[i]);
-    if (token && *token)
+    const char *token = wt_env(names[i]);
+    if (token)
       return token_of(token);
   }
   if (getenv("HF_TOKEN_PATH"))

@@ -206,9 +206,9 @@ static enum wt_status list_modelscope(struct wt_fetcher *f, const char *revision
 
 enum wt_status wt_fetch_modelscope(struct wt_fetcher *f, struct wt_error *err)
 {
-  const char *endpoint = getenv("MODELSCOPE_ENDPOINT");
+  const char *endpoint = wt_env("MODELSCOPE_ENDPOINT");
   const char *revision = f->options->revision ? f->options->revision : f->source.revision ? f->source.revision : "master";
-  f->endpoint = wt_strdup(endpoint && *endpoint ? endpoint : "https://modelscope.cn");
+  f->endpoint = wt_strdup(endpoint ? endpoint : "https://modelscope.cn");
   if (!f->endpoint)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   f->http.allow_http |= !strncmp(f->endpoint, "http://", 7);

@@ -1,5 +1,6 @@
 /* engine/hub/http.c: single HTTP requests over libcurl: no redirect is followed here, and the token goes to no other host. */
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/rng.h"
 #include "engine/hub/hub.h"
 
@@ -29,20 +30,14 @@ double wt_stall_s(void)
   return s > 0 && s < 86400 ? (double)s : WT_STALL_S;
 }
 
-static const char *env_text(const char *name)
-{
-  const char *text = getenv(name);
-  return text && *text ? text : NULL;
-}
-
 /* Certificates to trust, from the environment as the curl program takes them; the library alone takes none. REQUESTS_CA_BUNDLE is what users of Python set. */
 static void set_trust(CURL *c)
 {
-  const char *file = env_text("CURL_CA_BUNDLE"), *dir = file ? NULL : env_text("SSL_CERT_DIR");
+  const char *file = wt_env("CURL_CA_BUNDLE"), *dir = file ? NULL : wt_env("SSL_CERT_DIR");
   if (!file)
-    file = env_text("SSL_CERT_FILE");
+    file = wt_env("SSL_CERT_FILE");
   if (!file && !dir)
-    file = env_text("REQUESTS_CA_BUNDLE");
+    file = wt_env("REQUESTS_CA_BUNDLE");
   if (dir)
     curl_easy_setopt(c, CURLOPT_CAPATH, dir);
   if (file)

@@ -10,6 +10,7 @@
 #define RED "\033[31m"
 #define GREEN "\033[32m"
 #define PLAIN "\033[0m"
+#define SHOWN 10 /* plans of the front, where no number is asked for */
 
 struct printer {
   const struct wt_plan_set *set;
@@ -139,16 +140,18 @@ static void print_front(const struct printer *p, size_t top)
 {
   const struct wt_plan_set *s = p->set;
   WT_AUTO(wt_freep) bool *show = (bool *)wt_calloc(s->pareto_n ? s->pareto_n : 1, sizeof *show);
-  size_t shown = 0, limit = top > 0 ? top : 10;
-  if (show && top == 0)
-    choose_shown(s, limit, show);
+  size_t shown = 0;
+  if (show && top > 0)
+    memset(show, true, (top < s->pareto_n ? top : s->pareto_n) * sizeof *show);
+  else if (show)
+    choose_shown(s, SHOWN, show);
   wt_buf_addf(p->out, "\nNo plan is better in everything than one of these %zu (time, energy, memory, quality):\n", s->pareto_n);
   paint(p, DIM);
   wt_buf_addf(p->out, "  %-40s %12s %12s %11s %7s %7s\n", "plan", "time", "energy", "memory", "steps", "quality");
   paint(p, PLAIN);
   bool chosen_shown = false;
-  for (size_t i = 0; i < s->pareto_n && shown < limit; i++) {
-    if (show && top == 0 && !show[i])
+  for (size_t i = 0; i < s->pareto_n; i++) {
+    if (show && !show[i])
       continue;
     print_row(p, &s->plans[s->pareto[i]], s->pareto[i] == s->chosen);
     chosen_shown = chosen_shown || s->pareto[i] == s->chosen;

@@ -322,8 +322,8 @@ static void fill_totals(struct wt_costing *c, struct wt_plan *p, const struct pa
     double factor = energy.learned ? energy.factor / time.factor : 1;
     p->energy_wh = wt_cost_interval(mean * seconds * factor / 3600, spread);
     p->energy_factor = time.factor * factor;
-    /* not metered yet (an estimate): getting ready is mostly the timing of products and slices, with as many threads */
-    double spent_wh = isfinite(in->spent_wh) ? in->spent_wh : in->spent_s * wt_power_predict(in->profile, p->config.threads, 1).mean / 3600;
+    /* what no meter has counted yet: getting ready is mostly the timing of products and slices, with as many threads */
+    double spent_wh = in->spent_wh + (in->spent_s - in->metered_s) * wt_power_predict(in->profile, p->config.threads, 1).mean / 3600;
     p->energy_wh = (struct wt_interval){p->energy_wh.mean + spent_wh, p->energy_wh.low + spent_wh, p->energy_wh.high + spent_wh};
     if (isfinite(in->rate.price_per_kwh))
       p->cost = scaled(p->energy_wh, in->rate.price_per_kwh / 1000);

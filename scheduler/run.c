@@ -76,7 +76,7 @@ static enum wt_status write_job(struct wt_run *r, const struct wt_json *job, str
  * begins again with the same plan. */
 static enum wt_status plan_fresh(struct wt_run *r, const struct wt_json *job, struct wt_outcome *ret, struct wt_error *err)
 {
-  r->s.spent_wh = r->meter ? r->st.energy_wh : (double)NAN;
+  wt_run_meter_spent(r);
   enum wt_status st = wt_session_plan(&r->s, &r->set, err);
   if (st == WT_OK)
     st = wt_run_pilot(r, err);

@@ -144,6 +144,8 @@ struct wt_json *wt_run_job_resolve(const struct wt_json *job, const struct wt_ru
 enum wt_status wt_run_meter_open(struct wt_run *r, const struct wt_run_options *o, double t0_s, struct wt_error *err) WT_MUST_CHECK;
 /* Takes a sample, books energy, money and carbon into st. */
 void wt_run_meter_update(struct wt_run *r);
+/* Takes a sample and tells the planner what is used already, and until when. */
+void wt_run_meter_spent(struct wt_run *r);
 double wt_run_time_s(const struct wt_run *r); /* used in all, earlier parts counted */
 void wt_run_phase_begin(struct wt_run *r, const char *name); /* ends the one before */
 void wt_run_phase_end(struct wt_run *r);

@@ -77,6 +77,15 @@ void wt_run_meter_update(struct wt_run *r)
   r->st.co2_g += isfinite(r->carbon_now) ? added * r->carbon_now / 1000 : 0;
 }
 
+void wt_run_meter_spent(struct wt_run *r)
+{
+  if (!r->meter)
+    return;
+  wt_run_meter_update(r);
+  r->s.spent_wh = r->st.energy_wh;
+  r->s.spent_until_s = wt_mono_s(r->s.clock);
+}
+
 void wt_run_phase_end(struct wt_run *r)
 {
   wt_run_meter_update(r);

@@ -179,7 +179,7 @@ static enum wt_status choose_again(struct wt_run *r, struct wt_error *err)
       memcpy(q->id, p->c[i].plan.id, sizeof q->id);
       q->step_s = sum / (double)p->c[i].n;
     }
-  r->s.spent_wh = r->meter ? r->st.energy_wh : (double)NAN;
+  wt_run_meter_spent(r);
   struct wt_plan_input in = wt_session_input(&r->s);
   in.done_steps = p->winner ? (double)p->winner->n : 0;
   wt_plan_set_release(&r->set);

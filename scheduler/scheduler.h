@@ -112,7 +112,8 @@ struct wt_plan_input {
   const struct wt_dataset *eval_data; /* where the evaluation rows are (may be `data`); NULL = no evaluation */
   const size_t *eval_index;
   size_t eval_n;
-  double spent_s, spent_wh; /* used since the run's start before planning: profile, tokenising; counts against the budgets */
+  double spent_s;             /* used since the run's start: profile, tokenising, planning itself; counts against the budgets */
+  double metered_s, spent_wh; /* the part of it that was metered, and what that took; both 0 in an estimate */
   bool samples;             /* the run will write answers before and after */
   const char *before;       /* id of the plan that the same task got before, or NULL: kept while nothing is clearly better */
   double done_steps;        /* on resume: steps that are behind */

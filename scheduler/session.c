@@ -415,7 +415,7 @@ enum wt_status wt_session_open(struct wt_session *s, const struct wt_run_options
   s->obs = obs;
   s->clock = &wt_clock_system;
   s->t0_s = t0_s;
-  s->deadline_real_s = s->spent_wh = NAN;
+  s->deadline_real_s = s->spent_wh = s->spent_until_s = NAN;
   if (s->o.batch == 0)
     return wt_fail(err, WT_EUSAGE, "--batch: must be at least 1");
   WT_TRY(wt_run_options_check(&s->o, err));
@@ -473,7 +473,10 @@ struct wt_plan_input wt_session_input(const struct wt_session *s)
     in.eval_n = s->eval_n;
   }
   in.spent_s = s->estimating ? run_will_spend(s) : wt_mono_s(s->clock) - s->t0_s;
-  in.spent_wh = s->spent_wh;
+  if (isfinite(s->spent_wh)) {
+    in.spent_wh = s->spent_wh;
+    in.metered_s = fmin(s->spent_until_s - s->t0_s, in.spent_s);
+  }
   in.samples = s->tokenizer && s->eval_n > 0;
   in.probes = s->probes;
   in.probes_n = s->probes_n;

@@ -39,7 +39,7 @@ struct wt_session {
   uint64_t fixed_bytes;
   double cached_share; /* of the checkpoint, in the page cache */
   double identify_s;   /* of a run, for the checkpoint's digest */
-  double spent_wh; /* used before planning, where it is metered; else NaN */
+  double spent_wh, spent_until_s; /* what the meter counted, and until when (monotonic); NaN where there is none */
   struct wt_machine *machines; /* of a run on several, set before planning; owned */
   size_t machines_n;
   double link_bytes_per_s, link_latency_s;

@@ -152,7 +152,6 @@ static struct world *make_world(void)
   w.in.budgets = (struct wt_budgets){.time_s = NAN, .energy_wh = NAN, .cost = NAN, .co2_g = NAN, .power_w = NAN};
   w.in.rate = (struct wt_rate){.price_per_kwh = 0.3, .currency = "EUR", .carbon_g_per_kwh = 380};
   w.in.fixed_bytes = 50u << 20;
-  w.in.spent_wh = NAN;
   w.task.model = (struct wt_model_info){.arch = "llama",
                                         .params = (uint64_t)PARAMS,
                                         .layers = LAYERS,
@@ -506,6 +505,11 @@ static void getting_ready_costs_energy(void **state)
   const struct wt_plan *a = &before.plans[before.chosen], *b = &after.plans[after.chosen];
   assert_string_equal(a->id, b->id);
   WT_ASSERT_CLOSE(b->energy_wh.mean - a->energy_wh.mean, 100 * wt_power_predict(w->in.profile, 2, 1).mean / 3600, 1e-6, 0);
+  wt_plan_set_release(&after);
+  w->in.metered_s = 60; /* planning goes on after the meter was read */
+  w->in.spent_wh = 1;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &after, &err), &err);
+  WT_ASSERT_CLOSE(after.plans[after.chosen].energy_wh.mean - a->energy_wh.mean, 1 + 40 * wt_power_predict(w->in.profile, 2, 1).mean / 3600, 1e-6, 0);
   wt_plan_set_release(&before);
   wt_plan_set_release(&after);
 }

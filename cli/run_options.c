@@ -48,7 +48,7 @@ const struct wt_opt wt_cli_run_table[] = {
 
     {"epochs", 0, WT_OPT_NUMBER, AT(epochs), AT(epochs_set), 1e-6, BIG, NULL, "X", "Training", "passes over the data (default 1)"},
     {"steps", 0, WT_OPT_INT, AT(steps), AT(steps_set), 1, BIG, NULL, "N", "Training", "optimizer steps, instead of epochs"},
-    {"batch", 0, WT_OPT_INT, AT(batch), AT(batch_set), 1, 1e9, NULL, "N", "Training", "sequences an optimizer step (default 8)"},
+    {"batch", 0, WT_OPT_INT, AT(batch), AT(batch_set), 1, 1e6, NULL, "N", "Training", "sequences an optimizer step (default 8)"},
     {"micro-batch-tokens", 0, WT_OPT_INT, AT(micro_batch_tok), AT(micro_batch_set), 1, 1e9, NULL, "N", "Training", "tokens at once: memory and speed, not the result"},
     {"seq-len", 0, WT_OPT_INT, AT(seq_len), AT(seq_len_set), 1, 1e9, NULL, "N", "Training", "longest sequence in tokens"},
     {"lr", 0, WT_OPT_NUMBER, AT(lr), AT(lr_set), 0, 1e6, NULL, "X", "Training", "learning rate (default by method)"},

@@ -407,6 +407,16 @@ static void get_past(struct wt_session *s)
   s->past_n = wt_ledger_past(l, s->profile.fingerprint, model, s->past, WT_PAST_MAX);
 }
 
+/* A few more than there are do little harm; thousands wait for each other at every product, already while the plan is being made. */
+static enum wt_status check_threads(const struct wt_session *s, struct wt_error *err)
+{
+  uint64_t there = s->profile.cpu.threads > 0 ? (uint64_t)s->profile.cpu.threads : 1, most = there > 8 ? 8 * there : 64;
+  if (!s->o.threads_set || s->o.threads <= most)
+    return WT_OK;
+  return wt_fail(err, WT_EUSAGE, "--threads: %llu are more than %llu, and the machine runs %llu at once", (unsigned long long)s->o.threads, (unsigned long long)most,
+                 (unsigned long long)there);
+}
+
 enum wt_status wt_session_open(struct wt_session *s, const struct wt_run_options *o, const struct wt_observer *obs, double t0_s,
                                struct wt_error *err)
 {
@@ -426,7 +436,7 @@ enum wt_status wt_session_open(struct wt_session *s, const struct wt_run_options
   double t = wt_mono_s(s->clock);
   WT_TRY(get_profile(s, err));
   s->profile_s = wt_mono_s(s->clock) - t;
-  return WT_OK;
+  return check_threads(s, err);
 }
 
 enum wt_status wt_session_load(struct wt_session *s, bool weights, struct wt_error *err)

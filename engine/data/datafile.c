@@ -64,12 +64,16 @@ enum wt_status wt_datafile_open(const char *path, struct wt_datafile **ret, stru
   WT_AUTO(wt_datafile_freep) struct wt_datafile *f = wt_calloc(1, sizeof *f);
   if (!f || !(f->path = wt_strdup(path)) || !(f->in = wt_malloc(WT_DATAFILE_BLOCK_BYTES)) || !(f->digest = wt_digest_new(WT_DIGEST_SHA256)))
     return wt_fail(err, WT_ENOMEM, "data '%s': out of memory", path);
+  struct stat st; /* before it is opened: opening a pipe waits for who writes into it */
+  if (stat(path, &st) != 0)
+    return wt_fail(err, WT_EFORMAT, "cannot open data '%s': %s", path, strerror(errno));
+  if (S_ISDIR(st.st_mode))
+    return wt_fail(err, WT_EFORMAT, "data '%s': is a folder; name the file in it that holds the rows", path);
+  if (!S_ISREG(st.st_mode))
+    return wt_fail(err, WT_EFORMAT, "data '%s': is a pipe or a device, but rows are read more than once; write them into a file", path);
   f->file = fopen(path, "rbe");
   if (!f->file)
     return wt_fail(err, WT_EFORMAT, "cannot open data '%s': %s", path, strerror(errno));
-  struct stat st;
-  if (fstat(fileno(f->file), &st) == 0 && S_ISDIR(st.st_mode))
-    return wt_fail(err, WT_EFORMAT, "data '%s': is a folder; name the file in it that holds the rows", path);
   setvbuf(f->file, NULL, _IONBF, 0);
   WT_TRY(fill(f, err));
   f->gzip = f->in_end >= 2 && f->in[0] == 0x1f && f->in[1] == 0x8b;

@@ -55,6 +55,19 @@ grep -qE "tensor '.*': element [0-9]+ is -?nan" "$T/err" || fail "generate with 
 expect 5 run "${tiny_task[@]}" --model "$T/bad" --steps 4 --out "$T/nan"
 grep -qE "tensor '.*': element [0-9]+ is -?nan" "$T/err" || fail "run with NaN: $(cat "$T/err")"
 damaged "is nan"
+# what would only take hours to get ready
+expect 2 estimate "${tiny_task[@]}" --threads 4096
+grep -q "^wattune: --threads: 4096 are more than " "$T/err" || fail "threads: $(cat "$T/err")"
+expect 2 estimate "${tiny_task[@]}" --batch 1000000000
+says "wattune: --batch: 1000000000 is outside of 1 to 1000000"
+# rows are read more than once: a pipe is refused at once, also one that nobody writes into
+mkfifo "$T/pipe.jsonl"
+for command in "data" "eval --model $T/model" "run --model $T/model --out $T/piped"; do
+  # shellcheck disable=SC2086
+  timeout 20 "$W" $command --data "$T/pipe.jsonl" >"$T/out" 2>"$T/err" </dev/null
+  [ $? = 5 ] || fail "${command%% *} of a pipe: $(cat "$T/err")"
+  says "wattune: data '$T/pipe.jsonl': is a pipe or a device, but rows are read more than once; write them into a file"
+done
 expect 5 eval --model org/name --data "$T/rows.jsonl"
 says "hint: hf://org/name fetches it from the Hugging Face hub"
 expect 2 eval --model http:// --data "$T/rows.jsonl"

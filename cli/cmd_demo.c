@@ -22,6 +22,9 @@ static const struct wt_opt table[] = {
 };
 static const size_t table_n = WT_COUNT(table);
 
+/* The demo's own limit of time. A machine so slow that no plan fits into the first (or one that is watched by a debugger) gets the next. */
+static const double limits_s[] = {45, 180, 720, 2880};
+
 static void options_release(struct options *o) { wt_opt_release(table, table_n, o); }
 
 static enum wt_status say(const char *text, struct wt_error *err) { return wt_cli_write(text, strlen(text), err); }
@@ -49,7 +52,7 @@ static enum wt_status fill(struct wt_run_options *o, const char *dir, const stru
   o->eval_data = wt_path_join(dir, "data/heldout.jsonl");
   o->out = wt_path_join(dir, "run");
   o->chat_template = wt_strdup("none");
-  o->max_time_s = 45;
+  o->max_time_s = limits_s[0];
   o->max_time_set = true;
   o->epochs = 8;
   o->epochs_set = true;
@@ -84,32 +87,52 @@ static enum wt_status step_report(const struct wt_json *report, struct wt_error 
   return wt_cli_print_buf(&text, err);
 }
 
-static enum wt_status tell(const struct wt_cli_run *r, const char *dir, struct wt_error *err)
+/* Trains inside o's limits and shows what came of it. */
+static enum wt_status step_run(const struct wt_cli_run *r, const struct wt_observer *watch, const char *dir, struct wt_error *err)
 {
-  const struct wt_run_options *o = &r->run;
-  struct wt_observer watch = wt_cli_observer();
-  struct wt_outcome outcome = {0};
-  bool json = o->json;
-  if (!json) {
-    WT_TRY(say("A small language model that knows the things of a house, trained by this project from nothing, lies inside this program.\n"
-               "It will now learn to answer questions as a card, inside a budget of 45 seconds.\n\n== 1. What would it cost? ==\n", err));
-    WT_TRY(step_estimate(o, &watch, err));
-    WT_TRY(say("\n== 2. Training ==\n", err));
-  }
+  bool json = r->run.json;
+  WT_AUTO(wt_outcome_release) struct wt_outcome outcome = {0};
   WT_AUTO(wt_json_freep) struct wt_json *job = wt_cli_run_job(r);
   if (!job)
     return wt_fail(err, WT_ENOMEM, "demo: out of memory");
-  enum wt_status status = wt_run(o, job, &watch, &outcome, err);
-  if ((status == WT_OK || status == WT_EBUDGET) && outcome.report) {
-    enum wt_status shown = json ? wt_cli_print_json(outcome.report, err) : say("\n== 3. Promised and kept ==\n", err);
-    if (!json && shown == WT_OK)
-      shown = step_report(outcome.report, err);
-    WT_AUTO(wt_freep) char *last = wt_asprintf("\nThe whole report: %s/run/report.html\nAsk it yourself:  wattune generate --model %s/model --adapter %s/run --prompt 'Tell me about the kettle.'\n", dir, dir, dir);
-    if (!json && shown == WT_OK && last)
-      shown = say(last, err);
-    status = shown;
+  enum wt_status status = wt_run(&r->run, job, watch, &outcome, err);
+  if ((status != WT_OK && status != WT_EBUDGET) || !outcome.report)
+    return status;
+  if (json)
+    return wt_cli_print_json(outcome.report, err);
+  WT_TRY(say("\n== 3. Promised and kept ==\n", err));
+  WT_TRY(step_report(outcome.report, err));
+  WT_AUTO(wt_freep) char *last = wt_asprintf(
+      "\nThe whole report: %s/run/report.html\nAsk it yourself:  wattune generate --model %s/model --adapter %s/run --prompt 'Tell me about the kettle.'\n", dir, dir, dir);
+  return last ? say(last, err) : wt_fail(err, WT_ENOMEM, "demo: out of memory");
+}
+
+/* One try inside the limits of r. WT_ENOPLAN: nothing fits into them, and nothing was trained. */
+static enum wt_status attempt(const struct wt_cli_run *r, const char *dir, struct wt_error *err)
+{
+  struct wt_observer watch = wt_cli_observer();
+  if (!r->run.json) {
+    WT_TRY(step_estimate(&r->run, &watch, err));
+    WT_TRY(say("\n== 2. Training ==\n", err));
   }
-  wt_outcome_release(&outcome);
+  return step_run(r, &watch, dir, err);
+}
+
+static enum wt_status tell(struct wt_cli_run *r, const char *dir, struct wt_error *err)
+{
+  if (!r->run.json)
+    WT_TRY(say("A small language model that knows the things of a house, trained by this project from nothing, lies inside this program.\n"
+               "It will now learn to answer questions as a card, inside a budget of 45 seconds.\n\n== 1. What would it cost? ==\n", err));
+  enum wt_status status = WT_ENOPLAN;
+  for (size_t i = 0; i < WT_COUNT(limits_s) && status == WT_ENOPLAN; i++) {
+    if (i > 0 && !r->run.json) {
+      WT_AUTO(wt_freep) char *line = wt_asprintf("\nNothing fits into %g s on this machine. Once more, with %g minutes:\n", limits_s[i - 1], limits_s[i] / 60);
+      WT_TRY(line ? say(line, err) : wt_fail(err, WT_ENOMEM, "demo: out of memory"));
+    }
+    wt_error_clear(err);
+    r->run.max_time_s = limits_s[i];
+    status = attempt(r, dir, err);
+  }
   return status;
 }
 

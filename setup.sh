@@ -2,9 +2,9 @@
 # setup.sh deps|build|demo|test|install [PREFIX]: from a fresh Debian 12 to a running program.
 #   deps     installs the Debian packages that are missing (apt-get; sudo only when not root; no network when nothing is missing)
 #   build    deps, then build/release/wattune
-#   demo     build, then the whole way in a minute
+#   demo     builds the program, then the whole way in a minute
 #   test     build, then all tests; ends with ctest's summary
-#   install  build, then installs below PREFIX (default /usr/local)
+#   install  builds what is installed (not the tests), then installs below PREFIX (default /usr/local)
 set -eu
 cd "$(dirname "$0")"
 
@@ -37,19 +37,20 @@ deps() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
 }
 
+# build [TARGET...]: without targets everything, tests included
 build() {
   deps
   cmake --preset release >build-release.log 2>&1 || { cat build-release.log >&2; die "cmake failed"; }
   rm -f build-release.log
-  cmake --build --preset release
+  cmake --build --preset release ${1:+--target "$@"}
   say "built build/release/wattune"
 }
 
 case "${1:-}" in
   deps) deps ;;
   build) build ;;
-  demo) build; exec build/release/wattune demo ;;
+  demo) build wattune; exec build/release/wattune demo ;;
   test) build; exec ctest --preset release ;;
-  install) build; as_root cmake --install build/release --prefix "${2:-/usr/local}" ;;
+  install) build wattune words wattune_shared; as_root cmake --install build/release --prefix "${2:-/usr/local}" ;;
   *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

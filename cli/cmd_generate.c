@@ -1,9 +1,11 @@
 /* generate: completes a prompt, or chats. */
 #include "base/cleanup.h"
+#include "base/fs.h"
 #include "base/units.h"
 #include "cli/cli.h"
 #include "cli/display.h"
 #include "cli/model.h"
+#include "cli/run_options.h"
 #include "engine/engine.h"
 
 #include <errno.h>
@@ -31,7 +33,7 @@ static const struct wt_opt table[] = {
     {"chat", 0, WT_OPT_FLAG, AT(chat), WT_OPT_NO_SET, 0, 0, NULL, NULL, "Input", "a conversation: a line of standard input is a turn"},
     {"ids", 0, WT_OPT_STRING, AT(ids), WT_OPT_NO_SET, 0, 0, NULL, "1,2,3", "Input", "token ids instead of a prompt; needs no tokenizer"},
     {"template", 0, WT_OPT_STRING, AT(chat_template), WT_OPT_NO_SET, 0, 0, NULL, "T", "Input",
-     "chat template (auto, chatml, llama3, ...); with --prompt: the prompt is a user's turn"},
+     "chat template (auto, chatml, llama3, ...; default: the run's, else auto); with --prompt: the prompt is a user's turn"},
     {"system", 0, WT_OPT_STRING, AT(system), WT_OPT_NO_SET, 0, 0, NULL, "T", "Input", "system turn at the beginning of a chat"},
     {"max-tokens", 'n', WT_OPT_INT, AT(max_tokens), WT_OPT_NO_SET, 0, 1e9, NULL, "N", "Sampling", "new tokens at most (default 256)"},
     {"temperature", 0, WT_OPT_NUMBER, AT(temperature), WT_OPT_NO_SET, 0, 100, NULL, "X", "Sampling", "0 = greedy (default 0.8)"},
@@ -312,6 +314,17 @@ static enum wt_status chat_print(struct wt_json *turns, struct wt_error *err)
   return wt_cli_print_json(doc, err);
 }
 
+/* The template that a run's folder was trained with, where its job names one: a chat in another form would be strange to it. Heap or NULL. */
+static char *template_of_run(const char *folder)
+{
+  WT_AUTO(wt_freep) char *path = folder ? wt_path_join(folder, "job.json") : NULL;
+  WT_AUTO(wt_json_freep) struct wt_json *job = NULL;
+  if (!path || wt_json_read_file(path, WT_JOB_MAX_BYTES, &job, NULL) != WT_OK)
+    return NULL;
+  const char *name = wt_json_str_or(job, "template", "auto");
+  return strcmp(name, "auto") == 0 ? NULL : wt_strdup(name);
+}
+
 static enum wt_status chat(const struct options *o, struct wt_model *m, const char *adapter, struct wt_error *err)
 {
   const struct wt_tokenizer *t = NULL;
@@ -320,12 +333,13 @@ static enum wt_status chat(const struct options *o, struct wt_model *m, const ch
   WT_AUTO(wt_json_freep) struct wt_json *messages = conversation_new(o);
   WT_AUTO(wt_json_freep) struct wt_json *turns = wt_json_array();
   WT_AUTO(wt_freep) char *line = NULL;
+  WT_AUTO(wt_freep) char *trained = o->chat_template ? NULL : template_of_run(o->adapter);
   size_t capacity = 0;
   bool asks = isatty(STDIN_FILENO) && !wt_display_quiet();
   WT_TRY(wt_model_tokenizer(m, &t, err));
-  WT_TRY(wt_template_open(o->chat_template ? o->chat_template : "auto", t, &template, err));
+  WT_TRY(wt_template_open(o->chat_template ? o->chat_template : trained ? trained : "auto", t, &template, err));
   WT_TRY(wt_cli_inference_open(m, &o->hold, adapter, wt_model_get_info(m)->context, &e, err));
-  wt_cli_note("chat template: %s%s", wt_template_name(template), asks ? "; an empty line or Ctrl-D ends" : "");
+  wt_cli_note("chat template: %s%s%s", wt_template_name(template), trained ? ", as in training" : "", asks ? "; an empty line or Ctrl-D ends" : "");
   for (uint64_t turn = 0;; turn++) {
     if (asks)
       fputs("> ", stderr);

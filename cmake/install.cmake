@@ -1,5 +1,6 @@
 # What `cmake --install` puts where, the library, and the Debian packages (`cpack -G DEB` in the build folder).
 include(GNUInstallDirs)
+set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY ON) # what is installed and packed is built before; the tests need not be
 
 # ---- manual pages and completions, printed by the program from its tables of options
 set(words_dir ${CMAKE_BINARY_DIR}/words)

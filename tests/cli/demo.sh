@@ -27,4 +27,6 @@ E2
 for f in report.html report.md plan.json metrics.jsonl job.json; do [ -s "d/run/$f" ] || { echo "FAIL $f is missing"; exit 1; }; done
 "$wattune" demo --out d >again 2>err || { echo "FAIL a second time"; exit 1; }
 grep -q 'Promised and kept' again || { echo "FAIL no story"; exit 1; }
+echo kettle | "$wattune" generate --model d/model --adapter d/run --chat --max-tokens 2 >chat 2>err || { cat err; echo "FAIL chat"; exit 1; }
+grep -q 'chat template: none, as in training' err || { cat err; echo "FAIL the chat does not speak as the run was trained"; exit 1; }
 echo ok

@@ -67,14 +67,27 @@ static enum wt_status fill(struct wt_run_options *o, const char *dir, const stru
   return o->model && o->data && o->eval_data && o->out && o->chat_template && o->country ? WT_OK : wt_fail(err, WT_ENOMEM, "demo: out of memory");
 }
 
-static enum wt_status step_estimate(const struct wt_run_options *o, const struct wt_observer *watch, struct wt_error *err)
+/* Whether the chosen plan of an estimate has something to show: a method that trains, and a good part of the steps. Sets its method in o, so that what is
+ * carried out is what was shown. */
+static bool takes(struct wt_run_options *o, const struct wt_json *document)
 {
-  struct wt_outcome outcome = {0};
-  enum wt_status status = wt_estimate(o, NULL, watch, &outcome, err);
-  if (status == WT_OK && outcome.text)
-    status = say(outcome.text, err);
-  wt_outcome_release(&outcome);
-  return status;
+  const struct wt_json *chosen = wt_json_get(document, "chosen");
+  const char *name = wt_json_str_or(chosen, "method", "");
+  for (int m = WT_METHOD_AUTO + 1; m < WT_METHOD_COUNT; m++)
+    if (strcmp(wt_method_name((enum wt_method)m), name) == 0)
+      o->method = m;
+  return o->method != WT_METHOD_PROMPT && 4 * wt_json_num_or(chosen, "steps", 0) >= wt_json_num_or(chosen, "steps_asked", 0);
+}
+
+/* Shows the plan, unless there may be a better one in more time: then WT_ENOPLAN. */
+static enum wt_status step_estimate(struct wt_run_options *o, bool last, const struct wt_observer *watch, struct wt_error *err)
+{
+  WT_AUTO(wt_outcome_release) struct wt_outcome outcome = {0};
+  o->method = WT_METHOD_AUTO;
+  WT_TRY(wt_estimate(o, NULL, watch, &outcome, err));
+  if (!takes(o, outcome.plan_document) && !last)
+    return wt_fail(err, WT_ENOPLAN, "demo: no plan that shows something fits into %g s", o->max_time_s);
+  return o->json || !outcome.text ? WT_OK : say(outcome.text, err);
 }
 
 static enum wt_status step_report(const struct wt_json *report, struct wt_error *err)
@@ -107,14 +120,13 @@ static enum wt_status step_run(const struct wt_cli_run *r, const struct wt_obser
   return last ? say(last, err) : wt_fail(err, WT_ENOMEM, "demo: out of memory");
 }
 
-/* One try inside the limits of r. WT_ENOPLAN: nothing fits into them, and nothing was trained. */
-static enum wt_status attempt(const struct wt_cli_run *r, const char *dir, struct wt_error *err)
+/* One try inside a limit of time. WT_ENOPLAN: nothing fits into it, and nothing was trained. */
+static enum wt_status attempt(struct wt_cli_run *r, bool last, const char *dir, struct wt_error *err)
 {
   struct wt_observer watch = wt_cli_observer();
-  if (!r->run.json) {
-    WT_TRY(step_estimate(&r->run, &watch, err));
+  WT_TRY(step_estimate(&r->run, last, &watch, err));
+  if (!r->run.json)
     WT_TRY(say("\n== 2. Training ==\n", err));
-  }
   return step_run(r, &watch, dir, err);
 }
 
@@ -126,12 +138,12 @@ static enum wt_status tell(struct wt_cli_run *r, const char *dir, struct wt_erro
   enum wt_status status = WT_ENOPLAN;
   for (size_t i = 0; i < WT_COUNT(limits_s) && status == WT_ENOPLAN; i++) {
     if (i > 0 && !r->run.json) {
-      WT_AUTO(wt_freep) char *line = wt_asprintf("\nNothing fits into %g s on this machine. Once more, with %g minutes:\n", limits_s[i - 1], limits_s[i] / 60);
+      WT_AUTO(wt_freep) char *line = wt_asprintf("%g s are not enough on this machine. Once more, with %g minutes:\n", limits_s[i - 1], limits_s[i] / 60);
       WT_TRY(line ? say(line, err) : wt_fail(err, WT_ENOMEM, "demo: out of memory"));
     }
     wt_error_clear(err);
     r->run.max_time_s = limits_s[i];
-    status = attempt(r, dir, err);
+    status = attempt(r, i + 1 == WT_COUNT(limits_s), dir, err);
   }
   return status;
 }

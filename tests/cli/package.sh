@@ -36,7 +36,8 @@ complete_bash() { # WORDS...: what bash would offer for the last word
 check "bash offers commands" grep -qx "estimate eval export" <(complete_bash wattune e | tr ' ' '\n' | sort | xargs)
 check "bash offers options" grep -qx -- "--max-memory" <(complete_bash wattune run --max-m)
 check "bash offers choices" grep -qx "lora" <(complete_bash wattune run --method lor)
-command -v zsh >/dev/null && check "zsh understands its completion" zsh -n "$P/share/zsh/vendor-completions/_wattune"
+check "zsh finds its completion" [ -s "$P/share/zsh/site-functions/_wattune" ]
+command -v zsh >/dev/null && check "zsh understands its completion" zsh -n "$P/share/zsh/site-functions/_wattune"
 command -v fish >/dev/null && check "fish understands its completion" fish -n "$P/share/fish/vendor_completions.d/wattune.fish"
 if command -v groff >/dev/null; then
   for page in "$P"/share/man/man1/*.1; do

@@ -13,11 +13,14 @@
 struct options {
   struct wt_cli_common common;
   char *out;
+  double max_time_s;
+  bool max_time_set;
 };
 
 #define AT(field) offsetof(struct options, field)
 static const struct wt_opt table[] = {
     {"out", 'o', WT_OPT_STRING, AT(out), WT_OPT_NO_SET, 0, 0, NULL, "DIR", "Output", "folder for the model, the data and the run (default: wattune-demo)"},
+    {"max-time", 0, WT_OPT_TIME, AT(max_time_s), AT(max_time_set), 0, 0, NULL, "T", "Budgets", "time for all of it (default: 45s; more where a machine needs it)"},
     WT_CLI_COMMON_ROWS(struct options, common.),
 };
 static const size_t table_n = WT_COUNT(table);
@@ -130,20 +133,31 @@ static enum wt_status attempt(struct wt_cli_run *r, bool last, const char *dir, 
   return step_run(r, &watch, dir, err);
 }
 
-static enum wt_status tell(struct wt_cli_run *r, const char *dir, struct wt_error *err)
+/* A line of the story, with up to two numbers; nothing with --json. */
+static enum wt_status tell_number(const struct wt_cli_run *r, const char *format, double a, double b, struct wt_error *err) WT_PRINTF(2, 0);
+static enum wt_status tell_number(const struct wt_cli_run *r, const char *format, double a, double b, struct wt_error *err)
 {
-  if (!r->run.json)
-    WT_TRY(say("A small language model that knows the things of a house, trained by this project from nothing, lies inside this program.\n"
-               "It will now learn to answer questions as a card, inside a budget of 45 seconds.\n\n== 1. What would it cost? ==\n", err));
+  if (r->run.json)
+    return WT_OK;
+  WT_AUTO(wt_freep) char *text = wt_asprintf(format, a, b);
+  return text ? say(text, err) : wt_fail(err, WT_ENOMEM, "demo: out of memory");
+}
+
+static enum wt_status tell(struct wt_cli_run *r, const struct options *d, const char *dir, struct wt_error *err)
+{
+  const double *limits = d->max_time_set ? &d->max_time_s : limits_s;
+  size_t n = d->max_time_set ? 1 : WT_COUNT(limits_s);
+  WT_TRY(tell_number(r,
+                     "A small language model that knows the things of a house, trained by this project from nothing, lies inside this program.\n"
+                     "It will now learn to answer questions as a card, inside a budget of %g seconds.\n\n== 1. What would it cost? ==\n",
+                     limits[0], 0, err));
   enum wt_status status = WT_ENOPLAN;
-  for (size_t i = 0; i < WT_COUNT(limits_s) && status == WT_ENOPLAN; i++) {
-    if (i > 0 && !r->run.json) {
-      WT_AUTO(wt_freep) char *line = wt_asprintf("%g s are not enough on this machine. Once more, with %g minutes:\n", limits_s[i - 1], limits_s[i] / 60);
-      WT_TRY(line ? say(line, err) : wt_fail(err, WT_ENOMEM, "demo: out of memory"));
-    }
+  for (size_t i = 0; i < n && status == WT_ENOPLAN; i++) {
+    if (i > 0)
+      WT_TRY(tell_number(r, "%g s are not enough on this machine. Once more, with %g minutes:\n", limits[i - 1], limits[i] / 60, err));
     wt_error_clear(err);
-    r->run.max_time_s = limits_s[i];
-    status = attempt(r, i + 1 == WT_COUNT(limits_s), dir, err);
+    r->run.max_time_s = limits[i];
+    status = attempt(r, i + 1 == n, dir, err);
   }
   return status;
 }
@@ -156,7 +170,7 @@ static enum wt_status run(int argc, char **argv, struct wt_error *err)
   WT_AUTO(wt_cli_run_release) struct wt_cli_run r = {0};
   WT_TRY(unpack(dir, err));
   WT_TRY(fill(&r.run, dir, &d, err));
-  return tell(&r, dir, err);
+  return tell(&r, &d, dir, err);
 }
 
-const struct wt_cli_command wt_cmd_demo = {"demo", "[--out DIR]", "the whole way on the built-in model and data, in under a minute", table, &table_n, run};
+const struct wt_cli_command wt_cmd_demo = {"demo", "[--out DIR] [--max-time T]", "the whole way on the built-in model and data, in under a minute", table, &table_n, run};

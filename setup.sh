@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")"
 
 packages="build-essential cmake ninja-build pkg-config libhwloc-dev libopenblas-openmp-dev libcurl4-openssl-dev libcjson-dev libssl-dev
-libpcre2-dev libutf8proc-dev libsqlite3-dev libcsv-dev zlib1g-dev libopenmpi-dev openmpi-bin libcmocka-dev libmicrohttpd-dev python3 ca-certificates"
+libpcre2-dev libutf8proc-dev libsqlite3-dev libcsv-dev zlib1g-dev libopenmpi-dev openmpi-bin libcmocka-dev libmicrohttpd-dev file python3 ca-certificates"
 
 say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }

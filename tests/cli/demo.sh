@@ -9,7 +9,7 @@ cd "$work" || exit 1
 begin=$SECONDS
 "$wattune" demo --out d --json >report.json 2>err || { cat err; echo "FAIL exit $?"; exit 1; }
 echo "took $((SECONDS - begin)) s"
-[ $((SECONDS - begin)) -le 120 ] || { echo "FAIL over two minutes, even for a busy machine"; exit 1; }
+[ $((SECONDS - begin)) -le 240 ] || { echo "FAIL over four minutes, even for a busy machine that got a second try of three"; exit 1; }
 python3 - <<'E2'
 import json
 r = json.load(open("report.json"))

@@ -14,7 +14,7 @@ cd "$T" || exit 1
 blocks() { # FILE KIND: writes the blocks to block.1, block.2, ... and prints how many
   awk -v kind="$2" '
     /^```/ { if (inside) { inside = 0; close(out); next } if (!other && $0 == "```" kind) { inside = 1; out = "block." ++n; printf "" > out; next } other = !other; next }
-    inside && kind !~ /^console/ { print > out; next }
+    inside && kind !~ /^console/ { if (kind == "sh") sub(/^wattune demo/, "& --max-time 45s"); print > out; next } # no longer, however busy the machine
     inside { typed = /^[$] / || (typed && /^> /) }
     inside && typed { line = substr($0, 3); if (kind == "console") { gsub(/--epochs [0-9]+/, "--steps 2", line); gsub(/\/dev\/shm\//, "", line) } print line > out }
     END { print n + 0 }' "$1"

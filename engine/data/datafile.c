@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
-enum { WT_DATAFILE_BLOCK_BYTES = 128 * 1024 };
+enum { WT_DATAFILE_BLOCK_BYTES = 64 * 1024 };
 
 struct wt_datafile {
   FILE *file;

@@ -26,7 +26,7 @@ struct wt_splitter {
   bool in_document;
 };
 
-enum { BLOCK_BYTES = 64 * 1024 };
+enum { BLOCK_BYTES = 32 * 1024 };
 
 static bool is_space(char c)
 {
@@ -73,7 +73,7 @@ static enum wt_status refill(struct wt_splitter *s, struct wt_error *err)
     if (s->end > WT_ROW_MAX_BYTES)
       return wt_fail(err, WT_EFORMAT, "%s:%llu: the row that begins here is longer than %zu MiB", s->path, (unsigned long long)s->line,
                      WT_ROW_MAX_BYTES >> 20);
-    size_t capacity = s->capacity * 2 < 4 * (size_t)BLOCK_BYTES ? 4 * (size_t)BLOCK_BYTES : s->capacity * 2;
+    size_t capacity = s->capacity ? 2 * s->capacity : 2 * (size_t)BLOCK_BYTES;
     char *grown = wt_realloc(s->buf, capacity);
     if (!grown)
       return wt_fail(err, WT_ENOMEM, "data '%s': out of memory", s->path);

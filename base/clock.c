@@ -77,9 +77,10 @@ struct wt_clock wt_clock_of_fake(struct wt_clock_fake *fake)
 
 char *wt_stamp_iso(double real_s, char *buf)
 {
-  time_t t = (time_t)floor(real_s);
+  bool sane = fabs(real_s) < 1e12; /* beyond the year 30 000: no time, and soon no number that time_t can hold */
+  time_t t = sane ? (time_t)floor(real_s) : 0;
   struct tm tm;
-  if (!isfinite(real_s) || !gmtime_r(&t, &tm) || strftime(buf, WT_STAMP_BYTES, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+  if (!sane || !gmtime_r(&t, &tm) || strftime(buf, WT_STAMP_BYTES, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
     snprintf(buf, WT_STAMP_BYTES, "unknown");
   return buf;
 }

@@ -22,6 +22,12 @@ static enum wt_status check_schema(const struct wt_json *doc, const char *path, 
 
 #define WT_UNFINISHED_POINTS 4000
 
+/* A number of a foreign metrics file as a count: neither negative nor beyond what JSON tells exactly. */
+static uint64_t count_of(double x)
+{
+  return x > 0 ? (uint64_t)fmin(x, 0x1p53) : 0;
+}
+
 /* A run without report.json (killed, or still going): what plan.json and metrics.jsonl tell. */
 static enum wt_status summarise_unfinished(const char *plan_path, const char *metrics_path, struct wt_json **ret, struct wt_error *err)
 {
@@ -35,8 +41,8 @@ static enum wt_status summarise_unfinished(const char *plan_path, const char *me
     double nan = (double)NAN;
     struct wt_run_summary s = {.status = "interrupted", .stop_reason = "the run has not ended, or was killed: --resume continues it", .plan = chosen,
                                .plan_document = plan, .time_s = u.time_s, .energy_wh = u.energy_wh, .cost = nan, .co2_g = nan, .co2_embodied_g = nan,
-                               .power_mean_w = u.time_s > 0 ? u.energy_wh * 3600 / u.time_s : nan, .power_max_w = u.steps ? u.power_max_w : nan, .tokens = (uint64_t)u.tokens,
-                               .supervised_tokens = (uint64_t)u.supervised_tokens, .steps = u.steps, .tokens_per_s = u.time_s > 0 ? u.tokens / u.time_s : nan,
+                               .power_mean_w = u.time_s > 0 ? u.energy_wh * 3600 / u.time_s : nan, .power_max_w = u.steps ? u.power_max_w : nan, .tokens = count_of(u.tokens),
+                               .supervised_tokens = count_of(u.supervised_tokens), .steps = u.steps, .tokens_per_s = u.time_s > 0 ? u.tokens / u.time_s : nan,
                                .gflops = nan, .peak_pct = nan, .energy_uncertainty_pct = nan, .energy_low_wh = nan, .energy_high_wh = nan,
                                .measured_wh = nan, .modelled_wh = nan, .imputed_wh = nan, .gap_s = nan, .suspended_s = nan, .paused_s = nan,
                                .loss_first = u.loss_first, .loss_last = u.loss_last, .eval_before = nan, .eval_after = nan, .eval_best = nan,

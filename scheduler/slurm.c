@@ -12,6 +12,7 @@
 #define TIME_MARGIN 1.25  /* over the high end of the prediction */
 #define MEMORY_MARGIN 1.2 /* what the program and MPI hold beside the engine */
 #define MEMORY_BASE_MIB 512.0
+#define MINUTES_MOST 5e6 /* about ten years, where no cluster's limit is */
 #define SIGNAL_S 120 /* before the limit: time for a checkpoint */
 #define LINK_BYTES_PER_S (1e9 / 8)
 #define LINK_LATENCY_S 1e-4
@@ -37,7 +38,7 @@ void wt_slurm_script(const struct wt_plan *p, const struct wt_slurm_job *j, stru
 {
   struct wt_interval time_s = wt_slurm_time(p, j->nodes);
   double high_s = isfinite(time_s.high) ? time_s.high : time_s.mean;
-  uint64_t minutes = (uint64_t)ceil(fmax(TIME_MARGIN * (isfinite(high_s) ? high_s : 3600), 2 * SIGNAL_S + 60) / 60);
+  uint64_t minutes = (uint64_t)ceil(fmin(fmax(TIME_MARGIN * (isfinite(high_s) ? high_s : 3600), 2 * SIGNAL_S + 60) / 60, MINUTES_MOST));
   /* each machine holds the whole model; its share of a batch is cut into the same micro-batches */
   double mib = ceil(MEMORY_BASE_MIB + MEMORY_MARGIN * (double)p->memory_bytes / (1 << 20));
   unsigned long long h = minutes / 60, m = minutes % 60;

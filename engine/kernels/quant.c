@@ -123,7 +123,8 @@ static void nf4_scales_fit(struct nf4_scales *s, const char *payload, size_t blo
     for (size_t b = g * NF4_GROUP; b < end; b++) {
       float a;
       memcpy(&a, payload + b * (NF4_BLOCK / 2), sizeof a);
-      codes[b] = (int8_t)(widest > 0 ? rintf((a - s->mean) * 127.0f / widest) : 0);
+      float code = rintf((a - s->mean) * 127.0f / widest);
+      codes[b] = (int8_t)(fabsf(code) <= 127 ? code : 0); /* 0 where all are equal, or one of them is infinite or no number */
     }
   }
 }
@@ -164,7 +165,8 @@ static void int8_row(const struct wt_matrix *src, size_t row, int8_t *q, float *
     read_piece(src, row, i, n, piece);
     for (size_t j = 0; j < n; j++) {
       float v = rintf(piece[j] * inverse);
-      q[i + j] = (int8_t)(v > 127 ? 127 : v < -127 ? -127 : v);
+      v = v > 127 ? 127 : v < -127 ? -127 : v;
+      q[i + j] = (int8_t)(isnan(v) ? 0 : v);
     }
   }
 }

@@ -294,6 +294,11 @@ static void test_folder_and_unfinished_run(void **state)
   assert_true(wt_doc_num(back, "actual.steps") == 2 && wt_doc_num(back, "actual.tokens") == 20);
   assert_true(wt_doc_num(back, "predicted.time_s.high") == 6);
   wt_json_free(back);
+  static const char beyond[] = "{\"step\":1,\"loss\":3,\"tokens\":1e300,\"supervised_tokens\":-1e300,\"time_s\":1,\"energy_wh\":0.1}\n";
+  WT_ASSERT_OK(wt_fs_write_atomic(path, beyond, sizeof beyond - 1, &err), &err);
+  WT_ASSERT_OK(wt_report_read(dir, &back, &err), &err);
+  assert_true(wt_doc_num(back, "actual.tokens") == 0x1p53 && wt_doc_num(back, "actual.supervised_tokens") == 0);
+  wt_json_free(back);
   WT_ASSERT_OK(wt_report_write_all(r, dir, &err), &err);
   WT_ASSERT_OK(wt_report_read(dir, &back, &err), &err);
   assert_string_equal(wt_doc_str(back, "status", ""), "done");

@@ -205,6 +205,10 @@ static void test_slurm_script(void **state)
   for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
     if (!strstr(b.data, lines[i]))
       fail_msg("the script lacks '%s':\n%s", lines[i], b.data);
+  wt_buf_clear(&b);
+  p.time_s.low = p.time_s.mean = p.time_s.high = 1e300; /* more minutes than any integer holds */
+  wt_slurm_script(&p, &j, &b);
+  assert_non_null(strstr(b.data, "#SBATCH --time=83333:20:00\n"));
   wt_buf_release(&b);
 }
 

@@ -116,8 +116,10 @@ static double llama3_misfit(const struct wt_llama3_rope *p, const float *stored,
   float made[512];
   double worst = 0;
   wt_llama3_rope_factors(p, n, made);
-  for (size_t i = 0; i < n; i++)
-    worst = fmax(worst, fabs((double)(made[i] - stored[i])) / (double)stored[i]);
+  for (size_t i = 0; i < n; i++) { /* by hand: gcc 12 for arm64 cannot compile fmax() of doubles made of floats */
+    double misfit = fabs((double)(made[i] - stored[i])) / (double)stored[i];
+    worst = misfit > worst ? misfit : worst;
+  }
   return worst;
 }
 
@@ -168,7 +170,7 @@ static enum wt_status add_llama3_scaling(struct build *b, double base, struct wt
     return wt_fail(err, WT_EFORMAT, "'%s': tensor 'rope_freqs.weight' is not a short row of F32", b->g->path);
   struct wt_llama3_rope p = {.base = base, .factor = 1, .low = 1, .high = 4};
   for (size_t i = 0; i < n; i++)
-    p.factor = fmax(p.factor, (double)stored[i]);
+    p.factor = (double)stored[i] > p.factor ? (double)stored[i] : p.factor;
   if (p.factor == 1)
     return WT_OK;
   bool found = false;

@@ -74,11 +74,11 @@ static void compare(const struct wt_tensors *want, const struct wt_tensors *got,
     WT_AUTO(wt_freep) float *y = wt_malloc((a->elements + 1) * sizeof *y);
     wt_tensor_to_f32(a, 0, a->elements, x);
     wt_tensor_to_f32(b, 0, b->elements, y);
-    double most = 0;
+    float most = 0;
     for (size_t k = 0; k < a->elements; k++)
-      most = fmax(most, fabs((double)x[k]));
+      most = fmaxf(most, fabsf(x[k]));
     for (size_t k = 0; k < a->elements; k++)
-      if (fabs((double)(x[k] - y[k])) > tolerance * most)
+      if (fabs((double)(x[k] - y[k])) > tolerance * (double)most)
         fail_msg("tensor %s, element %zu: %g became %g", a->name, k, (double)x[k], (double)y[k]);
   }
 }

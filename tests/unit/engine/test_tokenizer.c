@@ -322,11 +322,45 @@ static void names_of_words(void **state)
   }
 }
 
+#define PIECE(text, type) "\x0a" text "\x18" type /* field 1: the text, with its length before it; field 3: the type */
+
+/* Text that no piece spells and whose bytes are not all in the vocabulary comes behind the byte tokens of what follows it. It must not
+ * merge with what it does not touch in the text: pieces were looked up in the wrong place, even beyond the text's end. */
+static void unknown_behind_bytes(void **state)
+{
+  (void)state;
+  static const char model[] =
+      "\x0a\x09" PIECE("\x05<unk>", "\2") "\x0a\x0a" PIECE("\x06<0xE4>", "\6") "\x0a\x0a" PIECE("\x06<0xBD>", "\6") "\x0a\x0a" PIECE(
+          "\x06<0xA0>",
+          "\6") "\x0a\x07" PIECE("\x03\xe5\xa5\xbd",
+                                 "\1") "\x0a\x09" PIECE("\x05\xc3\xa9\xe4\xbd\xa0",
+                                                        "\1") "\x12\x02\x18\x02" /* byte pairs */
+                                                              "\x1a\x04\x18\0\x20\0" /* no space before the text, none taken away */;
+  static const char text[] = "\xc3\xa9\xe4\xbd\xa0\xe5\xa5\xbd";
+  static const int32_t want[] = {1, 2, 3, 0, 4};
+  struct wt_error err = {0};
+  WT_AUTO(wt_tokenizer_freep) struct wt_tokenizer *t = wt_tokenizer_new("unknown");
+  WT_AUTO(wt_ids_release) struct wt_ids ids = {0};
+  WT_ASSERT_OK(wt_tokenizer_parse_model(t, model, sizeof model - 1, &err), &err);
+  WT_ASSERT_OK(wt_tokenizer_conventions(t, NULL, &err), &err);
+  WT_ASSERT_OK(wt_tokenizer_finish(t, &err), &err);
+  WT_ASSERT_OK(wt_tokenizer_encode(t, text, sizeof text - 1, false, false, &ids, &err), &err);
+  assert_int_equal(ids.n, WT_COUNT(want));
+  assert_memory_equal(ids.id, want, sizeof want);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(names_of_words), cmocka_unit_test(added_tokens), cmocka_unit_test(steps),      cmocka_unit_test(refused),
-      cmocka_unit_test(legacy_files),   cmocka_unit_test(json_strings), cmocka_unit_test(long_words), cmocka_unit_test(many_threads),
+      cmocka_unit_test(unknown_behind_bytes),
+      cmocka_unit_test(names_of_words),
+      cmocka_unit_test(added_tokens),
+      cmocka_unit_test(steps),
+      cmocka_unit_test(refused),
+      cmocka_unit_test(legacy_files),
+      cmocka_unit_test(json_strings),
+      cmocka_unit_test(long_words),
+      cmocka_unit_test(many_threads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -233,6 +233,7 @@ enum wt_status wt_fetch_transfer(struct wt_fetcher *f, struct wt_error *err)
 {
   if (f->options->dry_run)
     return WT_OK;
+  WT_TRY(wt_fetch_check_places(f, err));
   WT_TRY(check_disk(f, err));
   return wt_download_all(&f->http, f->options, f->downloads, f->files_n, err);
 }

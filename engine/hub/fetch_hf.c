@@ -425,6 +425,8 @@ static enum wt_status write_metadata(struct wt_fetcher *f, size_t i, struct wt_e
   char text[512];
   WT_AUTO(wt_freep) char *path = wt_asprintf("%s/.cache/huggingface/download/%s.metadata", f->options->out_dir, f->files[i].name);
   int n = snprintf(text, sizeof text, "%s\n%s\n%.6f\n", f->commit, f->downloads[i].etag, wt_real_s(&wt_clock_system));
+  if (path)
+    wt_fetch_unlink_link(path);
   return path ? wt_fs_write_atomic(path, text, (size_t)n, err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
 }
 

@@ -59,8 +59,12 @@ enum wt_status wt_fetch_local(struct wt_fetcher *f, struct wt_error *err)
   }
   if (f->options->out_dir && !f->options->dry_run && !wt_fs_is_dir(path)) {
     f->folder = wt_path_join(f->options->out_dir, wt_path_base(path));
+    if (!f->folder)
+      return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
     WT_TRY(wt_fs_mkdirs(f->options->out_dir, err));
-    return f->folder ? wt_fs_copy(path, f->folder, err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
+    if (!wt_fs_same(path, f->folder)) /* a link to the file itself is a copy of it already */
+      wt_fetch_unlink_link(f->folder);
+    return wt_fs_copy(path, f->folder, err);
   }
   f->folder = wt_strdup(path);
   return f->folder ? WT_OK : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
@@ -181,6 +185,7 @@ enum wt_status wt_fetch_url(struct wt_fetcher *f, struct wt_error *err)
   if (f->options->dry_run || d->cached || !d->etag[0])
     return WT_OK;
   WT_AUTO(wt_freep) char *made = note_of(f, d);
+  wt_fetch_unlink_link(note_path);
   return made ? wt_fs_write_atomic(note_path, made, strlen(made), err) : wt_fail(err, WT_ENOMEM, "fetch: out of memory");
 }
 

@@ -188,7 +188,11 @@ void wt_fetcher_release(struct wt_fetcher *f);
 enum wt_status wt_fetch_one(struct wt_fetcher *f, const char *name, struct wt_error *err) WT_MUST_CHECK;
 char *wt_name_of_url(const char *url); /* last component of its path, decoded; "download" when that is no file's name; heap */
 enum wt_status wt_fetch_add_file(struct wt_fetcher *f, const char *name, uint64_t size, const char *digest, struct wt_error *err) WT_MUST_CHECK;
-/* Checks the disk, downloads what is not cached; nothing with dry_run. */
+/* places.c: WT_EDOWNLOAD when a folder on the way to a file of --out is a symbolic link, or when two names would be one file there. */
+enum wt_status wt_fetch_check_places(const struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
+/* Removes a symbolic link at a place that is about to be written: one to a device would be written through. */
+void wt_fetch_unlink_link(const char *path);
+/* Checks the places and the disk, downloads what is not cached; nothing with dry_run. */
 enum wt_status wt_fetch_transfer(struct wt_fetcher *f, struct wt_error *err) WT_MUST_CHECK;
 char *wt_hf_endpoint(void);
 char *wt_hf_token(void); /* HF_TOKEN, or the token file; NULL none */

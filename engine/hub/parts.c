@@ -62,7 +62,7 @@ static enum wt_status take_lock(struct wt_partial *f, const char *lock_path, boo
   if (!dir)
     return wt_fail(err, WT_ENOMEM, "fetch: out of memory");
   WT_TRY(wt_fs_mkdirs(dir, err));
-  f->lock_fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  f->lock_fd = open(lock_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (f->lock_fd < 0)
     return wt_fail_errno(err, WT_EDOWNLOAD, "fetch: cannot open the lock '%s'", lock_path);
   if (flock(f->lock_fd, LOCK_EX | LOCK_NB) == 0)
@@ -83,10 +83,10 @@ static enum wt_status reserve(struct wt_partial *f, const char *name, uint64_t s
 
 static enum wt_status open_files(struct wt_partial *f, const struct wt_download *d, struct wt_error *err)
 {
-  f->data_fd = open(f->data_path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  f->data_fd = open(f->data_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (f->data_fd < 0)
     return wt_fail_errno(err, WT_EDOWNLOAD, "fetch: cannot write '%s'", f->data_path);
-  f->record_fd = open(f->record_path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  f->record_fd = open(f->record_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (f->record_fd < 0 || ftruncate(f->record_fd, sizeof(struct wt_parts)))
     return wt_fail_errno(err, WT_EDOWNLOAD, "fetch: cannot write '%s'", f->record_path);
   if (posix_fallocate(f->record_fd, 0, sizeof(struct wt_parts)))

@@ -36,7 +36,37 @@ start; fetch hf://org/tiny; ok "$code $(whole "$folder")" "0 whole" "names that 
 cmp -s "$folder/Model.safetensors" "$work/root/org/tiny/config.json"; ok "$?" 0 "names that differ only in case: each has its own bytes"
 fetch hf://org/tiny --out "$work/out-case"; ok "$code $(whole "$folder")" "0 whole" "names that differ only in case, --out"
 cmp -s "$folder/Model.safetensors" "$work/root/org/tiny/config.json"; ok "$?" 0 "names that differ only in case, --out: each has its own bytes"
+# where such names are one file (skipped where no such file system can be made): refused before the first byte
+truncate -s 8M "$work/fold.img"; mkdir "$work/fold"
+fold() { mkfs.vfat "$work/fold.img" && mount -o loop "$work/fold.img" "$work/fold" && return; mke2fs -q -t ext4 -O casefold -E encoding=utf8 "$work/fold.img" && mount -o loop "$work/fold.img" "$work/fold" && chattr +F "$work/fold"; }
+if fold >/dev/null 2>&1; then
+  start; fetch hf://org/tiny --out "$work/fold/out"; ok "$code $(grep -c 'differ only in case' "$work/err") $(grep -c '"store"' "$work/log")" "6 1 0" "names that are one file here: refused"
+  fetch hf://org/tiny --out "$work/fold/out" --include model.safetensors; ok "$code" 0 "names that are one file here: one of them"
+  umount "$work/fold"
+else
+  umount "$work/fold" 2>/dev/null; echo "skip names that are one file: no such file system here"
+fi
 rm "$work/root/org/tiny/Model.safetensors"
+
+# symbolic links inside the folder of --out are never written through
+mkdir -p "$work/outside" "$work/linked" "$work/root/org/tiny/sub"; echo mine >"$work/outside/mine"; cp "$work/root/org/tiny/config.json" "$work/root/org/tiny/sub/deep.json"
+untouched() { echo "$(find "$work/outside" -type f) $(cat "$work/outside/mine")"; }
+ln -s "$work/outside" "$work/linked/sub"; start --hostile sub/deep.json
+fetch hf://org/tiny --include 'sub/*' --out "$work/linked"; ok "$code $(grep -c 'symbolic link' "$work/err") $(untouched)" "6 1 $work/outside/mine mine" "a folder on the way is a link: refused"
+rm "$work/linked/sub"; fetch hf://org/tiny --include 'sub/*' --out "$work/linked"; ok "$code $(cmp "$work/linked/sub/deep.json" "$work/root/org/tiny/config.json" 2>&1)" "0 " "a folder on the way is none: made"
+rm -r "$work/root/org/tiny/sub"; start
+for ending in '' .wattune.incomplete .wattune.parts; do
+  rm -rf "$work/linked"; mkdir "$work/linked"; ln -s "$work/outside/mine" "$work/linked/model.safetensors$ending"; ln -s "$work/outside/new" "$work/linked/config.json$ending"
+  for source in hf://org/tiny ms://org/tiny "$store/org/tiny/model.safetensors"; do
+    fetch "$source" --out "$work/linked"; ok "$([ -z "$ending" ] && [ "$code" != 0 ]; echo $?) $(untouched)" "1 $work/outside/mine mine" "a link at the place of a file$ending: not written through ($source, exit $code)"
+  done
+done
+rm -rf "$work/linked"; mkdir "$work/linked"; ln -s "$work/outside" "$work/linked/.cache"
+fetch hf://org/tiny --out "$work/linked"; ok "$code $(untouched)" "6 $work/outside/mine mine" "the folder of locks is a link: refused"
+rm -rf "$work/linked"; mkdir -p "$work/linked/.cache/huggingface/download"; ln -s "$work/outside/new" "$work/linked/.cache/huggingface/download/model.safetensors.lock"
+fetch hf://org/tiny --out "$work/linked"; ok "$code $(untouched)" "6 $work/outside/mine mine" "a lock is a link: refused"
+rm -rf "$work/linked"; mkdir "$work/linked"; ln -s "$work/outside/mine" "$work/linked/config.json"
+fetch "file://$work/root/org/tiny/config.json" --out "$work/linked"; ok "$code $(untouched) $(cmp "$work/linked/config.json" "$work/root/org/tiny/config.json" 2>&1)" "0 $work/outside/mine mine " "file://: a link is replaced, not written through"
 
 # HTTPS with certificates of an authority of our own
 authority() {

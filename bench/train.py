@@ -6,7 +6,8 @@
 
 Each pair runs both programs one after the other (the order alternates). A pair in which other processes took more than 4 % of the cores (by /proc/stat) is
 thrown away and repeated, at most three times over (--others sets that share). The first step of each run is not counted. Under 4 % difference is a tie. PyTorch gets its best set-up:
-OpenMP OpenBLAS and, when installed, tcmalloc. The FMA peak is measured by bench_kernels (beside BIN) right before each pair; operations are those that the engine counted.
+OpenMP OpenBLAS and, when installed, tcmalloc. The FMA peak (the best short burst of multiply-adds in registers) and what these hold for two seconds are measured by bench_kernels (beside BIN)
+right before each pair; operations are those that the engine counted. Ours runs with selective checkpointing: speed and memory of a row are those of the same run.
 --results: pairs are added to FILE, and the valid ones that are in it already count: short slices add up; --seconds: no pair begins after that; --table: only the table of FILE.
 --python: the interpreter that has torch; --prepare: only make models, rows and adapters in --work. --chat: rows of the -chat cases are FILE's (alpaca JSON, or JSONL with messages)
 in DIR's tokens, only the answer supervised; without it lengths are drawn.
@@ -36,14 +37,14 @@ SHAPES = {
                      "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0,
                      "max_position_embeddings": 32768, "hidden_act": "silu", "tie_word_embeddings": True, "torch_dtype": "float32", "bos_token_id": 0, "eos_token_id": 0},
 }
-# name: shape, method, batch, length (0 = chat-like lengths, 30 % of the tokens supervised), extra options of wattune
+# name: shape, method, batch, length (0 = chat-like lengths, 30 % of the tokens supervised), extra options of wattune (the last of one name counts)
 CASES = {
     "smol-lora": ("smollm2-135m", "lora", 4, 256, []),
     "gpt2-lora": ("gpt2-124m", "lora", 4, 256, []),
-    "qwen-lora": ("qwen2.5-0.5b", "lora", 4, 256, []),
+    "qwen-lora": ("qwen2.5-0.5b", "lora", 4, 256, ["--micro-batch-tokens", "256"]),
     "smol-lora-int16": ("smollm2-135m", "lora", 4, 256, ["--compute", "int16"]),
     "gpt2-lora-int16": ("gpt2-124m", "lora", 4, 256, ["--compute", "int16"]),
-    "qwen-lora-int16": ("qwen2.5-0.5b", "lora", 4, 256, ["--compute", "int16"]),
+    "qwen-lora-int16": ("qwen2.5-0.5b", "lora", 4, 256, ["--compute", "int16", "--micro-batch-tokens", "256"]),
     "smol-full": ("smollm2-135m", "full", 4, 256, []),
     "gpt2-full": ("gpt2-124m", "full", 4, 256, []),
     "smol-chat": ("smollm2-135m", "lora", 8, 0, []),
@@ -121,10 +122,10 @@ def make_rows(path, vocab, batch, length, steps):
 
 
 def fma_peak():
-    """GFLOP/s of all threads together, now."""
+    """GFLOP/s of all threads together, now: the best burst, and what two seconds hold."""
     r = subprocess.run([os.path.join(os.path.dirname(os.path.abspath(opt.wattune)), "bench_kernels"), str(opt.threads), "peak"], capture_output=True, text=True)
-    found = re.search(r"FMA peak ([\d.]+)", r.stdout)
-    return float(found.group(1)) if found else float("nan")
+    found = re.search(r"FMA peak ([\d.]+).*FMA held for two seconds ([\d.]+)", r.stdout, re.S)
+    return {"fma_gflops": float(found.group(1)), "fma_held_gflops": float(found.group(2))} if found else {}
 
 
 def old_results(name):
@@ -155,7 +156,7 @@ def prepare(name, work):
     adapter = os.path.join(work, "init-" + shape)
     ours = [opt.wattune, "run", "--model", model, "--data", rows, "--out", os.path.join(work, "run"), "--force", "--method", method, "--steps", str(opt.steps), "--batch", str(batch),
             "--no-shuffle", "--schedule", "constant", "--warmup", "0", "--lr", "1e-4", "--max-grad-norm", "0", "--eval-fraction", "0", "--threads", str(opt.threads),
-            "--weight-decay", "0.01", "--weight-decay-on", "all", "--weights", "f32", "--checkpointing", "none",
+            "--weight-decay", "0.01", "--weight-decay-on", "all", "--weights", "f32", "--checkpointing", "selective",
             "--micro-batch-tokens", "512", "-q", *extra]
     peer = [opt.python, os.path.join(HERE, "torch_peer.py"), "--model", model, "--data", rows, "--method", method, "--steps", str(opt.steps), "--batch", str(batch),
             "--threads", str(opt.threads), "--lr", "1e-4"]
@@ -173,7 +174,7 @@ def prepare(name, work):
 
 def run_pair(name, work, ours, peer, ours_first):
     """One pair as a dictionary; valid where others took few of the cores."""
-    result = {"case": name, "threads": opt.threads, "steps": opt.steps, "date": time.strftime("%Y-%m-%d %H:%M"), "fma_gflops": fma_peak()}
+    result = {"case": name, "threads": opt.threads, "steps": opt.steps, "date": time.strftime("%Y-%m-%d %H:%M"), **fma_peak()}
     others = 0
     for who in ("ours", "peer") if ours_first else ("peer", "ours"):
         out, other = quiet_run(ours if who == "ours" else peer, os.environ if who == "ours" else peer_env())
@@ -194,6 +195,11 @@ def run_pair(name, work, ours, peer, ours_first):
     return dict(result, others=others)
 
 
+def share(pairs, of):
+    shares = [p["gflops"] / p[of] for p in pairs if p.get(of)]
+    return f"{100 * statistics.median(shares):.0f} %" if shares else "?"
+
+
 def row_of(name, pairs):
     if not pairs:
         return f"| {name} | not measurable now: other processes took the cores | | | | | |"
@@ -203,7 +209,7 @@ def row_of(name, pairs):
     worst = max(abs(x - y) / y for p in pairs for x, y in zip(p["ours_losses"], p["peer_losses"]))
     return (f"| {name} | {med('step_tokens') / med('ours_s'):.1f} | {med('step_tokens') / med('peer_s'):.1f} | {r:.2f} ({min(ratios):.2f} to {max(ratios):.2f}; {len(pairs)})"
             f"{' tie' if abs(r - 1) < 0.04 else ''} | {med('ours_rss_bytes') / 1e9:.2f} / {med('peer_rss_bytes') / 1e9:.2f}"
-            f" | {med('gflops'):.0f} ({100 * statistics.median(p['gflops'] / p['fma_gflops'] for p in pairs):.0f} %) | {worst:.1e} |")
+            f" | {med('gflops'):.0f} ({share(pairs, 'fma_gflops')}, {share(pairs, 'fma_held_gflops')}) | {worst:.1e} |")
 
 
 def run_case(name, work):
@@ -229,7 +235,7 @@ work = opt.work or tempfile.mkdtemp(prefix="wattune-bench-")
 os.makedirs(work, exist_ok=True)
 cpu = re.search(r"model name\s*:\s*(.*)", open("/proc/cpuinfo").read())
 lines = [f"Machine: {cpu.group(1) if cpu else 'unknown'}, {opt.threads} threads; {opt.steps} steps a run (first not counted), pairs as in brackets.", "",
-         "| case | tokens/s | PyTorch tokens/s | ratio (median, range; pairs) | GB ours / PyTorch | GFLOP/s (of FMA peak) | worst loss difference |", "| --- | --- | --- | --- | --- | --- | --- |"]
+         "| case | tokens/s | PyTorch tokens/s | ratio (median, range; pairs) | GB ours / PyTorch | GFLOP/s (of the FMA peak, of FMA held 2 s) | worst loss difference |", "| --- | --- | --- | --- | --- | --- | --- |"]
 print("\n".join(lines), flush=True)
 for case in opt.case or list(CASES):
     lines.append(run_case(case, work))

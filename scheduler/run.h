@@ -32,6 +32,7 @@ struct wt_run {
   bool counts_energy;        /* this rank's meter is added: one rank a host, where sensors see the whole machine */
   double others_wh, others_measured_wh, others_modelled_wh, others_imputed_wh; /* used by the other ranks in this process's time */
   double compute_s, compute_begin_s, network_mark_s; /* of the last step: until its sums are waited for; when it began; cluster.communicate_s when they were */
+  double step_network_s;     /* of the last step: sums that were waited for, the slowest rank included */
   double network_s;          /* of all steps, as far as the slowest rank's computing does not explain it */
   size_t step_tok;           /* this rank's tokens of the last step */
   double rank_tok;           /* and of all steps */
@@ -190,6 +191,7 @@ void wt_run_inside(void *run);
 struct wt_step_hooks wt_run_hooks(struct wt_run *r, bool (*between)(void *ctx, size_t micro_step, size_t micro_steps));
 /* Around a step: what it took this rank and the network. */
 void wt_run_rank_step_begin(struct wt_run *r, const struct wt_example *batch, size_t n);
+void wt_run_rank_step_end(struct wt_run *r);
 /* Energy of all ranks to all. Collective. */
 enum wt_status wt_run_share_books(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
 /* A row a machine for the report; NULL with one rank. Collective. */

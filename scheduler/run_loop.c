@@ -519,6 +519,7 @@ static enum wt_status one_step(struct wt_run *r, struct wt_example *batch, struc
   r->micro_mark_s = began;
   wt_run_rank_step_begin(r, batch, n);
   WT_TRY(wt_engine_step(r->engine, batch, n, lr, &hooks, &out, err));
+  wt_run_rank_step_end(r);
   if (out.abandoned) /* by one rank, and so by all: why, they tell each other */
     return wt_run_share_decision(r, err);
   if (out.finished) {

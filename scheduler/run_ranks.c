@@ -263,33 +263,39 @@ static enum wt_status exchange_books(struct wt_run *r, double **ret_all, struct 
   return WT_OK;
 }
 
+/* Books what of the network's time in the step behind was not waiting for the slowest rank. */
+static void book_network(struct wt_run *r, const double *all)
+{
+  double slowest_s = 0;
+  for (int i = 0; i < r->cluster.size; i++)
+    slowest_s = fmax(slowest_s, all[BOOK_FIGURES * i + BOOK_COMPUTE_S]);
+  if (r->compute_s > 0)
+    r->network_s += fmax(0, r->step_network_s - (slowest_s - r->compute_s));
+  r->compute_s = 0;
+}
+
 enum wt_status wt_run_share_books(struct wt_run *r, struct wt_error *err)
 {
   if (r->cluster.size <= 1)
     return WT_OK;
   WT_AUTO(wt_freep) double *all = NULL;
   WT_TRY(exchange_books(r, &all, err));
+  book_network(r, all); /* of the last step, after which nobody has decided anything */
   wt_run_meter_update(r);
   return WT_OK;
 }
 
-/* Shares follow the tokens a second that each rank reached in the step behind, and what of the network was not waiting for the slowest is
- * booked. */
+/* Shares follow the tokens a second that each rank reached in the step behind. */
 static enum wt_status follow_speeds(struct wt_run *r, const double *all, struct wt_error *err)
 {
   size_t n = (size_t)r->cluster.size;
   WT_AUTO(wt_freep) double *measured = wt_calloc(n, sizeof *measured);
   if (!measured)
     return wt_fail(err, WT_ENOMEM, "cluster: out of memory");
-  double slowest_s = 0;
   for (size_t i = 0; i < n; i++) {
     double s = all[BOOK_FIGURES * i + BOOK_COMPUTE_S];
     measured[i] = s > 0 ? all[BOOK_FIGURES * i + BOOK_TOKENS] / s : 0;
-    slowest_s = fmax(slowest_s, s);
   }
-  if (r->compute_s > 0)
-    r->network_s += fmax(0, r->cluster.communicate_s - r->network_mark_s - (slowest_s - r->compute_s));
-  r->compute_s = 0;
   if (r->s.o.deterministic || r->st.step <= r->base.step + 1) /* the first step also touches its memory for the first time */
     return WT_OK;
   if (!wt_cluster_drift(measured, n, r->speeds_mean, r->speeds))
@@ -318,6 +324,7 @@ enum wt_status wt_run_share_decision(struct wt_run *r, struct wt_error *err)
     return WT_OK;
   WT_AUTO(wt_freep) double *all = NULL;
   WT_TRY(exchange_books(r, &all, err));
+  book_network(r, all);
   WT_TRY(follow_speeds(r, all, err));
   struct shared_decision d;
   memset(&d, 0, sizeof d);
@@ -371,6 +378,11 @@ void wt_run_rank_step_begin(struct wt_run *r, const struct wt_example *batch, si
     r->step_tok += batch[i].n;
   r->rank_tok += (double)r->step_tok;
   r->compute_begin_s = wt_mono_s(r->s.clock);
+}
+
+void wt_run_rank_step_end(struct wt_run *r)
+{
+  r->step_network_s = r->cluster.communicate_s - r->network_mark_s;
 }
 
 static enum wt_status reduce_begin(void *ctx, float *x, size_t n, struct wt_error *err)

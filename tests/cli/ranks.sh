@@ -68,6 +68,11 @@ assert c["ranks"] == 3 and 0 < c["network_pct"] < 100 and c["link_gbps"] > 0 and
 assert "| rank | host |" in open(sys.argv[1] + "/report.md").read()
 P
 
+# the network's part of the last step is counted too, which here is the only one
+ranks 2 once "${task[@]}" --method lora --steps 1 --batch 4 --eval-fraction 0
+checks=$((checks + 1))
+python3 -c 'import json, sys; m = json.load(open(sys.argv[1]))["machines"]; assert max(x["network_s"] for x in m) > 0, m' "$T/once/report.json" || fail "one step's network time"
+
 # the golden trajectories of a tiny model: ragged rows, a micro-batch for each
 if [ -f "$SHARED/checks/golden.py" ]; then
   printf '#!/bin/bash\nexec mpirun --oversubscribe -n 2 "$W" "$@" --micro-batch-tokens 8 </dev/null\n' >"$T/two"

@@ -341,6 +341,59 @@ char *wt_format_mass(double g, char *buf)
   return short_number(g * 1e3, "mg", buf);
 }
 
+/* x in the largest unit that leaves 1 or more, rounded up in the third digit. units from the small to the large. */
+static char *option_value(double x, const struct unit *units, size_t n, char *buf)
+{
+  if (!isfinite(x))
+    return unknown(buf);
+  size_t i = n - 1;
+  while (i > 0 && x < units[i].factor)
+    i--;
+  x /= units[i].factor;
+  int places = x > 0 ? 2 - (int)floor(log10(x)) : 0;
+  double step = pow(10, -fmin(places, 9));
+  snprintf(buf, WT_UNIT_BYTES, "%.*f%s", places < 0 ? 0 : places > 9 ? 9 : places, x > 0 ? ceil(x / step - 1e-9) * step : 0.0, units[i].name);
+  return buf;
+}
+
+#define OPTION_VALUE(x, units, buf) option_value(x, units, sizeof(units) / sizeof((units)[0]), buf)
+
+char *wt_option_time(double s, char *buf)
+{
+  static const struct unit units[] = {{"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
+  return OPTION_VALUE(s, units, buf);
+}
+
+char *wt_option_energy(double wh, char *buf)
+{
+  static const struct unit units[] = {{"J", 1 / 3600.0}, {"Wh", 1}, {"kWh", 1e3}};
+  return OPTION_VALUE(wh, units, buf);
+}
+
+char *wt_option_power(double w, char *buf)
+{
+  static const struct unit units[] = {{"mW", 1e-3}, {"W", 1}, {"kW", 1e3}};
+  return OPTION_VALUE(w, units, buf);
+}
+
+char *wt_option_bytes(double bytes, char *buf)
+{
+  static const struct unit units[] = {{"B", 1}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
+  return OPTION_VALUE(bytes, units, buf);
+}
+
+char *wt_option_money(struct wt_money m, char *buf)
+{
+  const struct unit unit = {m.currency, 1};
+  return option_value(m.amount, &unit, 1, buf);
+}
+
+char *wt_option_mass(double g, char *buf)
+{
+  static const struct unit units[] = {{"mg", 1e-3}, {"g", 1}, {"kg", 1e3}};
+  return OPTION_VALUE(g, units, buf);
+}
+
 char *wt_format_count(double n, char *buf)
 {
   static const struct unit scales[] = {{"T", 1e12}, {"G", 1e9}, {"M", 1e6}, {"k", 1e3}};

@@ -38,6 +38,13 @@ char *wt_format_power(double w, char *buf);
 char *wt_format_bytes(double bytes, char *buf);
 char *wt_format_money(struct wt_money m, char *buf);
 char *wt_format_mass(double g, char *buf);
+/* As an option takes it ("42.9MiB"), rounded up: a limit for which what was asked fits. */
+char *wt_option_time(double s, char *buf);
+char *wt_option_energy(double wh, char *buf);
+char *wt_option_power(double w, char *buf);
+char *wt_option_bytes(double bytes, char *buf);
+char *wt_option_money(struct wt_money m, char *buf);
+char *wt_option_mass(double g, char *buf);
 char *wt_format_count(double n, char *buf); /* "124.4 M", "260 k" */
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define OWN_PAGES_BYTES 1572864.0 /* by which two processes of this program differ that did the same */
 #define REJECTED_MAX 16
 #define NEAREST_BUDGETS 3
 
@@ -182,28 +183,39 @@ static const char *option_of(enum wt_budget_kind k)
   return names[k];
 }
 
-static void format_amount(const struct wt_plan_input *in, enum wt_budget_kind k, double x, char *buf)
+/* The value that the option needs, to be typed as it is, and how much more that is, to be read. */
+static void format_need(const struct wt_plan_input *in, enum wt_budget_kind k, double need, double over, char *ret_need, char *ret_over)
 {
-  struct wt_money money = {x, ""};
+  struct wt_money money = {need, ""}, more;
   memcpy(money.currency, in->budgets.currency[0] ? in->budgets.currency : in->rate.currency, sizeof money.currency);
+  more = money;
+  more.amount = over;
+  static const struct {
+    char *(*option)(double, char *), *(*format)(double, char *);
+  } forms[WT_BUDGET_COUNT] = {[WT_BUDGET_TIME] = {wt_option_time, wt_format_time},      [WT_BUDGET_ENERGY] = {wt_option_energy, wt_format_energy},
+                              [WT_BUDGET_CO2] = {wt_option_mass, wt_format_mass},       [WT_BUDGET_POWER] = {wt_option_power, wt_format_power},
+                              [WT_BUDGET_MEMORY] = {wt_option_bytes, wt_format_bytes}, [WT_BUDGET_DISK] = {wt_option_bytes, wt_format_bytes}};
+  if (k == WT_BUDGET_COST) {
+    wt_option_money(money, ret_need);
+    wt_format_money(more, ret_over);
+  } else {
+    forms[k].option(need, ret_need);
+    forms[k].format(over, ret_over);
+  }
+}
+
+/* A limit that will still do when the same is asked again: the program's own pages and what was timed are never quite the same twice. */
+static double limit_for(const struct wt_plan *p, enum wt_budget_kind k)
+{
+  double need = wt_cost_need(p, k);
   switch (k) {
-  case WT_BUDGET_TIME:
-    wt_format_time(x, buf);
-    return;
-  case WT_BUDGET_ENERGY:
-    wt_format_energy(x, buf);
-    return;
-  case WT_BUDGET_COST:
-    wt_format_money(money, buf);
-    return;
-  case WT_BUDGET_CO2:
-    wt_format_mass(x, buf);
-    return;
+  case WT_BUDGET_MEMORY:
+    return need + fmax(OWN_PAGES_BYTES, 0.01 * need);
   case WT_BUDGET_POWER:
-    wt_format_power(x, buf);
-    return;
+  case WT_BUDGET_DISK:
+    return need;
   default:
-    wt_format_bytes(x, buf);
+    return 1.05 * need;
   }
 }
 
@@ -223,9 +235,8 @@ static void describe_change(const struct wt_plan_input *in, const struct wt_plan
     if (!(violates & 1u << k))
       continue;
     char need[WT_UNIT_BYTES], more[WT_UNIT_BYTES];
-    double over = wt_cost_need(p, k) - wt_cost_limit(in, k);
-    format_amount(in, k, wt_cost_need(p, k), need);
-    format_amount(in, k, over, more);
+    double enough = limit_for(p, k);
+    format_need(in, k, enough, enough - wt_cost_limit(in, k), need, more);
     at += (size_t)snprintf(ret + at, bytes - at, "%s %s %s (+%s)", first ? "" : " and", option_of(k), need, more);
     first = false;
   }

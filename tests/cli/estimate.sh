@@ -24,6 +24,14 @@ assert p["budgets"]["power_w"] == 30
 P
 expect 3 estimate --model "$model" --data "$data" --max-memory 1MiB
 grep -q "^hint: .*--max-memory" "$T/err" || fail "no nearest change: $(cat "$T/err")"
+# what the hint names is typed as it is, and fits
+for limit in "--max-memory 1MiB" "--max-disk 1kB"; do
+  # shellcheck disable=SC2086
+  expect 3 estimate --model "$model" --data "$data" --method lora --price 0.30EUR/kWh $limit
+  named=$(grep -oE -- "${limit%% *} [^ ]+ \(" "$T/err" | head -n 1)
+  # shellcheck disable=SC2086
+  expect 0 estimate --model "$model" --data "$data" --method lora --price 0.30EUR/kWh ${named% (}
+done
 expect 3 estimate --model "$model" --data "$data" --max-power 1mW
 expect 2 estimate --model "$model" --data "$data" --max-cost 1EUR
 expect 2 estimate --model "$model" --data "$data" --finish-by "2001-01-01 00:00"

@@ -158,11 +158,43 @@ static void formats(void **state)
   }
 }
 
+static void option_values(void **state)
+{
+  (void)state;
+  char b[WT_UNIT_BYTES];
+  assert_string_equal(wt_option_time(0.6098, b), "0.610s");
+  assert_string_equal(wt_option_time(3.001, b), "3.01s");
+  assert_string_equal(wt_option_time(59.97, b), "60.0s");
+  assert_string_equal(wt_option_time(5400, b), "1.50h");
+  assert_string_equal(wt_option_energy(0.5, b), "1800J");
+  assert_string_equal(wt_option_power(0.35, b), "350mW");
+  assert_string_equal(wt_option_bytes(44854411, b), "42.8MiB");
+  assert_string_equal(wt_option_bytes(44900000, b), "42.9MiB");
+  assert_string_equal(wt_option_bytes(0, b), "0B");
+  assert_string_equal(wt_option_money((struct wt_money){0.03121, "EUR"}, b), "0.0313EUR");
+  assert_string_equal(wt_option_mass(1500, b), "1.50kg");
+  for (double x = 1.234e-4; x < 1e9; x *= 7.3) { /* never less than it was, at most a hundredth more, and taken back */
+    double y = 0;
+    uint64_t n = 0;
+    WT_ASSERT_OK(wt_parse_time(wt_option_time(x, b), "--t", &y, &err), &err);
+    assert_true(y >= x * (1 - 1e-9) && y <= x * 1.0101);
+    WT_ASSERT_OK(wt_parse_energy(wt_option_energy(x, b), "--e", &y, &err), &err);
+    assert_true(y >= x * (1 - 1e-9) && y <= x * 1.0101);
+    WT_ASSERT_OK(wt_parse_power(wt_option_power(x, b), "--w", &y, &err), &err);
+    assert_true(y >= x * (1 - 1e-9) && y <= x * 1.0101);
+    WT_ASSERT_OK(wt_parse_mass(wt_option_mass(x, b), "--g", &y, &err), &err);
+    assert_true(y >= x * (1 - 1e-9) && y <= x * 1.0101);
+    WT_ASSERT_OK(wt_parse_memory(wt_option_bytes(x * 1e5, b), "--b", &n, &err), &err);
+    assert_true((double)n >= floor(x * 1e5) && (double)n <= x * 1.0101e5 + 1);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(times), cmocka_unit_test(energies_and_powers), cmocka_unit_test(memory),
       cmocka_unit_test(money), cmocka_unit_test(numbers),             cmocka_unit_test(formats),
+      cmocka_unit_test(option_values),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

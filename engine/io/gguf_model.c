@@ -380,7 +380,7 @@ static enum wt_status append_pair(struct list *l, const char *module, const stru
     char *name = wt_asprintf("%s.weight.lora_%c", stem, k ? 'b' : 'a');
     if (!name)
       return wt_fail(err, WT_ENOMEM, "'%s': out of memory for the list of tensors", path);
-    WT_TRY(append(l, name, &pair[k], family, s, WT_F32, path, err));
+    WT_TRY(append(l, name, &pair[k], family, s, pair[k].dtype, path, err));
   }
   struct view *a = &l->view[l->n - 2], *b = &l->view[l->n - 1];
   if (strcmp(stem, "token_embd") == 0) {
@@ -413,7 +413,7 @@ enum wt_status wt_gguf_write_lora(const char *path, const struct wt_json *config
   put_text(w, "general.type", "adapter");
   if (name)
     put_text(w, "general.name", name);
-  put_file_type(w, WT_F32);
+  put_file_type(w, t[0].dtype);
   put_text(w, "adapter.type", "lora");
   wt_gguf_put_f32(w, "adapter.lora.alpha", (float)alpha);
   WT_AUTO(list_release) struct list l = {0};

@@ -24,7 +24,8 @@ enum wt_status wt_gguf_write_model(const char *path, const struct wt_json *confi
 
 /* Writes a LoRA adapter for llama.cpp: sources in pairs, t[2 i] is A [r, in] and t[2 i + 1] is B [out, r] of the module whose HF path is module[i]
  * ("model.layers.0.self_attn.q_proj", also the embedding's and the output matrix's) and scale[i] what stands before B A. GGUF has one alpha, of which each
- * module's scale is alpha / r: where they differ, B takes it. config: the base model's. WT_EUSAGE naming the module that GGUF cannot adapt. Data are F32. */
+ * module's scale is alpha / r: where they differ, B takes it. config: the base model's. WT_EUSAGE naming the module that GGUF cannot adapt. Written as the
+ * sources' dtype, all of one: F32, BF16 or F16. */
 enum wt_status wt_gguf_write_lora(const char *path, const struct wt_json *config, const char *const *module, const struct wt_tensor_source *t, size_t modules, const double *scale,
                                   const char *name, struct wt_error *err) WT_MUST_CHECK;
 

@@ -66,13 +66,13 @@ double wt_peft_alpha(const struct wt_peft *p, const char *module);
 double wt_peft_rank(const struct wt_peft *p, const char *module); /* r of a module, rank_pattern looked at */
 /* Values of every parameter of the engine from the files. A tensor of the files that no parameter takes is an error. */
 enum wt_status wt_peft_load(struct wt_engine *e, const struct wt_peft *p, struct wt_error *err) WT_MUST_CHECK;
-/* adapter_config.json and adapter_model.safetensors into dir. */
+/* adapter_config.json and adapter_model.safetensors into dir, its values as dtype (F32, BF16 or F16). */
 /* What others call a base model: ORG/NAME for a snapshot in a Hugging Face cache, whose path means nothing on another machine; else the path. Heap; NULL: out of memory. */
 char *wt_peft_base_name(const char *path);
-enum wt_status wt_peft_save(struct wt_engine *e, const char *dir, const char *base_name, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_peft_save(struct wt_engine *e, const char *dir, const char *base_name, enum wt_dtype dtype, struct wt_error *err) WT_MUST_CHECK;
 
 /* A chosen prompt as PEFT knows it: prompt tuning with the embeddings of its tokens. */
-enum wt_status wt_peft_save_prompt(struct wt_engine *e, const char *dir, const char *base_name, struct wt_error *err) WT_MUST_CHECK;
+enum wt_status wt_peft_save_prompt(struct wt_engine *e, const char *dir, const char *base_name, enum wt_dtype dtype, struct wt_error *err) WT_MUST_CHECK;
 
 /* Ids that virtual tokens start from: those of config.init_text, repeated until there are `count`, or random ones. */
 enum wt_status wt_virtual_start_ids(struct wt_engine *e, int32_t *ids, size_t count, struct wt_error *err) WT_MUST_CHECK;

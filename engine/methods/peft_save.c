@@ -290,7 +290,7 @@ static void double_pissa(const struct wt_engine *e, struct wt_tensor_source *sou
     }
 }
 
-enum wt_status wt_peft_save(struct wt_engine *e, const char *dir, const char *base_name, struct wt_error *err)
+enum wt_status wt_peft_save(struct wt_engine *e, const char *dir, const char *base_name, enum wt_dtype dtype, struct wt_error *err)
 {
   WT_AUTO(wt_freep) struct wt_tensor_source *source = wt_calloc(e->params, sizeof *source);
   WT_AUTO(wt_freep) float *prefix = e->prefix ? wt_malloc(e->param[0].n * sizeof *prefix) : NULL;
@@ -302,7 +302,7 @@ enum wt_status wt_peft_save(struct wt_engine *e, const char *dir, const char *ba
     wt_prefix_transpose(e, prefix, e->prefix, false);
   for (size_t i = 0; i < e->params; i++) {
     const struct wt_param *p = &e->param[i];
-    source[i] = (struct wt_tensor_source){.name = p->name, .rank = p->rank, .shape = {p->shape[0], p->shape[1]}, .dtype = WT_F32, .f32 = prefix ? prefix : p->value};
+    source[i] = (struct wt_tensor_source){.name = p->name, .rank = p->rank, .shape = {p->shape[0], p->shape[1]}, .dtype = dtype, .f32 = prefix ? prefix : p->value};
   }
   if (e->c.pissa && e->training)
     double_pissa(e, source, pissa);
@@ -312,7 +312,7 @@ enum wt_status wt_peft_save(struct wt_engine *e, const char *dir, const char *ba
   return wt_json_write_file(config, config_path, err);
 }
 
-enum wt_status wt_peft_save_prompt(struct wt_engine *e, const char *dir, const char *base_name, struct wt_error *err)
+enum wt_status wt_peft_save_prompt(struct wt_engine *e, const char *dir, const char *base_name, enum wt_dtype dtype, struct wt_error *err)
 {
   const struct wt_prompt *p = e->hard;
   size_t C = e->model->spec.hidden;
@@ -326,7 +326,7 @@ enum wt_status wt_peft_save_prompt(struct wt_engine *e, const char *dir, const c
     return wt_fail(err, WT_ENOMEM, "'%s': out of memory", dir);
   for (size_t i = 0; i < p->best_n; i++)
     wt_weight_read(e->embedding.table->def, (size_t)p->best[i], 1, rows + i * C);
-  struct wt_tensor_source source = {.name = "prompt_embeddings", .rank = 2, .shape = {p->best_n, C}, .dtype = WT_F32, .f32 = rows};
+  struct wt_tensor_source source = {.name = "prompt_embeddings", .rank = 2, .shape = {p->best_n, C}, .dtype = dtype, .f32 = rows};
   WT_TRY(wt_fs_mkdirs(dir, err));
   WT_TRY(wt_safetensors_write(weights, &source, 1, NULL, err));
   WT_AUTO(wt_json_freep) struct wt_json *config = make_config(e, base_name);

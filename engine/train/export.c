@@ -282,7 +282,7 @@ static enum wt_status check_lora_only(const struct wt_engine *e, const char *ada
   return wt_error_hint(err, e->prompt_n || e->prefix_n ? "keep it as an adapter for this program or PEFT" : "merge it into the model instead: --format gguf");
 }
 
-static enum wt_status write_gguf_lora(const struct wt_engine *e, const char *adapter, const char *out, struct wt_error *err)
+static enum wt_status write_gguf_lora(const struct wt_engine *e, const char *adapter, enum wt_dtype dtype, const char *out, struct wt_error *err)
 {
   size_t all = wt_engine_linears(e), n = 0;
   if (!adapter)
@@ -298,8 +298,8 @@ static enum wt_status write_gguf_lora(const struct wt_engine *e, const char *ada
     const struct wt_linear *l = wt_engine_linear(e, i);
     if (!l || l->ad.kind != WT_ADAPTER_LORA || !(module[n] = wt_engine_module_name(e, i, name[n], sizeof *name)))
       continue;
-    t[2 * n] = (struct wt_tensor_source){.name = name[n], .rank = 2, .shape = {l->ad.r, l->in}, .dtype = WT_F32, .f32 = l->ad.a};
-    t[2 * n + 1] = (struct wt_tensor_source){.name = name[n], .rank = 2, .shape = {l->out, l->ad.r}, .dtype = WT_F32, .f32 = l->ad.b};
+    t[2 * n] = (struct wt_tensor_source){.name = name[n], .rank = 2, .shape = {l->ad.r, l->in}, .dtype = dtype, .f32 = l->ad.a};
+    t[2 * n + 1] = (struct wt_tensor_source){.name = name[n], .rank = 2, .shape = {l->out, l->ad.r}, .dtype = dtype, .f32 = l->ad.b};
     scale[n++] = (double)l->ad.scale;
   }
   return wt_gguf_write_lora(out, e->model->config, module, t, n, scale, wt_path_base(e->model->path), err);
@@ -313,13 +313,16 @@ enum wt_status wt_export(const char *model, const char *adapter, enum wt_export_
   WT_TRY(refuse_itself("adapter", adapter, out, err));
   WT_TRY(wt_model_open(model, WT_MODEL_WEIGHTS, &m, err));
   WT_TRY(load_adapter(m, adapter, &e, err));
+  enum wt_dtype of_adapter = WT_F32; /* as it is trained */
+  if (dtype && (format == WT_EXPORT_PEFT || format == WT_EXPORT_GGUF_LORA))
+    WT_TRY(parse_dtype(dtype, format, NULL, &of_adapter, err));
   if (format == WT_EXPORT_PEFT) {
     if (!adapter)
       return wt_fail(err, WT_EUSAGE, "--format peft needs an --adapter");
-    return e->hard ? wt_peft_save_prompt(e, out, model, err) : wt_peft_save(e, out, model, err);
+    return e->hard ? wt_peft_save_prompt(e, out, model, of_adapter, err) : wt_peft_save(e, out, model, of_adapter, err);
   }
   if (format == WT_EXPORT_GGUF_LORA)
-    return write_gguf_lora(e, adapter, out, err);
+    return write_gguf_lora(e, adapter, of_adapter, out, err);
   if (e->prompt_n || e->prefix_n)
     return wt_fail(err, WT_EUSAGE, "adapter '%s': %s cannot be merged into weights; keep it as an adapter", adapter, e->hard ? "a prompt" : "virtual tokens");
   WT_AUTO(wt_json_freep) struct wt_json *config = config_of(e);

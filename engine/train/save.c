@@ -134,6 +134,6 @@ enum wt_status wt_engine_save(struct wt_engine *e, const char *run_dir, const ch
   if (e->hard)
     WT_TRY(wt_prompt_file_write(e, fresh, base_name, err));
   else
-    WT_TRY(adapter ? wt_peft_save(e, fresh, base_name, err) : save_model(e, fresh, err));
+    WT_TRY(adapter ? wt_peft_save(e, fresh, base_name, WT_F32, err) : save_model(e, fresh, err));
   return replace_dir(fresh, dir, err);
 }

@@ -76,6 +76,16 @@ says "wattune: source 'http://': an address without a host"
 # an adapter whose tensors are of another rank than its config says would be scaled wrongly
 expect 0 run "${tiny_task[@]}" --steps 1 --out "$T/lora"
 expect 0 eval --model "$T/model" --adapter "$T/lora" --data "$T/rows.jsonl"
+# an adapter is written with the kind of number that is asked for
+for dtype in f32 bf16 f16; do
+  for format in peft gguf-lora; do
+    expect 0 export --model "$T/model" --adapter "$T/lora" --format $format --dtype $dtype --out "$T/written-$dtype.$format"
+  done
+  expect 0 eval --model "$T/model" --adapter "$T/written-$dtype.peft" --data "$T/rows.jsonl"
+  grep -q "\"dtype\":\"$(tr a-z A-Z <<<$dtype)\"" <(head -c 400 "$T/written-$dtype.peft/adapter_model.safetensors" | tr -d '\0 ') || fail "--format peft --dtype $dtype writes another one"
+done
+[ "$(stat -c %s "$T/written-f16.gguf-lora")" -lt "$(stat -c %s "$T/written-f32.gguf-lora")" ] || fail "--format gguf-lora ignores --dtype"
+expect 2 export --model "$T/model" --adapter "$T/lora" --format peft --dtype q8_0 --out "$T/written"
 sed -i 's/"r": *4/"r": 8/' "$T/lora/adapter/adapter_config.json"
 expect 5 eval --model "$T/model" --adapter "$T/lora" --data "$T/rows.jsonl"
 grep -q "is of rank 4, adapter_config.json says 8" "$T/err" || fail "rank: $(cat "$T/err")"

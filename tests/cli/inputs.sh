@@ -86,6 +86,12 @@ for dtype in f32 bf16 f16; do
 done
 [ "$(stat -c %s "$T/written-f16.gguf-lora")" -lt "$(stat -c %s "$T/written-f32.gguf-lora")" ] || fail "--format gguf-lora ignores --dtype"
 expect 2 export --model "$T/model" --adapter "$T/lora" --format peft --dtype q8_0 --out "$T/written"
+# a continuation that is asked for something else says what it goes on with, and says nothing where it is asked for the same
+expect 0 run --resume --out "$T/lora" --steps 2 --rank 8 --lr 0.5 --optimizer sgd -q
+grep -q "goes on as it began, with --rank 4, --optimizer adamw, --lr 0.0002$" "$T/err" || fail "resume with other options: $(cat "$T/err")"
+grep -q "goes on as it began" "$T/lora/run.log" || fail "resume with other options: run.log"
+expect 0 run "${tiny_task[@]}" --steps 3 --out "$T/lora" --resume
+silent err
 sed -i 's/"r": *4/"r": 8/' "$T/lora/adapter/adapter_config.json"
 expect 5 eval --model "$T/model" --adapter "$T/lora" --data "$T/rows.jsonl"
 grep -q "is of rank 4, adapter_config.json says 8" "$T/err" || fail "rank: $(cat "$T/err")"

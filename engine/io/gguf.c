@@ -7,9 +7,14 @@
 #include "engine/io/gguf_file.h"
 #include "engine/io/tensor_set.h"
 #include <endian.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAGIC "GGUF"
 
 enum { MAX_KEY_VALUES = 4096, MAX_TENSORS = 1 << 20, DEFAULT_ALIGNMENT = 32, MAX_ALIGNMENT = 1 << 20 };
 
@@ -39,6 +44,16 @@ int wt_gguf_ggml_type(enum wt_dtype t)
     if (ggml_types[i].dtype == t)
       return (int)ggml_types[i].ggml;
   return -1;
+}
+
+bool wt_gguf_is_named(const char *path)
+{
+  struct stat st;
+  char magic[4];
+  if (wt_fs_is_dir(path) || wt_name_ends_in(path, ".gguf"))
+    return !wt_fs_is_dir(path);
+  WT_AUTO(wt_closep) int fd = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? open(path, O_RDONLY | O_CLOEXEC) : -1; /* a pipe would wait for its writer */
+  return fd >= 0 && read(fd, magic, sizeof magic) == (ssize_t)sizeof magic && memcmp(magic, MAGIC, sizeof magic) == 0;
 }
 
 static bool take(struct cursor *c, size_t n, const unsigned char **ret)
@@ -299,7 +314,7 @@ enum wt_status wt_gguf_load(const char *path, bool with_data, struct wt_gguf **r
   const unsigned char *magic;
   uint32_t version;
   uint64_t tensors, kvs;
-  if (!take(&c, 4, &magic) || memcmp(magic, "GGUF", 4) != 0)
+  if (!take(&c, 4, &magic) || memcmp(magic, MAGIC, 4) != 0)
     return wt_fail(err, WT_EFORMAT, "'%s': not a GGUF file", path);
   if (!take_u32(&c, &version) || version < 2 || version > 3)
     return wt_fail(err, WT_EFORMAT, "'%s': only version 2 and 3 of little-endian GGUF can be read", path);

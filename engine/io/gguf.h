@@ -5,6 +5,9 @@
 #include "engine/io/tensors.h"
 
 struct wt_gguf; /* opened file: key-values + tensors */
+/* Whether a path names a GGUF file: by its ending, or, whatever it is called, by its first bytes. False for a folder. Reads at most four bytes, and those of a
+ * regular file only. */
+bool wt_gguf_is_named(const char *path);
 enum wt_status wt_gguf_open(const char *path, struct wt_gguf **ret, struct wt_error *err) WT_MUST_CHECK;
 void wt_gguf_free(struct wt_gguf *g);
 void wt_gguf_freep(struct wt_gguf **g);

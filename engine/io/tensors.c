@@ -1,5 +1,6 @@
 /* engine/io/tensors.c: the set of named tensors: folder rules, hashed look-up, ownership of mappings. */
 #include "base/cleanup.h"
+#include "engine/io/gguf.h"
 #include "engine/io/tensor_set.h"
 #include <stdlib.h>
 #include <string.h>
@@ -194,7 +195,7 @@ static enum wt_status open_set(const char *path, bool headers_only, struct wt_te
     if (!dir)
       return wt_fail(err, WT_ENOMEM, "'%s': out of memory", path);
     WT_TRY(wt_safetensors_read_index(s, dir, path, err));
-  } else if (wt_name_ends_in(path, ".gguf"))
+  } else if (wt_gguf_is_named(path))
     WT_TRY(wt_gguf_read_tensors(s, path, err));
   else
     WT_TRY(wt_safetensors_read(s, path, err));

@@ -47,7 +47,7 @@ struct wt_tensor {
 struct wt_tensors; /* opaque set */
 
 /* path: a folder (model.safetensors.index.json, model.safetensors, any single *.safetensors, or a single *.gguf), or one .safetensors /
- * .gguf file. adapter folders: adapter_model.safetensors. A GGUF file of a known family shows HF names; names that are not known stay GGUF's. */
+ * .gguf file (GGUF also by its first bytes). adapter folders: adapter_model.safetensors. A GGUF file of a known family shows HF names; names that are not known stay GGUF's. */
 enum wt_status wt_tensors_open(const char *path, struct wt_tensors **ret, struct wt_error *err) WT_MUST_CHECK;
 void wt_tensors_free(struct wt_tensors *s);
 void wt_tensors_freep(struct wt_tensors **s);

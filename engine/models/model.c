@@ -329,7 +329,7 @@ static bool settle_head(struct wt_json *config, const struct wt_tensors *t)
 static char *gguf_of(const char *path)
 {
   if (!wt_fs_is_dir(path))
-    return wt_name_ends_in(path, ".gguf") ? wt_strdup(path) : NULL;
+    return wt_gguf_is_named(path) ? wt_strdup(path) : NULL;
   WT_AUTO(wt_freep) char *config = wt_path_join(path, "config.json");
   if (!config || wt_fs_exists(config))
     return NULL;

@@ -1,5 +1,6 @@
 /* engine/token/tokenizer.c: life of a tokenizer, which files make one, and what it tells about itself. */
 #include "base/fs.h"
+#include "engine/io/gguf.h"
 #include "engine/token/internal.h"
 #include <string.h>
 
@@ -146,7 +147,7 @@ static enum wt_status read_file(struct wt_tokenizer *t, const char *path, const 
     return wt_tokenizer_read_json(t, path, err);
   if (wt_name_ends_in(path, ".model") || wt_name_ends_in(path, ".tiktoken"))
     return wt_tokenizer_read_model(t, path, err);
-  if (wt_name_ends_in(path, ".gguf"))
+  if (wt_gguf_is_named(path))
     return wt_tokenizer_read_gguf(t, path, err);
   return wt_fail(err, WT_EFORMAT, "tokenizer '%s': not a folder, tokenizer.json, vocab.json, tokenizer.model or .gguf file", path);
 }

@@ -24,6 +24,15 @@ expect 2 export --model "$T/model/model.safetensors" --format safetensors --dtyp
 expect 2 export --model "$T/model/model.safetensors" --format gguf --out "$T/model/model.safetensors"
 [ "$(cat "$T/model"/* | sha256sum)" = "$before" ] || fail "export wrote over its own model"
 
+# a GGUF file is one by what it begins with, whatever it is called: config, weights and tokenizer come out of it
+expect 0 export --model "$T/model" --format gguf --out "$T/gguf-file"
+expect 0 eval --model "$T/model" --data "$T/rows.jsonl" --json
+want=$(loss)
+mkdir "$T/alone" && mv "$T/gguf-file" "$T/alone/P"
+expect 0 eval --model "$T/alone/P" --data "$T/rows.jsonl" --json
+[ "$(loss)" = "$want" ] || fail "a GGUF file without its ending: loss $(loss) instead of $want"
+expect 0 estimate "${tiny_task[@]}" --model "$T/alone/P" --steps 1
+
 # bad input is exit status 5 and says what is missing
 damaged_eval=(eval --data "$T/rows.jsonl" --model "$T/bad")
 damaged() { # what must be said; the damage comes before

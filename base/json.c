@@ -446,6 +446,21 @@ bool wt_json_bool_or(const struct wt_json *object, const char *key, bool otherwi
   return otherwise;
 }
 
+enum wt_status wt_json_schema_check(const struct wt_json *doc, const char *name, int version, const char *what, struct wt_error *err)
+{
+  const char *schema = wt_json_str(wt_json_get(doc, "schema"));
+  char begin[80], *end = NULL;
+  int n = snprintf(begin, sizeof begin, "wattune.%s/", name);
+  if (!schema)
+    return wt_fail(err, WT_EFORMAT, "%s: not a %s: 'schema' is missing", what, name);
+  if (strncmp(schema, begin, (size_t)n) != 0)
+    return wt_fail(err, WT_EFORMAT, "%s: not a %s: 'schema' is '%.80s'", what, name, schema);
+  long found = strtol(schema + n, &end, 10);
+  if (found > version)
+    return wt_fail(err, WT_EFORMAT, "%s: schema '%.80s' is newer than this program, which knows version %d", what, schema, version);
+  return found >= 1 && !*end ? WT_OK : wt_fail(err, WT_EFORMAT, "%s: schema '%.80s' has no version", what, schema);
+}
+
 /* ---- building ---- */
 
 struct wt_json *wt_json_object(void)

@@ -43,6 +43,10 @@ double wt_json_num_or(const struct wt_json *object, const char *key, double othe
 const char *wt_json_str_or(const struct wt_json *object, const char *key, const char *otherwise);
 bool wt_json_bool_or(const struct wt_json *object, const char *key, bool otherwise);
 
+/* A document of this program says "schema": "wattune.NAME/VERSION". WT_EFORMAT, before anything else of it is looked at, for one that says nothing, another name or
+ * a version above `version`, whose keys may mean something else. */
+enum wt_status wt_json_schema_check(const struct wt_json *doc, const char *name, int version, const char *what, struct wt_error *err) WT_MUST_CHECK;
+
 /* Building. All return NULL when out of memory and accept NULL parents (then they free the child and return NULL), so
  * that a whole document is built first and checked once. Adding moves ownership to the parent; the added value is
  * returned. */

@@ -378,6 +378,8 @@ enum wt_status wt_opt_read_job(const struct wt_opt *table, size_t n, void *targe
 {
   if (wt_json_type(job) != WT_JSON_OBJECT)
     return wt_fail(err, WT_EFORMAT, "%s: a job file is one JSON object", what);
+  if (wt_json_get(job, "schema"))
+    WT_TRY(wt_json_schema_check(job, "job", WT_OPT_JOB_VERSION, what, err));
   for (const struct wt_json *v = wt_json_first(job); v; v = wt_json_next(v)) {
     const char *key = wt_json_key(v);
     char name[NAME_MAX_BYTES], where[512];

@@ -29,6 +29,7 @@ enum wt_opt_kind {
   WT_OPT_CHOICE, /* int: index into choices ("auto|none|full") */
 };
 
+#define WT_OPT_JOB_VERSION 1 /* of job files: "schema": "wattune.job/1", which one written by hand may leave out */
 #define WT_OPT_NO_SET ((size_t)-1)
 
 struct wt_opt {
@@ -45,7 +46,7 @@ struct wt_opt {
 
 /* Parses argv[1..) into target. Positional arguments are left in argv[1..*ret_rest) in order. "--" ends options. */
 enum wt_status wt_opt_parse(const struct wt_opt *table, size_t n, void *target, int *argc, char **argv, struct wt_error *err) WT_MUST_CHECK;
-/* A job file's object; options already set on the command line (set_offset true) win and are left alone. */
+/* A job file's object; options already set on the command line (set_offset true) win and are left alone. A newer schema is WT_EFORMAT. */
 enum wt_status wt_opt_read_job(const struct wt_opt *table, size_t n, void *target, const struct wt_json *job, const char *what, struct wt_error *err) WT_MUST_CHECK;
 /* Sets one option by name from text. */
 enum wt_status wt_opt_set(const struct wt_opt *table, size_t n, void *target, const char *name, const char *value, struct wt_error *err) WT_MUST_CHECK;

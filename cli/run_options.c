@@ -109,6 +109,8 @@ static enum wt_status job_merge(struct wt_json *to, const struct wt_json *from, 
 {
   if (wt_json_type(from) != WT_JSON_OBJECT)
     return wt_fail(err, WT_EFORMAT, "%s: a job file is one JSON object", what);
+  if (wt_json_get(from, "schema")) /* of two files one's is left out below */
+    WT_TRY(wt_json_schema_check(from, "job", WT_OPT_JOB_VERSION, what, err));
   for (const struct wt_json *v = wt_json_first(from); v; v = wt_json_next(v))
     if (!wt_json_get(to, wt_json_key(v)) && !wt_json_add(to, wt_json_key(v), wt_json_copy(v)))
       return wt_fail(err, WT_ENOMEM, "%s: out of memory", what);

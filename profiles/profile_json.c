@@ -293,17 +293,8 @@ static void read_power(struct reader *r, const struct wt_json *w, struct wt_prof
 
 static enum wt_status check_schema(const struct wt_json *j, const char *what, struct wt_error *err)
 {
-  const char *schema = wt_json_str_or(j, "schema", NULL);
-  size_t n = strlen(SCHEMA);
-  if (!schema || strncmp(schema, SCHEMA, n) != 0)
-    return wt_fail(err, WT_EFORMAT, "%s: not a profile: 'schema' is %s%s%s", what, schema ? "'" : "", schema ? schema : "missing",
-                   schema ? "'" : "");
-  long version = strtol(schema + n, NULL, 10);
-  if (version > VERSION) {
-    (void)wt_fail(err, WT_EFORMAT, "%s: schema '%s' is newer than this program, which knows version %d", what, schema, VERSION);
-    return wt_error_hint(err, "measure again with this program: wattune profile");
-  }
-  return version >= 1 ? WT_OK : wt_fail(err, WT_EFORMAT, "%s: schema '%s' has no version", what, schema);
+  enum wt_status status = wt_json_schema_check(j, "profile", VERSION, what, err);
+  return status == WT_OK ? status : wt_error_hint(err, "measure again with this program: wattune profile");
 }
 
 enum wt_status wt_profile_from_json(const struct wt_json *j, const char *what, struct wt_profile *ret, struct wt_error *err)

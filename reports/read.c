@@ -10,16 +10,6 @@
 
 #define WT_REPORT_MAX_BYTES (256u << 20)
 
-static enum wt_status check_schema(const struct wt_json *doc, const char *path, struct wt_error *err)
-{
-  const char *schema = wt_json_str(wt_json_get(doc, "schema"));
-  if (!schema || strncmp(schema, "wattune.report/", 15) != 0)
-    return wt_fail(err, WT_EFORMAT, "report '%s': key \"schema\" is not wattune.report", path);
-  if (strcmp(schema, "wattune.report/1") != 0)
-    return wt_fail(err, WT_EFORMAT, "report '%s': schema %s is newer than this program reads (wattune.report/1)", path, schema);
-  return WT_OK;
-}
-
 #define WT_UNFINISHED_POINTS 4000
 
 /* A number of a foreign metrics file as a count: neither negative nor beyond what JSON tells exactly. */
@@ -81,7 +71,7 @@ enum wt_status wt_report_read(const char *run_dir, struct wt_json **ret, struct 
   }
   WT_AUTO(wt_json_freep) struct wt_json *doc = NULL;
   WT_TRY(wt_json_read_file(path, WT_REPORT_MAX_BYTES, &doc, err));
-  WT_TRY(check_schema(doc, path, err));
+  WT_TRY(wt_json_schema_check(doc, "report", 1, path, err));
   *ret = WT_TAKE(doc);
   return WT_OK;
 }

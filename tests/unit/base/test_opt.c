@@ -130,6 +130,10 @@ static void job_files(void **state)
       {"{\"out\":{}}", "job.json: 'out': expected a string, a number, true, false or a list of strings"},
       {"{\"out\":[1]}", "job.json: 'out': a list must hold strings"},
       {"[]", "job.json: a job file is one JSON object"},
+      {"{\"renamed\":1,\"schema\":\"wattune.job/2\"}", "job.json: schema 'wattune.job/2' is newer than this program, which knows version 1"},
+      {"{\"schema\":\"wattune.plan/1\"}", "job.json: not a job: 'schema' is 'wattune.plan/1'"},
+      {"{\"schema\":\"wattune.job/one\"}", "job.json: schema 'wattune.job/one' has no version"},
+      {"{\"schema\":1}", "job.json: not a job: 'schema' is missing"},
   };
   for (size_t i = 0; i < WT_COUNT(bad); i++) {
     WT_ASSERT_FAILS(read_job(&o, bad[i][0]), WT_EFORMAT, &err);

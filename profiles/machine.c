@@ -27,6 +27,15 @@ static bool is_live(const struct wt_profile_options *o)
   return !o->hwloc_synthetic && strcmp(wt_proc_root(o->sysfs, buf, sizeof buf), "/proc") == 0;
 }
 
+/* A processor's name without the blanks that some chips pad theirs with, at either end. */
+static void copy_name(char *dst, size_t n, const char *src)
+{
+  wt_copy_text(dst, n, src + strspn(src, " \t"));
+  size_t len = strlen(dst);
+  while (len > 0 && (dst[len - 1] == ' ' || dst[len - 1] == '\t'))
+    dst[--len] = 0;
+}
+
 /* Value of the first line "key : value" of cpuinfo. */
 static bool cpuinfo_field(const char *proc, const char *key, char *ret, size_t n)
 {
@@ -41,9 +50,8 @@ static bool cpuinfo_field(const char *proc, const char *key, char *ret, size_t n
     char *colon = strchr(line, ':');
     if (!colon || strncmp(line, key, key_len) != 0 || (line[key_len] != ' ' && line[key_len] != '\t' && line[key_len] != ':'))
       continue;
-    colon += 1 + strspn(colon + 1, " \t");
-    colon[strcspn(colon, "\n")] = 0;
-    wt_copy_text(ret, n, colon);
+    colon[1 + strcspn(colon + 1, "\n")] = 0;
+    copy_name(ret, n, colon + 1);
     found = true;
   }
   fclose(f);
@@ -215,9 +223,9 @@ static void read_topology(hwloc_topology_t t, struct wt_profile *p)
   const char *model = package ? hwloc_obj_get_info_by_name(package, "CPUModel") : NULL;
   const char *vendor = package ? hwloc_obj_get_info_by_name(package, "CPUVendor") : NULL;
   if (model)
-    wt_copy_text(p->cpu.model, sizeof p->cpu.model, model);
+    copy_name(p->cpu.model, sizeof p->cpu.model, model);
   if (vendor)
-    wt_copy_text(p->cpu.vendor, sizeof p->cpu.vendor, vendor);
+    copy_name(p->cpu.vendor, sizeof p->cpu.vendor, vendor);
 }
 
 static double max_mhz_of(const char *root)

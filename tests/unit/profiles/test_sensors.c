@@ -61,6 +61,22 @@ static void test_laptop(void **state)
   WT_ASSERT_CLOSE(b.percent, 98, 1e-9, 0);
 }
 
+/* Server chips pad their name with blanks, which belong into no profile and no table. */
+static void test_padded_name(void **state)
+{
+  (void)state;
+  struct tree t;
+  char sys[80];
+  tree_open(&t);
+  snprintf(sys, sizeof sys, "%s/sys", t.root);
+  assert_int_equal(symlink(FIXTURE("laptop"), sys), 0);
+  tree_put(&t, "proc/cpuinfo", "processor\t: 0\nvendor_id\t: AuthenticAMD \nmodel name\t: AMD EPYC 7763 64-Core Processor                \nphysical id\t: 0\ncore id\t: 0");
+  profile_of(sys);
+  assert_string_equal(p.cpu.model, "AMD EPYC 7763 64-Core Processor");
+  assert_string_equal(p.cpu.vendor, "AuthenticAMD");
+  tree_close(&t);
+}
+
 static void test_amd_desktop(void **state)
 {
   (void)state;
@@ -261,7 +277,7 @@ static void test_slow_sources_do_not_block(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_laptop),     cmocka_unit_test(test_amd_desktop),
+      cmocka_unit_test(test_laptop),     cmocka_unit_test(test_amd_desktop), cmocka_unit_test(test_padded_name),
       cmocka_unit_test(test_server),     cmocka_unit_test(test_zones),
       cmocka_unit_test(test_batteries),  cmocka_unit_test(test_json_paths),
       cmocka_unit_test(test_http_meter), cmocka_unit_test(test_slow_sources_do_not_block),

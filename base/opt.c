@@ -89,6 +89,27 @@ static enum wt_status string_set(const struct wt_opt *o, void *target, const cha
   return WT_OK;
 }
 
+static enum wt_status list_set(const struct wt_opt *o, void *target, const char *value, const char *what, struct wt_error *err)
+{
+  static const char blanks[] = " \t\n";
+  char *list;
+  WT_TRY(string_set(o, target, value, what, err));
+  memcpy(&list, field(target, o->offset), sizeof list);
+  char *to = list;
+  for (const char *p = list;; to++) {
+    p += strspn(p, blanks);
+    size_t whole = strcspn(p, ","), n = whole;
+    while (n > 0 && strchr(blanks, p[n - 1]))
+      n--;
+    memmove(to, p, n);
+    to += n;
+    p += whole;
+    *to = *p;
+    if (!*p++)
+      return WT_OK;
+  }
+}
+
 static enum wt_status flag_set(const struct wt_opt *o, void *target, const char *value, const char *what, struct wt_error *err)
 {
   bool x = !value || strcmp(value, "true") == 0;
@@ -133,6 +154,9 @@ static enum wt_status option_set(const struct wt_opt *o, void *target, const cha
     break;
   case WT_OPT_STRING:
     WT_TRY(string_set(o, target, value, what, err));
+    break;
+  case WT_OPT_LIST:
+    WT_TRY(list_set(o, target, value, what, err));
     break;
   case WT_OPT_INT:
     WT_TRY(integer_set(o, target, value, what, err));
@@ -457,6 +481,7 @@ static void option_write(const struct wt_opt *o, const void *target, struct wt_j
     wt_json_add_bool(job, key, v.flag);
     break;
   case WT_OPT_STRING:
+  case WT_OPT_LIST:
     memcpy(&v.string, at, sizeof v.string);
     if (v.string)
       wt_json_add_str(job, key, v.string);
@@ -546,6 +571,6 @@ void wt_opt_help(const struct wt_opt *table, size_t n, struct wt_buf *out)
 void wt_opt_release(const struct wt_opt *table, size_t n, void *target)
 {
   for (size_t i = 0; i < n; i++)
-    if (table[i].kind == WT_OPT_STRING)
+    if (table[i].kind == WT_OPT_STRING || table[i].kind == WT_OPT_LIST)
       wt_freep(field(target, table[i].offset));
 }

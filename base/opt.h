@@ -16,6 +16,7 @@
 enum wt_opt_kind {
   WT_OPT_FLAG,   /* bool */
   WT_OPT_STRING, /* char * (heap, owned by the struct; wt_opt_release frees) */
+  WT_OPT_LIST,   /* the same; words between commas, kept without the blanks around them */
   WT_OPT_INT,    /* uint64_t within [min, max] */
   WT_OPT_NUMBER, /* double within [min, max] */
   WT_OPT_TIME,   /* double, s */

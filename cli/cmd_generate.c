@@ -31,7 +31,7 @@ static const struct wt_opt table[] = {
     {"adapter", 'a', WT_OPT_STRING, AT(adapter), WT_OPT_NO_SET, 0, 0, NULL, "A", "Input", "PEFT folder or a run's folder"},
     {"prompt", 'p', WT_OPT_STRING, AT(prompt), WT_OPT_NO_SET, 0, 0, NULL, "T", "Input", "text to complete; - reads standard input"},
     {"chat", 0, WT_OPT_FLAG, AT(chat), WT_OPT_NO_SET, 0, 0, NULL, NULL, "Input", "a conversation: a line of standard input is a turn"},
-    {"ids", 0, WT_OPT_STRING, AT(ids), WT_OPT_NO_SET, 0, 0, NULL, "1,2,3", "Input", "token ids instead of a prompt; needs no tokenizer"},
+    {"ids", 0, WT_OPT_LIST, AT(ids), WT_OPT_NO_SET, 0, 0, NULL, "1,2,3", "Input", "token ids instead of a prompt; needs no tokenizer"},
     {"template", 0, WT_OPT_STRING, AT(chat_template), WT_OPT_NO_SET, 0, 0, NULL, "T", "Input",
      "chat template (auto, chatml, llama3, ...; default: the run's, else auto); with --prompt: the prompt is a user's turn"},
     {"system", 0, WT_OPT_STRING, AT(system), WT_OPT_NO_SET, 0, 0, NULL, "T", "Input", "system turn at the beginning of a chat"},

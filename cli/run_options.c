@@ -38,11 +38,11 @@ const struct wt_opt wt_cli_run_table[] = {
     {"pissa", 0, WT_OPT_FLAG, AT(pissa), NO, 0, 0, NULL, NULL, "Method", "start LoRA from the principal singular vectors"},
     {"loraplus-ratio", 0, WT_OPT_NUMBER, AT(loraplus_ratio), NO, 1, 1e6, NULL, "X", "Method", "learning rate of B over that of A (default 1 = off)"},
     {"dropout", 0, WT_OPT_NUMBER, AT(dropout), NO, 0, 0.99, NULL, "X", "Method", "on the input of adapters (default 0)"},
-    {"targets", 0, WT_OPT_STRING, AT(targets), AT(targets_set), 0, 0, NULL, "T", "Method", "all-linear, attention, names with or without a rank: q_proj,v_proj:8; also embed_tokens, lm_head"},
+    {"targets", 0, WT_OPT_LIST, AT(targets), AT(targets_set), 0, 0, NULL, "T", "Method", "all-linear, attention, names with or without a rank: q_proj,v_proj:8; also embed_tokens, lm_head"},
     {"train-layers", 0, WT_OPT_INT, AT(train_layers), AT(train_layers_set), 0, 1e6, NULL, "N", "Method", "only the top N blocks"},
     {"virtual-tokens", 0, WT_OPT_INT, AT(virtual_tokens), AT(virtual_tokens_set), 1, 1e6, NULL, "N", "Method", "of prompt-tuning and prefix (default 16)"},
     {"init-text", 0, WT_OPT_STRING, AT(init_text), NO, 0, 0, NULL, "T", "Method", "text that virtual tokens start from"},
-    {"modules-to-save", 0, WT_OPT_STRING, AT(modules_to_save), NO, 0, 0, NULL, "M", "Method", "modules that learn as a whole beside the adapter: lm_head,norm"},
+    {"modules-to-save", 0, WT_OPT_LIST, AT(modules_to_save), NO, 0, 0, NULL, "M", "Method", "modules that learn as a whole beside the adapter: lm_head,norm"},
     {"weights", 0, WT_OPT_CHOICE, AT(weights), NO, 0, 0, "auto|f32|bf16|int8|nf4", NULL, "Method", "how frozen weights are held in memory (default auto)"},
     {"compute", 0, WT_OPT_CHOICE, AT(compute), NO, 0, 0, "auto|f32|int16", NULL, "Method", "how their products are computed (default auto)"},
 

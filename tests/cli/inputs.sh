@@ -33,6 +33,10 @@ expect 0 eval --model "$T/alone/P" --data "$T/rows.jsonl" --json
 [ "$(loss)" = "$want" ] || fail "a GGUF file without its ending: loss $(loss) instead of $want"
 expect 0 estimate "${tiny_task[@]}" --model "$T/alone/P" --steps 1
 
+# blanks around the commas of a list are no part of its names
+expect 0 estimate "${tiny_task[@]}" --targets " q_proj, v_proj:2 " --steps 1 --json
+grep -q '"targets":\["q_proj","v_proj:2"\]' <(tr -d ' \n' <"$T/out") || fail "--targets with blanks: $(cat "$T/err")"
+
 # bad input is exit status 5 and says what is missing
 damaged_eval=(eval --data "$T/rows.jsonl" --model "$T/bad")
 damaged() { # what must be said; the damage comes before

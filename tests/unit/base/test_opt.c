@@ -5,7 +5,7 @@
 
 struct options {
   bool fast;
-  char *out;
+  char *out, *names;
   uint64_t rank;
   bool rank_set;
   double lr, max_time_s, max_energy_wh, max_power_w, max_co2_g, carbon_g_per_kwh;
@@ -20,6 +20,7 @@ struct options {
 static const struct wt_opt table[] = {
     {"fast", 'f', WT_OPT_FLAG, AT(fast), WT_OPT_NO_SET, 0, 0, NULL, NULL, "General", "be quick"},
     {"out", 'o', WT_OPT_STRING, AT(out), WT_OPT_NO_SET, 0, 0, NULL, "DIR", "General", "where the result goes"},
+    {"names", 0, WT_OPT_LIST, AT(names), WT_OPT_NO_SET, 0, 0, NULL, "A,B", "General", "what is meant"},
     {"rank", 0, WT_OPT_INT, AT(rank), AT(rank_set), 1, 512, NULL, "N", "Method", "rank of the adapters"},
     {"lr", 0, WT_OPT_NUMBER, AT(lr), WT_OPT_NO_SET, 0, 10, NULL, "X", "Method", "learning rate"},
     {"method", 0, WT_OPT_CHOICE, AT(method), AT(method_set), 0, 0, "auto|lora|full", NULL, "Method", "what is trained"},
@@ -102,6 +103,18 @@ static void messages(void **state)
   check_message("--lr 11", "--lr: 11 is outside of 0 to 10", "");
   check_message("--method LORA", "--method: 'LORA' is none of auto|lora|full", "");
   check_message("--max-time soon", "--max-time: 'soon' is not understood; write 90s, 45m, 2h, 1d, 1h30m or a number of seconds", "");
+}
+
+static void lists(void **state)
+{
+  (void)state;
+  static const char *const given[][2] = {{"a,b", "a,b"}, {" a, b:8 ,c\t", "a,b:8,c"}, {"two words , b", "two words,b"}, {"a,", "a,"}, {",a", ",a"}, {" , ", ","}, {"  ", ""}, {"", ""}};
+  struct options o = {0};
+  for (size_t i = 0; i < WT_COUNT(given); i++) {
+    WT_ASSERT_OK(wt_opt_set(table, N, &o, "names", given[i][0], &err), &err);
+    assert_string_equal(o.names, given[i][1]);
+  }
+  wt_opt_release(table, N, &o);
 }
 
 static enum wt_status read_job(struct options *o, const char *text)
@@ -200,7 +213,7 @@ static void nearest(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_kind),  cmocka_unit_test(messages),              cmocka_unit_test(job_files), cmocka_unit_test(a_written_job_reads_back),
+      cmocka_unit_test(every_kind),  cmocka_unit_test(messages),              cmocka_unit_test(lists), cmocka_unit_test(job_files), cmocka_unit_test(a_written_job_reads_back),
       cmocka_unit_test(set_by_name), cmocka_unit_test(help_lists_everything), cmocka_unit_test(nearest),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,6 @@
 #include "scheduler/run.h"
 #include "base/cleanup.h"
 #include "base/fs.h"
-#include "base/log.h"
 #include <malloc.h>
 #include <math.h>
 #include <string.h>
@@ -31,6 +30,7 @@ static void run_release(struct wt_run *r)
   wt_freep(&r->plan_targets);
   wt_freep(&r->plan_init_text);
   wt_freep(&r->plan_modules);
+  wt_freep(&r->kept_template);
   for (size_t i = 0; i < WT_RUN_SAMPLES; i++) {
     wt_freep(&r->samples[i].prompt);
     wt_freep(&r->samples[i].before);
@@ -189,36 +189,6 @@ static void adopt_options(struct wt_run *r)
   else if (asked < r->st.lr.steps)
     wt_lr_bend(&r->st.lr, r->st.step, asked);
   r->st.resumes++;
-}
-
-/* What was learned so far was learned with these: a continuation keeps them, and says so where it was asked for others. */
-static void tell_kept(struct wt_run *r)
-{
-  const struct wt_run_options *o = &r->s.o;
-  const struct wt_train_config *c = &r->plan.config;
-  bool lora = c->method == WT_METHOD_LORA || c->method == WT_METHOD_DORA;
-  char text[256];
-  struct wt_buf b;
-  wt_buf_init(&b, 1024);
-  if (o->method != WT_METHOD_AUTO && o->method != (int)c->method)
-    wt_buf_addf(&b, ", --method %s", wt_method_name(c->method));
-  if (lora && o->rank_set && o->rank != c->rank)
-    wt_buf_addf(&b, ", --rank %zu", (size_t)c->rank);
-  if (lora && o->alpha_set && (float)o->alpha != (float)c->alpha)
-    wt_buf_addf(&b, ", --alpha %g", (double)c->alpha);
-  if (o->optimizer_set && o->optimizer != (int)c->optimizer)
-    wt_buf_addf(&b, ", --optimizer %s", wt_optimizer_name(c->optimizer));
-  if (o->lr_set && o->lr != r->plan.lr)
-    wt_buf_addf(&b, ", --lr %g", r->plan.lr);
-  if (c->method != WT_METHOD_PROMPT && o->batch_set && o->batch != r->plan.batch)
-    wt_buf_addf(&b, ", --batch %zu", r->plan.batch);
-  if (b.len > 2 && wt_buf_ok(&b, "kept", NULL) == WT_OK) {
-    snprintf(text, sizeof text, "it goes on as it began, with %s", b.data + 2);
-    wt_run_decided(r, "resume", text);
-    if (r->s.o.quiet)
-      wt_warn("--resume: %s", text);
-  }
-  wt_buf_release(&b);
 }
 
 static enum wt_status plan_resumed(struct wt_run *r, const struct wt_json *job, struct wt_outcome *ret, struct wt_error *err)
@@ -426,6 +396,7 @@ static enum wt_status gather_all(struct wt_run *r, struct wt_run_options *o, con
   WT_TRY(wt_run_agree(r, refuse_spent(r, o, ret, err), err));
   r->phase_mark_s = t0;
   WT_TRY(wt_run_agree(r, wt_run_meter_open(r, o, t0, err), err));
+  WT_TRY(wt_run_keep_options(r, o, err));
   WT_TRY(wt_run_copies_get(r, o, err));
   WT_TRY(wt_run_agree(r, wt_session_open(&r->s, o, obs, t0, err), err));
   wt_meter_set_profile(r->meter, &r->s.profile);
@@ -463,7 +434,7 @@ static enum wt_status run_all(struct wt_run *r, const struct wt_run_options *opt
   wt_run_log(r, "%s: %s, %llu steps of %zu sequences", r->resumed ? "resumed" : "begun", r->plan.id, (unsigned long long)r->st.lr.steps,
              r->plan.batch);
   if (r->resumed && wt_run_is_root(r))
-    tell_kept(r);
+    wt_run_tell_kept(r, options);
   WT_TRY(wt_run_governor_open(r, err));
   wt_run_cap_begin(r);
   WT_TRY(begin_learning(r, err));

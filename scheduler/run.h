@@ -50,6 +50,7 @@ struct wt_run {
   struct wt_plan_set set;
   struct wt_plan plan; /* as carried out; config strings owned by plan_strings */
   char *plan_targets, *plan_init_text, *plan_modules;
+  char *kept_template; /* of a continuation; the session's options point to it */
   struct wt_json *plan_document;
   struct wt_engine *engine;
   struct wt_order order;
@@ -135,6 +136,13 @@ void wt_run_pilot_lr(struct wt_run *r);
 /* After the first evaluation: the winner's steps become the run's own. */
 enum wt_status wt_run_pilot_adopt(struct wt_run *r, struct wt_error *err) WT_MUST_CHECK;
 void wt_run_pilot_free(struct wt_run *r);
+
+/* ---- run_kept.c ---- */
+/* With --resume, of a run that has a state: what decides which tokens are learned from and in which order (method, seed, shuffling, template, train-on, length) becomes
+ * in `o` what the run began with, on all ranks. Before the data are read. */
+enum wt_status wt_run_keep_options(struct wt_run *r, struct wt_run_options *o, struct wt_error *err) WT_MUST_CHECK;
+/* What was learned so far was learned with these: a continuation keeps them, and says so where `asked` are others. After the plan is known. */
+void wt_run_tell_kept(struct wt_run *r, const struct wt_run_options *asked);
 
 /* ---- run_job.c ---- */
 /* job with what the plan settled in place of what was left open. NULL: out of memory. */

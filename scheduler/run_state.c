@@ -135,6 +135,7 @@ struct wt_json *wt_run_state_to_json(const struct wt_run *r)
   wt_json_add_str(config, "modules_to_save", r->plan.config.modules_to_save);
   struct wt_json *task = wt_json_add_object(doc, "task");
   wt_json_add_str(task, "data_sha256", wt_dataset_stats(r->s.data)->sha256);
+  wt_json_add_u64(task, "seq_len", r->s.cut_tok);
   wt_json_add_u64(task, "train_rows", r->s.train_n);
   wt_json_add_u64(task, "eval_rows", r->s.eval_n);
   add_phases(r, wt_json_add_array(doc, "phases"));

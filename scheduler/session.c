@@ -270,6 +270,7 @@ static enum wt_status open_data(struct wt_session *s, struct wt_error *err)
   d.template_name = s->o.chat_template;
   d.train_on = s->o.train_on;
   d.seq_len = s->o.seq_len_set ? (size_t)s->o.seq_len : m->context > 0 && m->context < SEQ_LEN_DEFAULT ? m->context : SEQ_LEN_DEFAULT;
+  s->cut_tok = d.seq_len;
   d.raw_text = s->o.method == WT_METHOD_PRETRAIN;
   d.skip_bad_rows = s->o.on_bad_row == 1;
   d.told_s = s->told_s;

@@ -29,6 +29,7 @@ struct wt_session {
   char before[64]; /* plan that the same task got before; "" = none */
   struct wt_past_run past[WT_PAST_MAX];
   size_t past_n;
+  uint64_t cut_tok;                    /* rows are read up to so many tokens */
   double profile_s, tokenise_s, open_s, refine_s, slice_s, choose_s; /* what these took */
   bool estimating;                     /* not a run: what has passed is not spent, a run will spend its own */
   bool profile_measured;               /* by this command */

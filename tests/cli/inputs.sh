@@ -103,7 +103,10 @@ expect 2 export --model "$T/model" --adapter "$T/lora" --format peft --dtype q8_
 expect 0 run --resume --out "$T/lora" --steps 2 --rank 8 --lr 0.5 --optimizer sgd -q
 grep -q "goes on as it began, with --rank 4, --optimizer adamw, --lr 0.0002$" "$T/err" || fail "resume with other options: $(cat "$T/err")"
 grep -q "goes on as it began" "$T/lora/run.log" || fail "resume with other options: run.log"
-expect 0 run "${tiny_task[@]}" --steps 3 --out "$T/lora" --resume
+expect 0 run --resume --out "$T/lora" --steps 3 --seed 9 --no-shuffle --template chatml --train-on all --schedule linear --dropout 0.1 --weights nf4 --seq-len 9 -q
+grep -qE "with --dropout 0, --weights [a-z0-9]+, --schedule cosine, --seq-len [0-9]+, --seed 0, its rows shuffled, --template auto, --train-on default$" "$T/err" ||
+  fail "resume with another seed: $(cat "$T/err")"
+expect 0 run "${tiny_task[@]}" --steps 4 --out "$T/lora" --resume
 silent err
 sed -i 's/"r": *4/"r": 8/' "$T/lora/adapter/adapter_config.json"
 expect 5 eval --model "$T/model" --adapter "$T/lora" --data "$T/rows.jsonl"

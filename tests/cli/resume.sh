@@ -16,7 +16,8 @@ sys.exit(a != b)
 P
 }
 
-# kill_and_resume NAME RESULT ARGS...: one run whole, then killed runs
+# kill_and_resume NAME RESULT TIMES ARGS...: one run whole, then killed runs that go on, also asked for something `other`
+other=()
 kill_and_resume() {
   local name=$1 result=$2 times=$3
   shift 3
@@ -33,7 +34,7 @@ kill_and_resume() {
     done
     kill -9 "$pid" 2>/dev/null
     wait "$pid" 2>/dev/null
-    expect 0 run "${args[@]}" --out "$out" --resume
+    expect 0 run "${args[@]}" "${other[@]}" --out "$out" --resume
     checks=$((checks + 1))
     cmp -s "$T/$name/$result" "$out/$result" || fail "$name: other weights after a kill at line $at"
     same_metrics "$T/$name" "$out" "$at"
@@ -44,6 +45,8 @@ kill_and_resume lora adapter/adapter_model.safetensors 5 --method lora --rank 4
 kill_and_resume full model/model.safetensors 2 --method full --optimizer adamw
 kill_and_resume drop adapter/adapter_model.safetensors 1 --method lora --rank 4 --dropout 0.1
 kill_and_resume prompt adapter/prompt.json 2 --method prompt
+other=(--seed 7 --no-shuffle --template chatml --train-on all --seq-len 20 --threads "$(($(nproc) > 1 ? 2 : 1))" --weights nf4 --schedule linear --dropout 0.5 --lr 1)
+kill_and_resume asked adapter/adapter_model.safetensors 1 --method lora --rank 4
 
 # another model's or other data's state is refused
 head -c 9000 "$SHARED/data/datasets/tinystories_sample.txt" >"$T/other.txt"

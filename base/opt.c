@@ -381,6 +381,18 @@ static enum wt_status job_text(const struct wt_json *v, const char *what, struct
   return wt_buf_ok(out, what, err);
 }
 
+/* Money as documents have it, {"amount": 0.031, "currency": "EUR"}, as it would stand on the command line. */
+static enum wt_status job_money(const struct wt_json *v, const char *what, struct wt_buf *out, struct wt_error *err)
+{
+  const struct wt_json *amount = wt_json_get(v, "amount");
+  const char *currency = wt_json_str(wt_json_get(v, "currency"));
+  if (wt_json_type(amount) != WT_JSON_NUMBER || !currency || wt_json_len(v) != 2)
+    return wt_fail(err, WT_EFORMAT, "%s: money is {\"amount\": 0.25, \"currency\": \"EUR\"} or \"0.25EUR\"", what);
+  wt_json_print(amount, false, out);
+  wt_buf_adds(out, currency);
+  return wt_buf_ok(out, what, err);
+}
+
 static enum wt_status job_member(const struct wt_opt *o, void *target, const struct wt_json *v, const char *what, struct wt_error *err)
 {
   enum wt_json_type type = wt_json_type(v);
@@ -390,7 +402,8 @@ static enum wt_status job_member(const struct wt_opt *o, void *target, const str
     return wt_fail(err, WT_EFORMAT, "%s: %s", what, type == WT_JSON_BOOL ? "true or false is no value for it" : "must be true or false");
   WT_AUTO(wt_buf_release) struct wt_buf text;
   wt_buf_init(&text, 1 << 20);
-  WT_TRY(job_text(v, what, &text, err));
+  bool money = o->kind == WT_OPT_MONEY && type == WT_JSON_OBJECT;
+  WT_TRY(money ? job_money(v, what, &text, err) : job_text(v, what, &text, err));
   enum wt_status status = option_set(o, target, text.data, what, err);
   if (status == WT_EUSAGE && err)
     err->status = WT_EFORMAT;

@@ -47,7 +47,8 @@ struct wt_opt {
 
 /* Parses argv[1..) into target. Positional arguments are left in argv[1..*ret_rest) in order. "--" ends options. */
 enum wt_status wt_opt_parse(const struct wt_opt *table, size_t n, void *target, int *argc, char **argv, struct wt_error *err) WT_MUST_CHECK;
-/* A job file's object; options already set on the command line (set_offset true) win and are left alone. A newer schema is WT_EFORMAT. */
+/* A job file's object; options already set on the command line (set_offset true) win and are left alone. A newer schema is WT_EFORMAT.
+ * Values are those of the command line; a list may be an array, money an object of amount and currency. */
 enum wt_status wt_opt_read_job(const struct wt_opt *table, size_t n, void *target, const struct wt_json *job, const char *what, struct wt_error *err) WT_MUST_CHECK;
 /* Sets one option by name from text. */
 enum wt_status wt_opt_set(const struct wt_opt *table, size_t n, void *target, const char *name, const char *value, struct wt_error *err) WT_MUST_CHECK;

@@ -134,6 +134,9 @@ static void job_files(void **state)
                &err);
   assert_true(o.rank == 4 && o.lr == 0.5 && o.max_time_s == 7200 && o.fast && o.method == 1 && o.max_memory_bytes == 1024);
   assert_string_equal(o.out, "a,b");
+  WT_ASSERT_OK(read_job(&o, "{\"max_cost\":{\"amount\":2.5e-3,\"currency\":\"EUR\"}}"), &err);
+  assert_true(o.max_cost.amount == 2.5e-3);
+  assert_string_equal(o.max_cost.currency, "EUR");
   static const char *const bad[][2] = {
       {"{\"ranc\":1}", "job.json: unknown key 'ranc'"},
       {"{\"max-time\":1}", "job.json: unknown key 'max-time'"},
@@ -143,6 +146,8 @@ static void job_files(void **state)
       {"{\"out\":{}}", "job.json: 'out': expected a string, a number, true, false or a list of strings"},
       {"{\"out\":[1]}", "job.json: 'out': a list must hold strings"},
       {"[]", "job.json: a job file is one JSON object"},
+      {"{\"max_cost\":{\"amount\":1}}", "job.json: 'max_cost': money is {\"amount\": 0.25, \"currency\": \"EUR\"} or \"0.25EUR\""},
+      {"{\"max_cost\":{\"amount\":\"1\",\"currency\":\"EUR\"}}", "job.json: 'max_cost': money is {\"amount\": 0.25, \"currency\": \"EUR\"} or \"0.25EUR\""},
       {"{\"renamed\":1,\"schema\":\"wattune.job/2\"}", "job.json: schema 'wattune.job/2' is newer than this program, which knows version 1"},
       {"{\"schema\":\"wattune.plan/1\"}", "job.json: not a job: 'schema' is 'wattune.plan/1'"},
       {"{\"schema\":\"wattune.job/one\"}", "job.json: schema 'wattune.job/one' has no version"},

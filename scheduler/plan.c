@@ -205,9 +205,9 @@ static void format_need(const struct wt_plan_input *in, enum wt_budget_kind k, d
 }
 
 /* A limit that will still do when the same is asked again: the program's own pages and what was timed are never quite the same twice. */
-static double limit_for(const struct wt_plan *p, enum wt_budget_kind k)
+static double limit_for(const struct wt_plan_input *in, const struct wt_plan *p, enum wt_budget_kind k)
 {
-  double need = wt_cost_need(p, k);
+  double need = wt_cost_need(p, k), start = p->time_s.high > 0 ? fmin(in->spent_s / p->time_s.high, 1) : 0;
   switch (k) {
   case WT_BUDGET_MEMORY:
     return need + fmax(OWN_PAGES_BYTES, 0.01 * need);
@@ -215,7 +215,7 @@ static double limit_for(const struct wt_plan *p, enum wt_budget_kind k)
   case WT_BUDGET_DISK:
     return need;
   default:
-    return 1.05 * need;
+    return (1.05 + 0.5 * start) * need; /* getting ready, most of a short run, may take half as long again */
   }
 }
 
@@ -235,7 +235,7 @@ static void describe_change(const struct wt_plan_input *in, const struct wt_plan
     if (!(violates & 1u << k))
       continue;
     char need[WT_UNIT_BYTES], more[WT_UNIT_BYTES];
-    double enough = limit_for(p, k);
+    double enough = limit_for(in, p, k);
     format_need(in, k, enough, enough - wt_cost_limit(in, k), need, more);
     at += (size_t)snprintf(ret + at, bytes - at, "%s %s %s (+%s)", first ? "" : " and", option_of(k), need, more);
     first = false;

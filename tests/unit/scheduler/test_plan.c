@@ -489,6 +489,30 @@ static bool told(const struct wt_plan_set *s, const char *what)
   return false;
 }
 
+/* A short run is mostly getting ready, which takes another time each time: the limit that is named does for a slower one too. */
+static void named_limit_does(void **state)
+{
+  (void)state;
+  struct world *w = make_world();
+  struct wt_plan_set set;
+  struct wt_error err;
+  double named_s = 0;
+  char text[32] = "";
+  w->o.method = WT_METHOD_LORA;
+  w->in.spent_s = 1000;
+  w->in.budgets.time_s = 1;
+  WT_ASSERT_FAILS(wt_plan_choose_task(&w->in, &w->task, &set, &err), WT_ENOPLAN, &err);
+  const char *at = strstr(set.nearest[0], "--max-time ");
+  assert_non_null(at);
+  assert_int_equal(sscanf(at, "--max-time %31s", text), 1);
+  WT_ASSERT_OK(wt_parse_time(text, "--max-time", &named_s, &err), &err);
+  wt_plan_set_release(&set);
+  w->in.spent_s = 1400;
+  w->in.budgets.time_s = named_s;
+  WT_ASSERT_OK(wt_plan_choose_task(&w->in, &w->task, &set, &err), &err);
+  wt_plan_set_release(&set);
+}
+
 /* What was fixed may give way: each change that is told makes a plan that fits. */
 /* An estimate has no meter: what a run takes until it has its plan costs watts all the same. */
 static void getting_ready_costs_energy(void **state)
@@ -794,7 +818,7 @@ int main(void)
       cmocka_unit_test(frozen_prefix_is_kept_where_it_pays),
       cmocka_unit_test(machines_share_rows_but_not_the_update),
       cmocka_unit_test(power_cap_stretches_time),
-      cmocka_unit_test(getting_ready_costs_energy),
+      cmocka_unit_test(named_limit_does), cmocka_unit_test(getting_ready_costs_energy),
       cmocka_unit_test(changes_are_told_when_nothing_fits),
       cmocka_unit_test(slices_correct_what_was_counted),
       cmocka_unit_test(plan_of_before_stays_while_it_is_about_as_good),

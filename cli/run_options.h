@@ -6,8 +6,6 @@
 #include "cli/cli.h"
 #include "scheduler/options.h"
 
-#define WT_JOB_MAX_BYTES ((size_t)1 << 22) /* of a job document */
-
 struct wt_cli_run {
   struct wt_run_options run;
   struct wt_cli_common common;

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define WT_JOB_MAX_BYTES ((size_t)1 << 22) /* of a job document */
+
 enum wt_prefer { WT_PREFER_QUALITY, WT_PREFER_ENERGY, WT_PREFER_TIME, WT_PREFER_COST };
 
 struct wt_run_options {

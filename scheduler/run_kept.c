@@ -7,8 +7,6 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define JOB_MAX_BYTES ((size_t)4 << 20)
-
 static const char *const train_on_names[] = {"default", "completions", "all"}; /* options.h: train_on */
 
 /* The options that are needed before the plan is read: which tokens there are, and in which order. */
@@ -34,7 +32,7 @@ static enum wt_status read_kept(const struct wt_run *r, struct kept *k, struct w
   k->method = (int)wt_json_num_or(config, "method", k->method);
   if (!k->found || !path || !wt_fs_exists(path))
     return WT_OK;
-  WT_TRY(wt_json_read_input(path, JOB_MAX_BYTES, &job, err));
+  WT_TRY(wt_json_read_input(path, WT_JOB_MAX_BYTES, &job, err));
   const char *chat_template = wt_json_str_or(job, "template", NULL), *train_on = wt_json_str_or(job, "train_on", train_on_names[0]);
   k->no_shuffle = wt_json_bool_or(job, "no_shuffle", false);
   k->has_template = chat_template != NULL;

@@ -40,7 +40,7 @@ static int by_name_whatever_case(const void *a, const void *b)
   return strcasecmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Two names that differ only in case, in ret_names; false: there are none. */
+/* Two names that differ only in case, in ret_names; left as it was where there are none. */
 static enum wt_status find_twins(const struct wt_fetcher *f, const char *ret_names[2], struct wt_error *err)
 {
   WT_AUTO(wt_freep) const char **sorted = wt_calloc(f->files_n + 1, sizeof(const char *));
